@@ -1,0 +1,43 @@
+"""ganprune: co-evolutionary filter pruning for CycleGANs (Shu et al., ICCV 2019), on DEAP and PyTorch.
+
+Importing the package loads nothing heavy; each public name is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_EXPORTS = {
+    "CycleFitness": "ganprune.fitness",
+    "CycleGAN": "ganprune.models.checkpoint",
+    "CycleGANTrainer": "ganprune.training",
+    "FilterSpace": "ganprune.filters.space",
+    "Individual": "ganprune.evolution.individual",
+    "RunDirectory": "ganprune.runs",
+    "Side": "ganprune.models.checkpoint",
+    "UnpairedImages": "ganprune.data",
+    "UserError": "ganprune.errors",
+    "coevolve": "ganprune.evolution.coevolution",
+    "compact": "ganprune.filters.compact",
+    "compress": "ganprune.pipeline",
+    "load_cyclegan": "ganprune.models.checkpoint",
+    "load_generator": "ganprune.filters.compact",
+    "make_toolbox": "ganprune.evolution.toolbox",
+    "mask": "ganprune.filters.compact",
+    "save_cyclegan": "ganprune.models.checkpoint",
+}
+
+__all__ = [*_EXPORTS, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(_EXPORTS[name]), name)
+    raise AttributeError(f"module 'ganprune' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,248 @@
+"""Unpaired images on disk: trainA/trainB, testA/testB and, if there, valA/valB.
+
+Files are decoded once and kept as bytes; batches are float tensors in [-1, 1]. Scoring uses fixed batches without
+augmentation; training draws its crops and flips from (seed, step), so that an interrupted run goes on identically.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+
+from ganprune.errors import UserError
+
+EXTENSIONS = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+DOMAINS = ("A", "B")
+STRIDE = 4  # the generators halve the size twice; other sizes would not come back at their own size
+MIN_SIZE = 16
+CALIBRATION_IMAGES = 32
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Return the image files directly inside a folder, sorted by name.
+
+    Raises:
+        UserError: the folder does not exist or holds no image.
+    """
+    if not folder.is_dir():
+        raise UserError("image folder", str(folder), "an existing folder", "Check --data and its folder names.")
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and path.is_file())
+    if not paths:
+        kinds = ", ".join(sorted(extension[1:] for extension in EXTENSIONS))
+        raise UserError("image folder", f"{folder} (no images)", f"files ending in {kinds}", "Put images into it.")
+    return paths
+
+
+def read_image(path: Path, size: int | None = None) -> torch.Tensor:
+    """Decode one file to RGB: (3, H, W), uint8. Greyscale, palette and transparent images are converted (on white).
+
+    Args:
+        path: an image file.
+        size: resize to size x size (bicubic, antialiased) unless it has that size already.
+
+    Raises:
+        UserError: the file is damaged, truncated or no image; it is named.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            rgb = _flatten(image)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError("image", f"{path} ({error})", "a readable image file", "Replace or remove the file.") from error
+    if size is not None and rgb.size != (size, size):
+        rgb = rgb.resize((size, size), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
+
+
+def _flatten(image: Image.Image) -> Image.Image:
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    if image.mode.startswith("I") or image.mode == "F":  # 16-bit and float greyscale: to 8 bits by their own range
+        values = np.asarray(image, dtype=np.float64)
+        scale = 255.0 / max(values.max(), 255.0) if values.max() <= 255 else 255.0 / 65535.0
+        image = Image.fromarray(np.clip(values * scale, 0, 255).astype(np.uint8))
+    return image.convert("RGB")
+
+
+def to_float(images: torch.Tensor) -> torch.Tensor:
+    """Map uint8 [0, 255] to float32 [-1, 1]."""
+    return images.float().div_(127.5).sub_(1.0)
+
+
+def to_uint8(images: torch.Tensor) -> torch.Tensor:
+    """Map float [-1, 1] to uint8 [0, 255], rounding."""
+    return images.detach().float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def usable_size(size: int) -> int:
+    """Round a side length down to a multiple of 4, at least 16.
+
+    Raises:
+        UserError: the size is below 16.
+    """
+    if size < MIN_SIZE:
+        raise UserError("size", size, f"at least {MIN_SIZE} pixels", "Choose a larger --size.")
+    return size - size % STRIDE
+
+
+class ImageSet(Sequence[torch.Tensor]):
+    """Image files at one square size, decoded on first use and kept as uint8.
+
+    Args:
+        paths: image files.
+        size: side length in pixels.
+    """
+
+    def __init__(self, paths: Sequence[Path], size: int):
+        self.paths, self.size = list(paths), size
+        self._decoded: dict[int, torch.Tensor] = {}
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> torch.Tensor:  # type: ignore[override]
+        """Return image ``index``: (3, size, size), uint8."""
+        if index not in self._decoded:
+            self._decoded[index] = read_image(self.paths[index], self.size)
+        return self._decoded[index]
+
+    def tensor(self, indices: Sequence[int] | None = None) -> torch.Tensor:
+        """Return those images (default: all) as (N, 3, size, size) float32 in [-1, 1]."""
+        indices = range(len(self)) if indices is None else indices
+        return to_float(torch.stack([self[index] for index in indices]))
+
+    def subset(self, indices: Sequence[int]) -> ImageSet:
+        return ImageSet([self.paths[index] for index in indices], self.size)
+
+
+@dataclass(frozen=True)
+class Split:
+    """The images of one domain by role; see design: calibration is inside training, validation never is."""
+
+    train: ImageSet
+    validation: ImageSet
+    test: ImageSet
+
+
+class UnpairedImages:
+    """Two domains of images: folders trainA, trainB, testA, testB, and valA, valB where they exist.
+
+    Without validation folders, min(100, 10 %) of the sorted training files of each domain are set aside for it. Test
+    images are never used to choose anything.
+
+    Args:
+        root: the folder that holds those folders.
+        size: side length in pixels; rounded down to a multiple of 4 (``rounded_from`` then says from what). Default:
+            the first training image's shorter side, at most 256.
+
+    Raises:
+        UserError: a folder is missing or empty.
+    """
+
+    def __init__(self, root: str | Path, size: int | None = None):
+        self.root = Path(root)
+        if not self.root.is_dir():
+            raise UserError("data", str(root), "a folder with trainA, trainB, testA, testB", "Check --data.")
+        files = {role + domain: list_images(self.root / (role + domain)) for role in ("train", "test") for domain in DOMAINS}
+        asked = size if size is not None else self._native_size(files["trainA"][0])
+        self.size = usable_size(asked)
+        self.rounded_from = asked if asked != self.size else None
+        self.domains = {domain: self._split(domain, files) for domain in DOMAINS}
+
+    @staticmethod
+    def _native_size(path: Path) -> int:
+        return min(*read_image(path).shape[1:], 256)
+
+    def _split(self, domain: str, files: dict[str, list[Path]]) -> Split:
+        train = files["train" + domain]
+        folder = self.root / ("val" + domain)
+        if folder.is_dir():
+            validation = list_images(folder)
+        else:
+            count = min(100, len(train) // 10)
+            if count < 1:
+                raise UserError(
+                    f"train{domain}", f"{len(train)} images", "at least 10, or a val folder",
+                    f"Add images, or a folder val{domain}.",
+                )  # fmt: skip
+            step = len(train) / count
+            chosen = {int(index * step) for index in range(count)}  # spread over the sorted names
+            validation = [path for index, path in enumerate(train) if index in chosen]
+            train = [path for index, path in enumerate(train) if index not in chosen]
+        return Split(*(ImageSet(paths, self.size) for paths in (train, validation, files["test" + domain])))
+
+    def __getitem__(self, domain: str) -> Split:
+        return self.domains[domain]
+
+    def calibration(self, domain: str, count: int = CALIBRATION_IMAGES) -> torch.Tensor:
+        """Return the first ``count`` training images: (N, 3, size, size) in [-1, 1]."""
+        train = self[domain].train
+        return train.tensor(range(min(count, len(train))))
+
+    def tuning(self, domain: str, seed: int, share: float = 0.1) -> ImageSet:
+        """Return the seeded ``share`` of the training images after the calibration ones (the paper's 10 %)."""
+        train = self[domain].train
+        rest = list(range(min(CALIBRATION_IMAGES, len(train) // 2), len(train)))
+        count = max(1, round(share * len(train)))
+        return train.subset(sorted(random.Random(f"{seed}:{domain}").sample(rest, min(count, len(rest)))))
+
+    @cached_property
+    def paired_test(self) -> list[tuple[int, int]]:
+        """Indices (in testA, in testB) of images with the same name in both: drawings of the same thing."""
+        other = {path.stem: index for index, path in enumerate(self["B"].test.paths)}
+        pairs = [(index, other[path.stem]) for index, path in enumerate(self["A"].test.paths) if path.stem in other]
+        return pairs
+
+    def counts(self) -> dict[str, int]:
+        """Number of images by role and domain, for a run's summary."""
+        roles = ("train", "validation", "test")
+        return {f"{role}{domain}": len(getattr(self[domain], role)) for role in roles for domain in DOMAINS}
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random resize-crop and flip of training images, as CycleGAN does (286 -> 256 there).
+
+    Attributes:
+        load_scale: images are enlarged by this factor, then cropped back at a random place; 1 turns it off.
+        flip: whether half of the images are mirrored.
+    """
+
+    load_scale: float = 286 / 256
+    flip: bool = True
+
+    def __call__(self, batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Augment (B, 3, S, S); every image draws its own place and mirroring from ``generator``."""
+        size = batch.shape[-1]
+        loaded = max(size, round(size * self.load_scale))
+        out = []
+        for image in batch:
+            if self.flip and torch.rand((), generator=generator) < 0.5:
+                image = image.flip(-1)
+            if loaded > size:
+                top, left = torch.randint(0, loaded - size + 1, (2,), generator=generator).tolist()
+                large = torch.nn.functional.interpolate(
+                    image[None], (loaded, loaded), mode="bicubic", antialias=True, align_corners=False
+                )[0]
+                image = large[:, top : top + size, left : left + size].clamp(-1, 1)
+            out.append(image)
+        return torch.stack(out)
+
+
+def epoch_indices(count: int, batch: int, step: int, seed: int | str) -> list[int]:
+    """Return the ``batch`` image indices of training step ``step``: shuffled epochs, derived from (seed, step)."""
+    indices = []
+    for position in range(step * batch, (step + 1) * batch):
+        epoch, offset = divmod(position, count)
+        order = list(range(count))
+        random.Random(f"{seed}:{epoch}").shuffle(order)
+        indices.append(order[offset])
+    return indices

@@ -1,0 +1,39 @@
+"""Which device, and how many threads."""
+
+from __future__ import annotations
+
+import torch
+
+from ganprune.errors import UserError
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device for "auto" (CUDA where there is one), "cpu", "cuda" or "cuda:N".
+
+    Raises:
+        UserError: CUDA was asked for and there is none, or the name is unknown.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError("device", name, "auto, cpu, cuda or cuda:N", "Correct --device.") from error
+    if device.type not in ("cpu", "cuda"):
+        raise UserError("device", name, "auto, cpu, cuda or cuda:N", "Correct --device.")
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        raise UserError("device", name, "a CUDA device that PyTorch can see", "Use --device cpu, or auto.")
+    return device
+
+
+def set_threads(threads: int | None) -> int:
+    """Set PyTorch's threads per evaluation (default: leave as is) and return the number in force.
+
+    Raises:
+        UserError: fewer than one.
+    """
+    if threads is not None:
+        if threads < 1:
+            raise UserError("threads", threads, "1 or more", "Correct --threads.")
+        torch.set_num_threads(threads)
+    return torch.get_num_threads()

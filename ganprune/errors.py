@@ -1,0 +1,39 @@
+"""One exception for everything that a user can put right.
+
+Each message names the field, the value received, what was expected, and the remedy. The command line prints it
+without a traceback and exits with status 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Input that cannot be used, said in one message.
+
+    Args:
+        field: what was wrong, in the user's terms (an option, a file, a tensor).
+        value: what was received; shown with ``repr`` unless it is a string.
+        expected: what would have been accepted.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, field: str, value: object, expected: str, remedy: str):
+        self.field, self.value, self.expected, self.remedy = field, value, expected, remedy
+        shown = value if isinstance(value, str) else repr(value)
+        super().__init__(f"{field}: got {shown!s}; expected {expected}. {remedy}")
+
+    def __reduce__(self):
+        return type(self), (self.field, self.value, self.expected, self.remedy)
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """Return ``"Did you mean 'x'?"`` for the closest choice, else a list of all choices."""
+    choices = list(choices)
+    lowered = {choice.lower(): choice for choice in choices}
+    close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
+    if close:
+        return f"Did you mean {lowered[close[0]]!r}?"
+    return "Choose one of: " + ", ".join(choices) + "."

@@ -1,0 +1,308 @@
+"""Co-evolution of two populations (Algorithm 1): the main loop.
+
+Each side's individuals are scored together with one individual of the other side, its elite, because the cycle term
+of the fitness needs both generators. Generation 0 meets the original, unpruned partners and does not count in the
+number of generations. After that, by schedule:
+
+    alternate       side 2 meets the elite that side 1 has just found (the paper's text)
+    simultaneous    both meet the elites of the generation before (the paper's listing)
+    separate        both always meet the originals (the paper's ablation)
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deap.base import Toolbox
+
+from ganprune.errors import UserError, did_you_mean
+from ganprune.evolution.individual import Individual, Score, pack_bits
+from ganprune.evolution.interruption import Interruption
+from ganprune.evolution.state import FORMAT, SearchState, open_run
+from ganprune.runs import RunDirectory
+
+SCHEDULES = ("alternate", "simultaneous", "separate")
+_NEEDED = (
+    "evaluate",
+    "map",
+    "clone",
+    "generate",
+    "update",
+    "get_best",
+    "reset",
+    "state_dict",
+    "load_state_dict",
+)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One finished step, as the callback gets it.
+
+    Attributes:
+        side: whose step it was.
+        generation: 0 for the one that meets the original partners.
+        population: the evaluated batch.
+        elite: its best, by the strategy's account.
+        evaluations: (side, bits) scored so far in the run, both sides together.
+        rescores: scores of known bits against a further partner so far.
+        cost: evaluations + rescores / 2.
+        seconds: wall time of the run so far, interruptions left out.
+        partner: what the batch was scored with; None is the original.
+    """
+
+    side: str
+    generation: int
+    population: Sequence[Individual]
+    elite: Individual
+    evaluations: int
+    rescores: int
+    cost: float
+    seconds: float
+    partner: Individual | None
+
+
+def coevolve(
+    toolboxes: Mapping[str, Toolbox],
+    *,
+    generations: int = 100,
+    schedule: str = "alternate",
+    max_evaluations: float | None = None,
+    max_seconds: float | None = None,
+    run: str | os.PathLike[str] | RunDirectory | None = None,
+    seed: int = 0,
+    callback: Callable[[Progress], Any] | None = None,
+    on_evaluation: Callable[[str, Individual], Any] | None = None,
+    resume: bool = False,
+) -> dict[str, Individual]:
+    """Search both sides in turn; the same seed gives the same result, interrupted and resumed or not.
+
+    Args:
+        toolboxes: side -> toolbox, exactly two; from ``make_toolbox``, with a ``Strategy`` registered on each.
+        generations: generations after generation 0 (the paper's T), at least 1.
+        schedule: ``alternate``, ``simultaneous`` or ``separate``: see the module.
+        max_evaluations: stop before the step that would bring the cost (evaluations + rescores / 2, both sides
+            together) above this. Generation 0 has to fit.
+        max_seconds: stop before a step that, taking as long as the last one, would end later than this. Generation 0
+            is always finished.
+        run: a new directory for the run, or one that the caller has made; None keeps nothing on disk.
+        seed: of everything the strategies draw, in [0, 2**32).
+        callback: called with a :class:`Progress` after each step, its state saved.
+        on_evaluation: called with side and individual whenever an individual's score becomes known.
+        resume: continue the run from its last whole step, with the same toolboxes, schedule and seed. More
+            generations or a larger budget may be given.
+
+    Returns:
+        Side -> elite, with the fitness it had against its last partner.
+
+    Raises:
+        UserError: an argument cannot be used, or the run's files can't.
+        Interrupted: Ctrl-C; the last whole step and all finished evaluations are in the run's directory.
+    """
+    _check_arguments(toolboxes, generations, schedule, max_evaluations, max_seconds)
+    first, second = toolboxes
+    rivals = {first: second, second: first}
+    config = {
+        "format": FORMAT,
+        "sides": [first, second],
+        "generations": generations,
+        "schedule": schedule,
+        "seed": seed,
+        "max_evaluations": max_evaluations,
+        "max_seconds": max_seconds,
+    }
+    state = SearchState(toolboxes, schedule=schedule, seed=seed)
+    state.attach(open_run(run, resume, config), resume)
+    started = time.perf_counter() - state.seconds
+    step_seconds = 0.0
+
+    with Interruption() as interruption:
+        while state.generation <= generations:
+            if (
+                max_seconds is not None
+                and state.generation > 0
+                and state.seconds + step_seconds > max_seconds
+            ):
+                break
+            generation, side, toolbox = state.generation, state.side, toolboxes[state.side]
+            if side == first and generation > 0:
+                state.previous = {name: Individual(toolboxes[name].get_best()) for name in toolboxes}
+            partner = _partner(state, rivals[side], schedule)
+
+            snapshot = state.snapshot()
+            with state.randomness.installed():
+                batch = toolbox.generate()
+            if _exceeds(state, batch, partner, max_evaluations):
+                state.roll_back(snapshot)
+                break
+            hits = _evaluate(state, batch, partner, interruption, on_evaluation)
+            with state.randomness.installed():
+                toolbox.update(batch)
+
+            elapsed = time.perf_counter() - started
+            step_seconds, state.seconds = elapsed - state.seconds, elapsed
+            progress = _progress(state, batch, partner)
+            state.advance(_log_line(progress, step_seconds, hits))
+            if callback:
+                callback(progress)
+            interruption.check()
+    return {side: toolbox.clone(toolbox.get_best()) for side, toolbox in toolboxes.items()}
+
+
+def _partner(state: SearchState, rival: str, schedule: str) -> Individual | None:
+    """Whom the next batch meets: bits only, since the partner's own fitness belongs to another meeting."""
+    if state.generation == 0 or schedule == "separate":
+        return None
+    if schedule == "simultaneous":
+        return state.previous[rival]
+    return Individual(state.toolboxes[rival].get_best())
+
+
+def _exceeds(
+    state: SearchState, batch: Sequence[Individual], partner: Individual | None, max_evaluations: float | None
+) -> bool:
+    """Whether scoring the batch would overdraw the budget; in generation 0 that is an error."""
+    if max_evaluations is None:
+        return False
+    cost = state.ledger.cost + state.ledger.price(state.side, map(pack_bits, batch), _pack(partner))
+    if cost <= max_evaluations:
+        return False
+    if state.generation == 0:
+        raise UserError(
+            "max_evaluations",
+            max_evaluations,
+            f"at least {cost:g}, what generation 0 of side {state.side} brings it to",
+            "Raise it, or make the populations smaller.",
+        )
+    return True
+
+
+def _evaluate(
+    state: SearchState,
+    batch: Sequence[Individual],
+    partner: Individual | None,
+    interruption: Interruption,
+    on_evaluation: Callable[[str, Individual], Any] | None,
+) -> int:
+    """Give every individual of the batch its score against the partner; return how many needed no scoring."""
+    side, toolbox, ledger, partner_bits = (
+        state.side,
+        state.toolboxes[state.side],
+        state.ledger,
+        _pack(partner),
+    )
+    twins: dict[str, list[Individual]] = {}
+    for individual in batch:
+        twins.setdefault(pack_bits(individual), []).append(individual)
+
+    def assign(bits: str, score: Score) -> None:
+        for individual in twins[bits]:
+            individual.fitness.values, individual.terms = tuple(score), dict(score.terms)
+            if on_evaluation:
+                on_evaluation(side, individual)
+
+    unknown = []
+    for bits in twins:
+        score = ledger.find(side, bits, partner_bits)
+        if score is None:
+            unknown.append(bits)
+        else:
+            assign(bits, score)
+    # Results are taken one by one, so that each is on disk before the next is waited for.
+    results = toolbox.map(toolbox.evaluate, [twins[bits][0] for bits in unknown], [partner] * len(unknown))
+    for bits, result in zip(unknown, results, strict=True):
+        score = _checked_score(side, twins[bits][0], result)
+        ledger.add(side, bits, partner_bits, score)
+        assign(bits, score)
+        interruption.check()
+    return len(batch) - len(unknown)
+
+
+def _checked_score(side: str, individual: Individual, result: Any) -> Score:
+    count = len(individual.fitness.weights)
+    try:
+        score = result if isinstance(result, Score) else Score(result)
+    except (TypeError, ValueError):
+        score = None
+    if score is None or len(score) != count or not all(map(math.isfinite, score)):
+        raise UserError(
+            f"evaluate of side {side}",
+            repr(result),
+            f"a Score of {count} finite number{'s' * (count > 1)}",
+            "Return a small positive fitness for an individual that cannot be scored.",
+        )
+    return score
+
+
+def _progress(state: SearchState, batch: Sequence[Individual], partner: Individual | None) -> Progress:
+    return Progress(
+        side=state.side,
+        generation=state.generation,
+        population=tuple(batch),
+        elite=state.toolboxes[state.side].get_best(),
+        evaluations=state.ledger.evaluations,
+        rescores=state.ledger.rescores,
+        cost=state.ledger.cost,
+        seconds=state.seconds,
+        partner=partner,
+    )
+
+
+def _log_line(progress: Progress, step_seconds: float, hits: int) -> dict[str, Any]:
+    """The step's line in the logbook; all that differs from one execution to the next is under ``timing``."""
+    values = [individual.fitness.values[0] for individual in progress.population]
+    return {
+        "side": progress.side,
+        "generation": progress.generation,
+        "population": len(values),
+        "best": progress.elite.fitness.values[0],
+        "mean": math.fsum(values) / len(values),
+        "density": sum(progress.elite) / len(progress.elite),
+        "terms": progress.elite.terms,
+        "evaluations": progress.evaluations,
+        "rescores": progress.rescores,
+        "cost": progress.cost,
+        "timing": {"seconds": progress.seconds, "step_seconds": step_seconds, "cache_hits": hits},
+    }
+
+
+def _pack(partner: Individual | None) -> str | None:
+    return None if partner is None else pack_bits(partner)
+
+
+def _check_arguments(
+    toolboxes: Mapping[str, Toolbox],
+    generations: int,
+    schedule: str,
+    max_evaluations: float | None,
+    max_seconds: float | None,
+) -> None:
+    if len(toolboxes) != 2:
+        raise UserError(
+            "toolboxes", list(toolboxes), "exactly two sides", "Give one toolbox for each direction."
+        )
+    for side, toolbox in toolboxes.items():
+        missing = [name for name in _NEEDED if not hasattr(toolbox, name)]
+        if missing:
+            raise UserError(
+                f"toolbox of side {side}",
+                f"no {', '.join(missing)}",
+                "a toolbox with a strategy registered on it",
+                "Use make_toolbox(), then for example Genetic().register(toolbox).",
+            )
+    if isinstance(generations, bool) or not isinstance(generations, int) or generations < 1:
+        raise UserError("generations", generations, "a whole number of at least 1", "Choose another number.")
+    if schedule not in SCHEDULES:
+        raise UserError(
+            "schedule", schedule, "one of " + ", ".join(SCHEDULES), did_you_mean(schedule, SCHEDULES)
+        )
+    for name, limit in (("max_evaluations", max_evaluations), ("max_seconds", max_seconds)):
+        if limit is not None and not limit > 0:
+            raise UserError(
+                name, limit, "a positive number, or None for no limit", "Raise it or leave it out."
+            )

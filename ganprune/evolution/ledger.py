@@ -1,0 +1,117 @@
+"""What has been scored, and what it cost.
+
+An *evaluation* is a (side, bits) never scored before in the run; a *rescore* is known bits against a new partner; cost
+is evaluations + rescores / 2. These are logical counts: they don't depend on what happened to be cached, or on how
+often the run was interrupted.
+
+The records in ``evaluations.jsonl`` are the cache itself and outlive a crash. Those written after the last saved state
+are *replayed*: used without scoring again, and counted only then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ganprune.errors import UserError
+from ganprune.evolution.individual import Score
+from ganprune.runs import EVALUATIONS, RunDirectory
+
+Key = tuple[str, str, "str | None"]
+
+
+class Ledger:
+    """Scores by (side, bits, partner's bits), with counts. Bits are text, as ``pack_bits`` gives it.
+
+    Args:
+        run: where ``evaluations.jsonl`` is read and written, or None to keep all in memory.
+        lines: how many of its records belong to the state that the run resumes from.
+
+    Attributes:
+        evaluations: (side, bits) scored so far.
+        rescores: scores of known bits against a further partner.
+        hits: individuals that needed no scoring.
+
+    Raises:
+        UserError: the file is damaged, or shorter than ``lines``.
+    """
+
+    def __init__(self, run: RunDirectory | None, lines: int = 0):
+        self.run = run
+        self.evaluations = self.rescores = self.hits = 0
+        self._scores: dict[Key, Score] = {}
+        self._seen: set[tuple[str, str]] = set()
+        records = run.read_jsonl(EVALUATIONS) if run else []
+        if len(records) < lines:
+            raise UserError(
+                str(run.path(EVALUATIONS)) if run else EVALUATIONS,
+                f"{len(records)} lines",
+                f"the {lines} that the saved state counts",
+                "Restore the file, or start a new run.",
+            )
+        for record in records[:lines]:
+            self._count(*_from_record(record))
+        self._replay = dict(map(_from_record, records[lines:]))
+
+    @property
+    def cost(self) -> float:
+        """Evaluations + rescores / 2."""
+        return self.evaluations + self.rescores / 2
+
+    @property
+    def lines(self) -> int:
+        """How many scores are counted, one record each."""
+        return len(self._scores)
+
+    def price(self, side: str, batch: Iterable[str], partner: str | None) -> float:
+        """Return what scoring the batch would add to the cost."""
+        fresh = {bits for bits in batch if (side, bits, partner) not in self._scores}
+        rescores = sum((side, bits) in self._seen for bits in fresh)
+        return len(fresh) - rescores / 2
+
+    def find(self, side: str, bits: str, partner: str | None) -> Score | None:
+        """Return the score if it is known, counted or to be replayed (which counts it), else None."""
+        key = (side, bits, partner)
+        if key not in self._scores and key in self._replay:
+            self._count(key, self._replay.pop(key))
+        return self._scores.get(key)
+
+    def add(self, side: str, bits: str, partner: str | None, score: Score) -> None:
+        """Count a new score and append its record at once."""
+        self._count((side, bits, partner), score)
+        if self.run:
+            self.run.append_jsonl(EVALUATIONS, _to_record((side, bits, partner), score))
+
+    def settle(self) -> None:
+        """At the end of a step, make the file hold exactly the counted records.
+
+        Only a run that was changed before it was resumed leaves records that no step asked for.
+        """
+        if self.run and self._replay:
+            self.run.write_jsonl(EVALUATIONS, (_to_record(key, score) for key, score in self._scores.items()))
+            self._replay.clear()
+
+    def _count(self, key: Key, score: Score) -> None:
+        known = key[:2] in self._seen
+        self.rescores += known
+        self.evaluations += not known
+        self._seen.add(key[:2])
+        self._scores[key] = score
+
+
+def _to_record(key: Key, score: Score) -> dict[str, Any]:
+    side, bits, partner = key
+    return {"side": side, "bits": bits, "partner": partner, "values": list(score), "terms": score.terms}
+
+
+def _from_record(record: dict[str, Any]) -> tuple[Key, Score]:
+    try:
+        key = (record["side"], record["bits"], record["partner"])
+        return key, Score(record["values"], record["terms"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            EVALUATIONS,
+            str(record)[:60],
+            "records with side, bits, partner, values and terms",
+            "Restore the file.",
+        ) from error

@@ -1,0 +1,191 @@
+"""Where a search stands between two steps, in memory and in ``state.json``.
+
+At the end of a step three files are written in this order: the step's records in ``evaluations.jsonl`` (as they come),
+its line in ``logbook.jsonl``, and ``state.json``, which says how many lines of the other two belong to it. A crash
+between any two of them leaves lines too many, never too few: surplus evaluations are replayed, surplus log lines cut.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from deap.base import Toolbox
+
+from ganprune.errors import UserError
+from ganprune.evolution.individual import Individual, pack_bits, unpack_bits
+from ganprune.evolution.ledger import Ledger
+from ganprune.evolution.randomness import Randomness
+from ganprune.runs import CONFIG, EVALUATIONS, LOGBOOK, STATE, RunDirectory
+
+FORMAT = 1
+
+
+class SearchState:
+    """All that the steps to come depend on.
+
+    Making one resets the strategies of the toolboxes.
+
+    Args:
+        toolboxes: side -> toolbox with a strategy.
+        schedule: who meets whom; must not change when the run is resumed.
+        seed: of the run's random generators; must not change either.
+
+    Attributes:
+        step: the next step; each generation has one per side, and generation 0 comes first.
+        previous: side -> the elite at the beginning of the generation in progress, None before there is one.
+        ledger: scores and costs.
+        randomness: the run's random generators.
+        seconds: wall time of the run so far.
+        lines: lines of the logbook that belong to this state.
+        run: the run's directory, or None.
+    """
+
+    def __init__(self, toolboxes: Mapping[str, Toolbox], *, schedule: str, seed: int):
+        self.toolboxes, self.settings = toolboxes, {"schedule": schedule, "seed": seed}
+        self.step = self.lines = 0
+        self.seconds = 0.0
+        self.previous: dict[str, Individual | None] = dict.fromkeys(toolboxes)
+        self.randomness = Randomness(seed)
+        self.run: RunDirectory | None = None
+        self.ledger = Ledger(None)
+        for toolbox in toolboxes.values():
+            toolbox.reset()
+
+    def attach(self, run: RunDirectory | None, resume: bool) -> None:
+        """Keep the state in this directory from now on, beginning, if resumed, with what it holds.
+
+        A run that was interrupted before its first step begins anew, with its evaluations replayed.
+
+        Raises:
+            UserError: a file is damaged, or the run was started with other settings.
+        """
+        self.run, self.ledger = run, Ledger(run)
+        if run is None or not resume:
+            return
+        if run.exists(STATE):
+            self._load(run.read_json(STATE), run)
+        log = run.read_jsonl(LOGBOOK)
+        if len(log) > self.lines:
+            run.write_jsonl(LOGBOOK, log[: self.lines])
+
+    @property
+    def generation(self) -> int:
+        """The generation that the next step belongs to."""
+        return self.step // len(self.toolboxes)
+
+    @property
+    def side(self) -> str:
+        """The side that the next step belongs to."""
+        return list(self.toolboxes)[self.step % len(self.toolboxes)]
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what ``generate`` may change on the side whose turn it is, for :meth:`roll_back`."""
+        return {"strategy": self.toolboxes[self.side].state_dict(), "random": self.randomness.state_dict()}
+
+    def roll_back(self, snapshot: Mapping[str, Any]) -> None:
+        """Undo a ``generate`` whose batch was not evaluated."""
+        self.toolboxes[self.side].load_state_dict(snapshot["strategy"])
+        self.randomness.load_state_dict(snapshot["random"])
+
+    def advance(self, log: Mapping[str, Any]) -> None:
+        """Count the step just taken, append its log line and replace ``state.json``."""
+        self.step += 1
+        self.lines += 1
+        self.ledger.settle()
+        if self.run:
+            self.run.append_jsonl(LOGBOOK, log)
+            self.run.write_json(STATE, self.state_dict())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state as JSON data."""
+        previous = {
+            side: None if elite is None else pack_bits(elite) for side, elite in self.previous.items()
+        }
+        return {
+            "format": FORMAT,
+            **self.settings,
+            "step": self.step,
+            "generation": self.generation,
+            "side": self.side,
+            "previous": previous,
+            "strategies": {side: toolbox.state_dict() for side, toolbox in self.toolboxes.items()},
+            "random": self.randomness.state_dict(),
+            "evaluations": self.ledger.evaluations,
+            "rescores": self.ledger.rescores,
+            "cost": self.ledger.cost,
+            "evaluation_lines": self.ledger.lines,
+            "logbook_lines": self.lines,
+            "timing": {"seconds": self.seconds},
+        }
+
+    def _load(self, state: Any, run: RunDirectory) -> None:
+        self._check(state)
+        try:
+            self.step, self.lines = state["step"], state["logbook_lines"]
+            self.seconds = state["timing"]["seconds"]
+            for side, bits in state["previous"].items():
+                self.previous[side] = None if bits is None else Individual(unpack_bits(bits))
+            for side, toolbox in self.toolboxes.items():
+                toolbox.load_state_dict(state["strategies"][side])
+            self.randomness.load_state_dict(state["random"])
+            self.ledger = Ledger(run, state["evaluation_lines"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                str(run.path(STATE)),
+                f"a state that cannot be used ({error!r})",
+                "the state that the run saved",
+                "Restore the file, or start a new run.",
+            ) from error
+
+    def _check(self, state: Any) -> None:
+        found = state if isinstance(state, dict) else {}
+        expected = {"format": FORMAT, **self.settings}
+        for name, value in expected.items():
+            if found.get(name) != value:
+                saved = found.get(name)
+                raise UserError(
+                    name, value, f"{saved!r}, as saved", f"Resume with {name}={saved!r}, or start a new run."
+                )
+        if list(found.get("strategies", {})) != list(self.toolboxes):
+            raise UserError(
+                "sides",
+                list(self.toolboxes),
+                f"{list(found.get('strategies', {}))}, as saved",
+                "Resume the same sides.",
+            )
+
+
+def open_run(
+    run: str | os.PathLike[str] | RunDirectory | None, resume: bool, config: Mapping[str, Any]
+) -> RunDirectory | None:
+    """Return the directory to write to.
+
+    Args:
+        run: a path (made, with ``config`` as its ``config.json``, unless resumed), a directory made by the caller, or
+            None for none.
+        resume: whether the run exists already.
+        config: the options of the search.
+
+    Raises:
+        UserError: nothing to resume, or something there that would be overwritten.
+    """
+    if run is None:
+        if resume:
+            raise UserError("resume", True, "a run to resume", "Give run=, the directory of the run.")
+        return None
+    if resume:
+        return run if isinstance(run, RunDirectory) else RunDirectory.open(run)
+    directory = run if isinstance(run, RunDirectory) else RunDirectory.create(run)
+    for name in (STATE, EVALUATIONS, LOGBOOK):
+        if directory.exists(name):
+            raise UserError(
+                "run directory",
+                str(directory.directory),
+                f"no {name} in it yet",
+                "Resume the run, or choose another.",
+            )
+    if directory is not run:
+        directory.write_json(CONFIG, config)
+    return directory

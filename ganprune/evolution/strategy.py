@@ -1,0 +1,107 @@
+"""The step interface of every search algorithm.
+
+A loop over whole generations, such as DEAP's ``eaSimple``, cannot alternate two sides, stop and resume, or share one
+driver. A strategy does one step at a time, and the driver (:func:`ganprune.evolution.coevolve`, or DEAP's
+``eaGenerateUpdate``) scores what it asks for:
+
+    batch = toolbox.generate()
+    (score every individual of the batch against the current partner)
+    toolbox.update(batch)
+
+A fitness is only true against the partner it was measured with. So whatever ``update`` compares must be in the batch
+that ``generate`` returned, and nothing measured earlier may enter: a genetic algorithm returns elite and offspring,
+annealing its current point and the candidate, a swarm its particles and their personal bests.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from typing import Any
+
+from deap.base import Toolbox
+
+from ganprune.errors import UserError
+from ganprune.evolution.individual import Individual
+
+
+class Strategy(ABC):
+    """A search algorithm for one side.
+
+    Subclasses draw from the global ``random`` or ``numpy.random`` only, in ``generate`` and ``update`` only, and keep
+    all that a step changes in ``state_dict``.
+
+    Attributes:
+        requires: the names that :meth:`register` expects on the toolbox.
+    """
+
+    requires: tuple[str, ...] = ("individual", "population", "repair", "clone")
+    toolbox: Toolbox | None = None
+
+    def register(self, toolbox: Toolbox) -> Strategy:
+        """Register the steps on the toolbox: ``generate``, ``update``, ``get_best``, ``reset``, ``state_dict`` and
+        ``load_state_dict``.
+
+        Returns:
+            This strategy.
+
+        Raises:
+            UserError: it already serves another toolbox, or the toolbox lacks a name of ``requires``.
+        """
+        if self.toolbox is not None and self.toolbox is not toolbox:
+            raise UserError(
+                type(self).__name__,
+                "a second toolbox",
+                "one toolbox per strategy",
+                "Make one strategy for each side.",
+            )
+        missing = [name for name in self.requires if not hasattr(toolbox, name)]
+        if missing:
+            raise UserError(
+                "toolbox",
+                f"no {', '.join(missing)}",
+                f"all that {type(self).__name__} uses",
+                "Use make_toolbox().",
+            )
+        self.toolbox = toolbox
+        if not hasattr(toolbox, "restore"):
+            toolbox.register("restore", Individual.from_record)
+        self._pristine = copy.deepcopy(self.state_dict())
+        for name in ("generate", "update", "get_best", "reset", "state_dict", "load_state_dict"):
+            toolbox.register(name, getattr(self, name))
+        return self
+
+    @abstractmethod
+    def generate(self) -> list[Individual]:
+        """Return the individuals to evaluate, all of them without a fitness.
+
+        The first call returns the first population. Calling does not change what :meth:`get_best` returns.
+        """
+
+    @abstractmethod
+    def update(self, evaluated: list[Individual]) -> None:
+        """Take the batch back, every individual scored against one and the same partner."""
+
+    @abstractmethod
+    def get_best(self) -> Individual:
+        """Return the elite: of the last batch, the individual that the other side should meet.
+
+        Raises:
+            RuntimeError: nothing has been evaluated yet.
+        """
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Return, as JSON data, all that later steps depend on, except the state of the random generators."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a ``state_dict``.
+
+        Raises:
+            UserError: it comes from a strategy with other settings.
+        """
+
+    def reset(self) -> None:
+        """Forget all steps: the state is again that of the moment of :meth:`register`."""
+        self.load_state_dict(copy.deepcopy(self._pristine))

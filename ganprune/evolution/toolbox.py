@@ -1,0 +1,108 @@
+"""A DEAP toolbox for one side: everything under DEAP's usual names, so that a plain DEAP loop can use it too."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from deap import tools
+from deap.base import Toolbox
+
+from ganprune.errors import UserError
+from ganprune.evolution import registry
+from ganprune.evolution.individual import Individual
+
+
+class Space(Protocol):
+    """What the search needs to know of a filter space."""
+
+    @property
+    def group_sizes(self) -> Sequence[int]:
+        """Filters per group, in the order of the bits."""
+
+    @property
+    def saliency(self) -> Sequence[float]:
+        """One number per bit, larger = more worth keeping."""
+
+    def repair(self, bits: Sequence[int]) -> list[int]:
+        """Return legal bits, changing as few as needed; draws nothing."""
+
+
+def make_toolbox(
+    space: Space,
+    evaluate: Callable[..., Any],
+    *,
+    select: str | Callable[..., Any] = "selTournament:tournsize=3",
+    mate: str | Callable[..., Any] = "cxGroup",
+    mutate: str | Callable[..., Any] = "mutGroupOrFlip",
+    init: str | Callable[..., Any] = "initMixed",
+) -> Toolbox:
+    """Return a toolbox with ``attributes``, ``individual``, ``population``, ``evaluate``, ``select``, ``mate``,
+    ``mutate``, ``repair``, ``map`` and ``clone``.
+
+    ``toolbox.individual()`` is repaired already; children of ``mate`` and ``mutate`` are not.
+
+    Args:
+        space: group sizes, saliency and repair; a ``FilterSpace``, or anything with these three.
+        evaluate: ``evaluate(individual, partner=None) -> Score``, higher is better; ``partner`` is None for the
+            original, unpruned network. A plain tuple of numbers serves too.
+        select: a specification (see :mod:`ganprune.evolution.registry`), or a function by DEAP's conventions. A
+            function with an argument ``group_sizes`` or ``saliency`` gets that of the space; so for the next three.
+        mate: a crossover.
+        mutate: a mutation.
+        init: a function that returns a list of 0/1.
+
+    Raises:
+        UserError: an operator is unknown, or the space contradicts itself.
+    """
+    _check_space(space)
+    toolbox = Toolbox()
+    _register(toolbox, "attributes", "init", init, space)
+    toolbox.register("individual", _individual, toolbox)
+    toolbox.register("population", _population, toolbox)
+    toolbox.register("restore", Individual.from_record)
+    toolbox.register("repair", space.repair)
+    toolbox.register("evaluate", evaluate)
+    if not inspect.isroutine(evaluate):
+        # DEAP copies the attributes of a callable object next to it; pickled for a worker they would travel twice.
+        vars(toolbox.evaluate).clear()
+        toolbox.evaluate.__name__ = "evaluate"
+    for kind, operator in (("select", select), ("mate", mate), ("mutate", mutate)):
+        _register(toolbox, kind, kind, operator, space)
+    return toolbox
+
+
+def _individual(toolbox: Toolbox) -> Individual:
+    """Return a new random individual, repaired."""
+    return Individual(toolbox.repair(toolbox.attributes()))
+
+
+def _population(toolbox: Toolbox, n: int) -> list[Individual]:
+    """Return ``n`` new individuals."""
+    return tools.initRepeat(list, toolbox.individual, n)
+
+
+def _register(
+    toolbox: Toolbox, alias: str, kind: str, operator: str | Callable[..., Any], space: Space
+) -> None:
+    if isinstance(operator, str):
+        resolved = registry.resolve(kind, operator)
+    else:
+        resolved = registry.Operator(str(operator), operator, {}, registry.space_needs(operator))
+    toolbox.register(alias, resolved.function, **resolved.keywords(space))
+
+
+def _check_space(space: Space) -> None:
+    sizes = list(space.group_sizes)
+    if not sizes or min(sizes) < 1:
+        raise UserError(
+            "group_sizes of the space", sizes, "one or more groups of at least 1 filter", "Check the space."
+        )
+    if len(space.saliency) != sum(sizes):
+        raise UserError(
+            "saliency of the space",
+            f"{len(space.saliency)} numbers",
+            f"one per bit, {sum(sizes)}",
+            "Give one number per filter, in the order of the groups.",
+        )

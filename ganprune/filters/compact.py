@@ -1,0 +1,168 @@
+"""mask() and compact(): the same pruned function, with filters silent or physically gone; and its files.
+
+The law, tested on random bits for every architecture we claim: ``mask(...)(x) == compact(...)(x)`` to 1e-10 in float64.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from ganprune.errors import UserError
+from ganprune.models.architecture import build, config_from_json
+from ganprune.models.checkpoint import FORMAT, load_into, read_safetensors
+
+if TYPE_CHECKING:
+    from ganprune.filters.space import FilterSpace
+
+Keep = Mapping[tuple[str, str, int], np.ndarray]
+
+
+def compact(generator: nn.Module, space: FilterSpace, bits: Sequence[int]) -> nn.Module:
+    """Return a copy of a generator without the filters whose bit is 0: smaller tensors, same kind of network.
+
+    Args:
+        generator: the network that ``space`` describes; not changed.
+        space: its filter space.
+        bits: a legal individual, ``len(space)`` zeros and ones.
+
+    Returns:
+        A network in the same mode and on the same device; its tensors are its own.
+    """
+    return slice_network(generator, space.kept(bits))
+
+
+def slice_network(generator: nn.Module, keep: Keep) -> nn.Module:
+    """Copy a network, keeping only the given indices of the given (module, tensor, dimension).
+
+    Tensors that nothing is taken from are copied whole.
+    """
+    shared = {id(tensor): tensor for tensor in [*generator.parameters(), *generator.buffers()]}
+    network = copy.deepcopy(generator, shared)  # modules are new; tensors are replaced below
+    cuts: dict[tuple[str, str], list[tuple[int, np.ndarray]]] = {}
+    for (path, name, dim), indices in keep.items():
+        cuts.setdefault((path, name), []).append((dim, indices))
+    for path, module in network.named_modules():
+        for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
+            with torch.no_grad():
+                sliced = _slice(tensor, cuts.get((path, name), []))
+            if isinstance(tensor, nn.Parameter):
+                setattr(module, name, nn.Parameter(sliced, requires_grad=tensor.requires_grad))
+            else:
+                setattr(module, name, sliced)
+        _refresh(module, {name: cut for (owner, name), cut in cuts.items() if owner == path})
+    return network
+
+
+def _slice(tensor: torch.Tensor, cuts: list[tuple[int, np.ndarray]]) -> torch.Tensor:
+    result = tensor.detach()
+    for dim, indices in cuts:
+        if len(indices) != result.shape[dim]:
+            result = result.index_select(dim, torch.as_tensor(indices, device=tensor.device))
+    return result.clone() if result.data_ptr() == tensor.data_ptr() else result
+
+
+def _refresh(module: nn.Module, cuts: Mapping[str, list[tuple[int, np.ndarray]]]) -> None:
+    """Make a layer's recorded widths agree with its tensors."""
+    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+        first, second = module.weight.shape[:2]
+        if module.groups > 1:
+            module.groups = module.in_channels = module.out_channels = first
+        elif isinstance(module, nn.ConvTranspose2d):
+            module.in_channels, module.out_channels = first, second
+        else:
+            module.out_channels, module.in_channels = first, second
+    elif isinstance(module, (nn.BatchNorm2d, nn.InstanceNorm2d)) and cuts:
+        module.num_features = len(next(iter(cuts.values()))[0][1])
+
+
+def mask(generator: nn.Module, space: FilterSpace, bits: Sequence[int]) -> nn.Module:
+    """Return a full-size copy of a generator in which the filters whose bit is 0 are silent.
+
+    Weights, biases and the norms' scale, shift and running mean of those filters are zero, so that nothing of them
+    reaches the next layer. Arguments as :func:`compact`.
+    """
+    network = copy.deepcopy(generator)
+    keep = space.kept(bits, produces=True)
+    with torch.no_grad():
+        for (path, name, dim), indices in keep.items():
+            tensor = getattr(network.get_submodule(path), name)
+            if isinstance(tensor, torch.Tensor) and name != "running_var":
+                silent = torch.ones(tensor.shape[dim], dtype=torch.bool, device=tensor.device)
+                silent[torch.as_tensor(indices, device=tensor.device)] = False
+                tensor[(slice(None),) * dim + (silent,)] = 0
+    return network
+
+
+def save_generator(network: nn.Module, stem: Path, *, architecture: Mapping[str, Any], bits: str, **facts: Any) -> None:
+    """Write a compact generator as ``STEM.safetensors`` and ``STEM.json``.
+
+    Args:
+        network: the compact generator.
+        stem: path without extension, such as ``run/A2B``.
+        architecture: of the original, as ``config.to_json()`` gives it.
+        bits: which filters it kept, as a string of 0 and 1.
+        facts: further entries for the JSON file (image size, side, encoding ...).
+    """
+    save_file({key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}, f"{stem}.safetensors")
+    data = {"format": FORMAT, "architecture": dict(architecture), "bits": bits, **facts}
+    Path(f"{stem}.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+
+
+def load_generator(path: str | Path, *, device: torch.device | str = "cpu") -> nn.Module:
+    """Load a compact generator as a plain ``nn.Module`` in evaluation mode, without tracing anything.
+
+    Args:
+        path: ``run/A2B``, ``run/A2B.json`` or ``run/A2B.safetensors``.
+        device: where it goes.
+
+    Raises:
+        UserError: a file is missing or damaged, or they do not belong together.
+    """
+    stem = Path(path)
+    stem = stem.with_suffix("") if stem.suffix in (".json", ".safetensors") else stem
+    description = read_description(stem)
+    weights = stem.with_name(stem.name + ".safetensors")
+    state = read_safetensors(weights)
+    network = build(config_from_json(description["architecture"], "generator"))
+    fit_to_tensors(network, state)
+    load_into(network, state, weights)
+    return network.eval().requires_grad_(False).to(device)
+
+
+def read_description(stem: Path) -> dict[str, Any]:
+    """Read the JSON file beside a compact generator's weights."""
+    path = stem.with_name(stem.name + ".json")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["format"] != FORMAT or "architecture" not in data:
+            raise UserError("generator", f"{path} (format {data['format']!r})", f"format {FORMAT}", "Use another version.")
+        return dict(data)
+    except FileNotFoundError as error:
+        raise UserError("generator", f"{path} (missing)", "a compact generator's JSON file", "Check the path.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError("generator", f"{path} ({error})", "an undamaged file", "Restore the file.") from error
+
+
+def fit_to_tensors(network: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """Give every layer, in place, the widths of the tensors in ``state`` (values are loaded separately)."""
+    width = 0
+    for path, module in network.named_modules():
+        for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
+            saved = state.get(f"{path}.{name}")
+            if saved is not None and saved.shape != tensor.shape and saved.ndim == tensor.ndim:
+                resized = torch.empty(saved.shape, dtype=tensor.dtype)
+                setattr(module, name, nn.Parameter(resized) if isinstance(tensor, nn.Parameter) else resized)
+        _refresh(module, {})
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            width = module.out_channels
+        elif isinstance(module, (nn.BatchNorm2d, nn.InstanceNorm2d)):
+            module.num_features = len(module.weight) if module.weight is not None else width

@@ -1,0 +1,203 @@
+"""Filter groups: the filters of a generator that must live and die together, found by tracing it.
+
+The residual trunk is one group: the last downsampling convolution and the second convolution of every block write into
+the same sum. Groups are data (:class:`FilterGroup`); everything that slices networks reads them and knows nothing of
+architectures. Tracing is Torch-Pruning's ``DependencyGraph`` (Fang et al., CVPR 2023).
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch_pruning
+from torch import nn
+
+from ganprune.errors import UserError
+
+Convolution = (nn.Conv2d, nn.ConvTranspose2d)
+Norm = (nn.BatchNorm2d, nn.InstanceNorm2d)
+WIDTH = "num_features"  # stands for the width of a norm that has no tensors
+
+# Activations and other layers that keep zeros at zero, so that a masked filter is as if it were gone.
+ZERO_KEEPING = (
+    nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.ReLU6, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Hardtanh,
+    nn.Hardswish, nn.Softsign, nn.Identity, nn.Dropout, nn.Dropout2d, nn.AlphaDropout, nn.ReflectionPad2d,
+    nn.ReplicationPad2d, nn.ZeroPad2d, nn.CircularPad2d, nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d,
+    nn.PixelShuffle, nn.PixelUnshuffle, nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Member:
+    """One dimension of one tensor that a group's filters occupy.
+
+    Attributes:
+        module: path of the module, as in ``named_modules``.
+        parameter: "weight", "bias", "running_mean", "running_var", or ``num_features`` for a norm without tensors.
+        dim: dimension of the tensor.
+        positions: indices along that dimension.
+        filters: for each position, the filter of the group that it belongs to.
+        produces: whether the filters are written here (a convolution's outputs, a norm) rather than read.
+    """
+
+    module: str
+    parameter: str
+    dim: int
+    positions: tuple[int, ...]
+    filters: tuple[int, ...]
+    produces: bool
+
+
+@dataclass(frozen=True)
+class FilterGroup:
+    """Coupled filters: ``size`` bits, one per filter, and every tensor that they occupy.
+
+    Attributes:
+        name: path of the first convolution that writes them.
+        size: number of filters.
+        members: the tensors.
+    """
+
+    name: str
+    size: int
+    members: tuple[Member, ...]
+
+    def convolutions(self, *, produces: bool) -> set[str]:
+        """Return the paths of the convolutions that write (or read) these filters."""
+        dims = [m for m in self.members if m.parameter == "weight" and m.produces == produces]
+        return {m.module for m in dims}
+
+
+def find_groups(generator: nn.Module, example: torch.Tensor) -> list[FilterGroup]:
+    """Trace a generator and return its prunable groups in the order of its layers.
+
+    Groups that reach the output image are left out; input image channels belong to no group.
+
+    Args:
+        generator: maps ``example`` to an image.
+        example: (1, C, H, W); only its shape matters.
+
+    Raises:
+        UserError: the generator can't be traced, or has a layer that can't be pruned (named).
+    """
+    check_layers(generator)
+    traced = _traceable(generator)
+    graph = _trace(traced, example)
+    names = {module: name for name, module in traced.named_modules()}
+    groups: list[FilterGroup] = []
+    seen: set[str] = set()
+    for name, module in traced.named_modules():
+        if isinstance(module, Convolution) and name not in seen:
+            group = _group(graph, name, module, names, generator)
+            seen |= group.convolutions(produces=True)
+            groups.append(group)
+    return [group for group in groups if not _reaches_output(generator, group, example)]
+
+
+def check_layers(generator: nn.Module) -> None:
+    """Refuse, by name, layers for which a removed filter would not be the same as a silent one.
+
+    Raises:
+        UserError: a grouped convolution that is not depthwise, or an activation with f(0) != 0 between convolutions.
+    """
+    modules = dict(generator.named_modules())
+    convolutions = [name for name, module in modules.items() if isinstance(module, Convolution)]
+    if not convolutions:
+        raise UserError("generator", type(generator).__name__, "a network with 2-d convolutions", "Use another one.")
+    order = list(modules)
+    last = order.index(convolutions[-1])
+    for name, module in modules.items():
+        if isinstance(module, Convolution) and module.groups > 1 and not module.groups == module.in_channels == module.out_channels:
+            raise UserError(f"layer {name}", f"groups={module.groups}", "groups=1 or depthwise", "It can't be pruned.")
+        leaf = not list(module.children()) and not list(module.parameters())
+        known = isinstance(module, (*ZERO_KEEPING, *Norm))
+        if leaf and not known and order.index(name) < last and not _keeps_zero(module):
+            raise UserError(f"layer {name}", type(module).__name__, "an activation with f(0) = 0", "It can't be pruned.")
+
+
+def _keeps_zero(module: nn.Module) -> bool:
+    try:
+        return bool((module(torch.zeros(1, 4, 4, 4)) == 0).all())
+    except Exception:  # noqa: BLE001 - a layer of unknown kind and inputs: the law is checked on the whole network later
+        return True
+
+
+def _traceable(generator: nn.Module) -> nn.Module:
+    """Copy a generator so that tracing sees each instance norm as one layer.
+
+    An instance norm followed by an in-place activation is taken apart into views and copies; a batch norm of the same
+    width couples the same filters and is one operation.
+    """
+    traced = copy.deepcopy(generator).float().cpu().eval()
+    for parent in list(traced.modules()):
+        if hasattr(parent, "inplace"):
+            parent.inplace = False
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.InstanceNorm2d):
+                setattr(parent, name, nn.BatchNorm2d(child.num_features).eval())
+    return traced.requires_grad_(True)
+
+
+def _trace(traced: nn.Module, example: torch.Tensor) -> torch_pruning.DependencyGraph:
+    try:
+        with torch.enable_grad():
+            return torch_pruning.DependencyGraph().build_dependency(traced, example.float().cpu(), verbose=False)
+    except Exception as error:  # noqa: BLE001 - anything can go wrong inside a network that we did not write
+        reason = f"{type(traced).__name__} ({type(error).__name__}: {error})"
+        raise UserError("generator", reason, "a network that can be traced", "Check its input channels.") from error
+
+
+def _group(
+    graph: torch_pruning.DependencyGraph, name: str, module: nn.Module, names: dict[nn.Module, str], generator: nn.Module
+) -> FilterGroup:
+    pruner = graph.get_pruner_of_module(module)
+    size = pruner.get_out_channels(module)
+    coupled = graph.get_pruning_group(module, pruner.prune_out_channels, idxs=list(range(size)))
+    members: dict[tuple[str, str, int], Member] = {}
+    for item in coupled:
+        target = item.dep.target.module
+        if target not in names or not isinstance(target, (*Convolution, *Norm, nn.PReLU)):
+            continue
+        produces = graph.is_out_channel_pruning_fn(item.dep.handler)
+        positions, filters = tuple(item.idxs), tuple(item.root_idxs)
+        for parameter, dim in _dimensions(target, generator.get_submodule(names[target]), produces):
+            member = Member(names[target], parameter, dim, positions, filters, produces)
+            members.setdefault((member.module, parameter, dim), member)
+    return FilterGroup(name, size, tuple(members.values()))
+
+
+def _dimensions(traced: nn.Module, module: nn.Module, produces: bool) -> list[tuple[str, int]]:
+    """Return (tensor, dimension) pairs of a layer that its output (or input) filters occupy."""
+    if isinstance(traced, Convolution):
+        transposed, depthwise = isinstance(traced, nn.ConvTranspose2d), traced.groups > 1
+        if depthwise:
+            weight = [("weight", 0)]
+        else:
+            weight = [("weight", int(produces == transposed))]
+        bias = [("bias", 0)] if traced.bias is not None and (produces or depthwise) else []
+        return weight + bias
+    tensors = ("weight", "bias", "running_mean", "running_var")
+    present = [(name, 0) for name in tensors if isinstance(getattr(module, name, None), torch.Tensor)]
+    return present or [(WIDTH, 0)]
+
+
+def _reaches_output(generator: nn.Module, group: FilterGroup, example: torch.Tensor) -> bool:
+    """Whether dropping a filter of this group would change the shape of the output image."""
+    from ganprune.filters.compact import slice_network
+
+    # On the meta device shapes are computed and nothing else.
+    meta = copy.deepcopy(generator).to("meta").eval()
+    shape = meta(example.to("meta", next(generator.parameters()).dtype)).shape
+    keep: dict[tuple[str, str, int], np.ndarray] = {}
+    for member in group.members:
+        tensor = getattr(meta.get_submodule(member.module), member.parameter)
+        count = tensor if isinstance(tensor, int) else tensor.shape[member.dim]
+        first = {p for p, f in zip(member.positions, member.filters, strict=True) if f == 0}
+        keep[member.module, member.parameter, member.dim] = np.array([i for i in range(count) if i not in first])
+    try:
+        return slice_network(meta, keep)(example.to("meta", next(generator.parameters()).dtype)).shape != shape
+    except RuntimeError:
+        return True  # the rest of the network can't do with fewer, so these filters stay

@@ -1,0 +1,215 @@
+"""FilterSpace: what each bit of an individual means, and the size term N(p) of Eq. 10."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from ganprune.errors import UserError, did_you_mean
+from ganprune.filters.compact import Keep, compact, mask
+from ganprune.filters.groups import WIDTH, FilterGroup, find_groups
+
+ENCODINGS = ("grouped", "tied")
+
+
+class FilterSpace:
+    """The bit strings of one generator: one bit per prunable filter, coupled filters sharing theirs (Eq. 9).
+
+    Args:
+        generator: the network to prune.
+        encoding: "grouped": every coupled group has its own bits; "tied": the inner convolutions of residual blocks
+            share the trunk's bits too, as in the authors' released code.
+        size: side length of the example image that the network is traced with.
+
+    Attributes:
+        groups: the prunable groups in the order of the layers; their bits follow each other.
+        group_sizes: bits of each group.
+        saliency: per bit, the mean absolute weight of its filters relative to their layer's (higher matters more).
+
+    Raises:
+        UserError: an unknown encoding, or a generator that can't be traced, has nothing to prune, or breaks the law
+            *masked == compact*.
+    """
+
+    def __init__(self, generator: nn.Module, *, encoding: str = "grouped", size: int = 64):
+        if encoding not in ENCODINGS:
+            raise UserError("encoding", encoding, " or ".join(ENCODINGS), did_you_mean(encoding, ENCODINGS))
+        self.encoding = encoding
+        example = torch.zeros(1, _in_channels(generator), size, size)
+        groups = find_groups(generator, example)
+        self.groups = _tie(groups) if encoding == "tied" else groups
+        if not self.groups:
+            raise UserError("generator", type(generator).__name__, "at least one prunable filter group", "Use another.")
+        self.group_sizes = [group.size for group in self.groups]
+        self.offsets = np.concatenate([[0], np.cumsum(self.group_sizes)])
+        self._controllers, self._produced = self._index(generator)
+        self._weights = {
+            name: tuple(module.weight.shape)
+            for name, module in generator.named_modules()
+            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d))
+        }
+        self._total = sum(int(np.prod(shape)) for shape in self._weights.values())
+        self.saliency = self._saliency(generator)
+        self._check_law(generator, size)
+
+    def __len__(self) -> int:
+        """Number of bits."""
+        return int(self.offsets[-1])
+
+    def _index(self, generator: nn.Module) -> tuple[dict[tuple[str, str, int], np.ndarray], set[tuple[str, str, int]]]:
+        """For each dimension of each tensor: which bit controls each index (-1: none)."""
+        controllers: dict[tuple[str, str, int], np.ndarray] = {}
+        produced = set()
+        for group, offset in zip(self.groups, self.offsets, strict=False):
+            for member in group.members:
+                key = (member.module, member.parameter, member.dim)
+                if key not in controllers:
+                    tensor = getattr(generator.get_submodule(member.module), member.parameter)
+                    controllers[key] = np.full(tensor if member.parameter == WIDTH else tensor.shape[member.dim], -1)
+                controllers[key][list(member.positions)] = offset + np.asarray(member.filters)
+                if member.produces:
+                    produced.add(key)
+        return controllers, produced
+
+    def kept(self, bits: Sequence[int], *, produces: bool = False) -> Keep:
+        """Return, for every (module path, tensor, dimension) that the bits control, the indices that stay.
+
+        Args:
+            bits: a legal individual.
+            produces: only where filters are written, not where they are read.
+        """
+        array = self.check(bits)
+        wanted = self._produced if produces else self._controllers
+        return {key: _stay(self._controllers[key], array) for key in wanted}
+
+    def check(self, bits: Sequence[int]) -> np.ndarray:
+        """Return the bits as a boolean array.
+
+        Raises:
+            UserError: a wrong length, values other than 0 and 1, or a group without filters.
+        """
+        array = np.asarray(bits)
+        if array.shape != (len(self),):
+            raise UserError("bits", f"shape {array.shape}", f"{len(self)} bits", "Use individuals of this filter space.")
+        if not np.isin(array, (0, 1)).all():
+            raise UserError("bits", "values other than 0 and 1", "0 or 1", "Check the operator that made them.")
+        empty = [group.name for group, part in zip(self.groups, self.split(array), strict=True) if not part.any()]
+        if empty:
+            raise UserError("bits", f"no filter left in {empty[0]}", "one or more per group", "Call space.repair(bits).")
+        return array.astype(bool)
+
+    def split(self, bits: Sequence[int] | np.ndarray) -> list[np.ndarray]:
+        """Return the bits of each group."""
+        return np.split(np.asarray(bits), self.offsets[1:-1])
+
+    def repair(self, bits: Sequence[int]) -> list[int]:
+        """Return legal bits: an empty group gets its most salient filter back. Draws nothing.
+
+        Args:
+            bits: ``len(self)`` zeros and ones.
+        """
+        repaired = [int(bit) for bit in bits]
+        for start, end in zip(self.offsets[:-1], self.offsets[1:], strict=True):
+            if not any(repaired[start:end]):
+                repaired[start + int(np.argmax(self.saliency[start:end]))] = 1
+        return repaired
+
+    def full(self) -> list[int]:
+        """Return the individual that keeps every filter."""
+        return [1] * len(self)
+
+    def encode(self, kept: dict[str, Sequence[int]]) -> list[int]:
+        """Return the bits that keep the given filters of the named groups (groups not named keep all)."""
+        unknown = [name for name in kept if name not in {group.name for group in self.groups}]
+        if unknown:
+            raise UserError("group", unknown[0], "a group's name", did_you_mean(unknown[0], [g.name for g in self.groups]))
+        bits: list[int] = []
+        for group in self.groups:
+            stay = set(kept.get(group.name, range(group.size)))
+            bits += [int(index in stay) for index in range(group.size)]
+        return bits
+
+    def decode(self, bits: Sequence[int]) -> dict[str, list[int]]:
+        """Return the indices of the kept filters of each group by its name."""
+        return {g.name: np.flatnonzero(part).tolist() for g, part in zip(self.groups, self.split(bits), strict=True)}
+
+    def weight_counts(self, bits: Sequence[int]) -> dict[str, int]:
+        """Return the kept weight elements of each convolution by its path (no biases)."""
+        array = self.check(bits)
+        counts = {}
+        for name, shape in self._weights.items():
+            kept = list(shape)
+            for dim in (0, 1):
+                controller = self._controllers.get((name, "weight", dim))
+                if controller is not None:
+                    kept[dim] = int(((controller < 0) | array[controller]).sum())
+            counts[name] = int(np.prod(kept))
+        return counts
+
+    def size_share(self, bits: Sequence[int]) -> float:
+        """N(p) of Eq. 10: kept weight elements over all weight elements of the convolutions, in (0, 1]."""
+        return sum(self.weight_counts(bits).values()) / self._total
+
+    def _saliency(self, generator: nn.Module) -> list[float]:
+        saliency = np.zeros(len(self))
+        for key in self._produced:
+            module = generator.get_submodule(key[0])
+            if key[1] == "weight" and isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+                weight = module.weight.detach().abs().double().cpu()
+                means = weight.transpose(0, key[2]).flatten(1).mean(1).numpy()
+                controller = self._controllers[key]
+                inside = controller >= 0
+                np.add.at(saliency, controller[inside], means[inside] / max(means.mean(), 1e-30))
+        return saliency.tolist()
+
+    def _check_law(self, generator: nn.Module, size: int) -> None:
+        """Compare masked with compact once, on fixed bits, so that an architecture that breaks the law is refused."""
+        draw = np.random.default_rng(0)
+        bits = self.repair(draw.integers(0, 2, len(self)).tolist())
+        side = min(size, 32) if size % 4 == 0 and size >= 32 else size
+        shape = (1, _in_channels(generator), side, side)
+        dtype, device = (next(generator.parameters()).dtype, next(generator.parameters()).device)
+        example = torch.from_numpy(draw.uniform(-1, 1, shape)).to(device, dtype)
+        with torch.inference_mode():
+            masked, small = (form(generator, self, bits).eval()(example) for form in (mask, compact))
+        tolerance = 1e-8 if dtype == torch.float64 else 2e-3
+        if masked.shape != small.shape or not torch.allclose(masked, small, atol=tolerance, rtol=tolerance):
+            raise UserError(
+                "generator", f"{type(generator).__name__}, whose masked and compact forms differ",
+                "layers for which a removed filter equals a silent one", "It can't be pruned exactly.",
+            )  # fmt: skip
+
+
+def _stay(controller: np.ndarray, array: np.ndarray) -> np.ndarray:
+    return np.flatnonzero((controller < 0) | array[controller])
+
+
+def _in_channels(generator: nn.Module) -> int:
+    first = next((m for m in generator.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))), None)
+    if first is None:
+        raise UserError("generator", type(generator).__name__, "a network with 2-d convolutions", "Use another one.")
+    return first.in_channels
+
+
+def _tie(groups: list[FilterGroup]) -> list[FilterGroup]:
+    """Merge each residual block's inner group into the trunk that it reads from and writes to."""
+    reads: dict[str, int] = {}  # convolution -> group that it reads
+    writes: dict[str, int] = {}  # convolution -> group that it writes
+    for index, group in enumerate(groups):
+        reads |= dict.fromkeys(group.convolutions(produces=False), index)
+        writes |= dict.fromkeys(group.convolutions(produces=True), index)
+    owner: dict[int, int] = {}
+    for index, group in enumerate(groups):
+        sources = {reads.get(name) for name in group.convolutions(produces=True)}
+        sinks = {writes.get(name) for name in group.convolutions(produces=False)}
+        if len(sources | sinks) == 1 and (trunk := next(iter(sources))) is not None and groups[trunk].size == group.size:
+            owner[index] = trunk
+    merged = []
+    for index, group in enumerate(groups):
+        if index not in owner:
+            tied = [m for inner, trunk in owner.items() if trunk == index for m in groups[inner].members]
+            merged.append(FilterGroup(group.name, group.size, (*group.members, *tied)))
+    return merged

@@ -1,0 +1,43 @@
+"""The losses of the paper (Eq. 4, 5, 6) and of CycleGAN's training objective.
+
+All are means over elements, so that they do not depend on image size. Images are (B, C, H, W) in [-1, 1],
+discriminator outputs (B, 1, h, w), unbounded.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+
+def generator_aware(fake: torch.Tensor, fake_original: torch.Tensor) -> torch.Tensor:
+    """L_GenA, Eq. 4: squared error between the compact and the original generator's images."""
+    return F.mse_loss(fake, fake_original)
+
+
+def discriminator_aware(judged: torch.Tensor, judged_original: torch.Tensor, output: str = "map") -> torch.Tensor:
+    """L_DisA, Eq. 5: squared error between the discriminator's outputs for both generators' images.
+
+    Args:
+        judged: D(G^(x)).
+        judged_original: D(G(x)).
+        output: "map" compares patch by patch; "mean" averages each map first, as the authors' code does.
+    """
+    if output == "mean":
+        judged, judged_original = judged.mean((1, 2, 3)), judged_original.mean((1, 2, 3))
+    return F.mse_loss(judged, judged_original)
+
+
+def cycle_consistency(recovered: torch.Tensor, real: torch.Tensor, norm: str = "l2") -> torch.Tensor:
+    """L_cyc, Eq. 6: error between G_partner(G^(x)) and x; "l2" as in the paper, "l1" as in CycleGAN's training."""
+    return F.l1_loss(recovered, real) if norm == "l1" else F.mse_loss(recovered, real)
+
+
+def identity(fake: torch.Tensor, real: torch.Tensor, norm: str = "l2") -> torch.Tensor:
+    """Identity loss: a generator should leave an image ``real`` of its own target domain as it is."""
+    return cycle_consistency(fake, real, norm)
+
+
+def adversarial(judged: torch.Tensor, real: bool) -> torch.Tensor:
+    """LSGAN: mean squared distance of a discriminator's output to 1 (real) or 0 (fake)."""
+    return (judged - (1.0 if real else 0.0)).square().mean()

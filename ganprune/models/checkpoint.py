@@ -1,0 +1,278 @@
+"""Side and CycleGAN, and the files that hold them.
+
+A :class:`Side` is one direction of translation, named A2B or B2A: a generator and the discriminator that judges *its
+output*. Known file layouts differ in who judges whom (see :data:`LAYOUTS`). Foreign files are read with
+``torch.load(weights_only=True)`` only; ours are safetensors beside a JSON file with the architecture.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from ganprune.errors import UserError
+from ganprune.models.architecture import Config, build, config_from_json, infer_discriminator, infer_generator
+
+SIDES = ("A2B", "B2A")
+OTHER = {"A2B": "B2A", "B2A": "A2B"}
+SOURCE = {"A2B": "A", "B2A": "B"}
+TARGET = {"A2B": "B", "B2A": "A"}
+FORMAT = 1
+CONFIG_NAME, WEIGHTS_NAME = "cyclegan.json", "cyclegan.safetensors"
+
+State = dict[str, torch.Tensor]
+
+# Layout -> (side, part) -> file name. In the first, D_A judges the output of G_A (domain B); in the second, netD_B
+# judges the output of netG_A2B.
+LAYOUTS: dict[str, dict[tuple[str, str], str]] = {
+    "latest_net": {
+        ("A2B", "generator"): "latest_net_G_A.pth", ("A2B", "discriminator"): "latest_net_D_A.pth",
+        ("B2A", "generator"): "latest_net_G_B.pth", ("B2A", "discriminator"): "latest_net_D_B.pth",
+    },
+    "netG_A2B": {
+        ("A2B", "generator"): "netG_A2B.pth", ("A2B", "discriminator"): "netD_B.pth",
+        ("B2A", "generator"): "netG_B2A.pth", ("B2A", "discriminator"): "netD_A.pth",
+    },
+}  # fmt: skip
+
+
+@dataclass
+class Side:
+    """One direction of translation.
+
+    Attributes:
+        name: "A2B" or "B2A".
+        generator: source images -> target images, both (B, C, H, W) in [-1, 1].
+        discriminator: judges this generator's output against real images of the target domain.
+    """
+
+    name: str
+    generator: nn.Module
+    discriminator: nn.Module
+
+    @property
+    def source(self) -> str:
+        """Domain of the input images: "A" or "B"."""
+        return SOURCE[self.name]
+
+    @property
+    def target(self) -> str:
+        """Domain of the output images: "A" or "B"."""
+        return TARGET[self.name]
+
+
+class CycleGAN(Mapping[str, Side]):
+    """Both sides of a CycleGAN: ``cyclegan["A2B"].generator``.
+
+    Args:
+        sides: the two sides, in either order.
+    """
+
+    def __init__(self, *sides: Side):
+        self._sides = {side.name: side for side in sorted(sides, key=lambda side: SIDES.index(side.name))}
+
+    def __getitem__(self, name: str) -> Side:
+        return self._sides[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sides)
+
+    def __len__(self) -> int:
+        return len(self._sides)
+
+    def partner(self, name: str) -> Side:
+        """Return the side that translates back."""
+        return self._sides[OTHER[name]]
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Return all networks by "A2B.generator", "A2B.discriminator", ..."""
+        return {f"{name}.{part}": getattr(side, part) for name, side in self.items() for part in ("generator", "discriminator")}
+
+    def to(self, device: torch.device | str) -> CycleGAN:
+        for network in self.networks().values():
+            network.to(device)
+        return self
+
+    def with_generators(self, generators: Mapping[str, nn.Module]) -> CycleGAN:
+        """Return a CycleGAN of those generators and copies of these discriminators."""
+        return CycleGAN(*(Side(n, generators[n], copy.deepcopy(s.discriminator)) for n, s in self.items()))
+
+
+def new_cyclegan(generator: Config, discriminator: Config, seed: int) -> CycleGAN:
+    """Build an untrained CycleGAN, both sides alike, initialised from ``seed``."""
+    random_source = torch.Generator().manual_seed(seed)
+    return CycleGAN(*(Side(name, build(generator, random_source), build(discriminator, random_source)) for name in SIDES))
+
+
+def save_cyclegan(cyclegan: CycleGAN, folder: str | Path, *, half: bool = False) -> None:
+    """Write ``cyclegan.json`` and ``cyclegan.safetensors`` into a folder.
+
+    Args:
+        cyclegan: networks whose ``config`` says their architecture.
+        folder: made if missing.
+        half: store float16 (half the bytes; they are float32 again when loaded).
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    networks = cyclegan.networks()
+    architecture = {name: network.config.to_json() for name, network in networks.items()}  # type: ignore[union-attr, operator]
+    tensors = {
+        f"{name}.{key}": (value.half() if half and value.is_floating_point() else value).cpu().contiguous()
+        for name, network in networks.items()
+        for key, value in network.state_dict().items()
+    }
+    save_file(tensors, folder / WEIGHTS_NAME)
+    text = json.dumps({"format": FORMAT, "architecture": architecture}, indent=1)
+    (folder / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def load_cyclegan(folder: str | Path, *, device: torch.device | str = "cpu") -> CycleGAN:
+    """Load a trained CycleGAN: our own format, or a layout of :data:`LAYOUTS`, with the right judge for each side.
+
+    Args:
+        folder: the checkpoint's folder.
+        device: where the networks go.
+
+    Returns:
+        Both sides, float32, in evaluation mode.
+
+    Raises:
+        UserError: the folder, a side or a tensor is missing, extra or misshapen; it is named.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError("checkpoint", str(folder), "an existing folder", "Check --checkpoint.")
+    if (folder / CONFIG_NAME).is_file():
+        cyclegan = _load_own(folder)
+    else:
+        cyclegan = _load_layout(folder, _recognise(folder))
+    for network in cyclegan.networks().values():
+        network.eval().requires_grad_(False)
+    return cyclegan.to(device)
+
+
+def _recognise(folder: Path) -> str:
+    for name, files in LAYOUTS.items():
+        present = {key for key, file in files.items() if (folder / file).is_file()}
+        if not present:
+            continue
+        missing = [files[key] for key in files if key not in present]
+        if missing:
+            raise UserError(
+                "checkpoint", f"{folder} without {', '.join(missing)}", "both sides: two generators, two discriminators",
+                "Add the missing files: co-evolution needs both sides.",
+            )  # fmt: skip
+        return name
+    known = ", ".join([CONFIG_NAME, *(files["A2B", "generator"] for files in LAYOUTS.values())])
+    raise UserError("checkpoint", f"{folder} (no known files)", f"a folder with one of {known}", "Check --checkpoint.")
+
+
+def _load_layout(folder: Path, layout: str) -> CycleGAN:
+    sides = []
+    for name in SIDES:
+        networks = {}
+        for part, infer in (("generator", infer_generator), ("discriminator", infer_discriminator)):
+            path = folder / LAYOUTS[layout][name, part]
+            state = read_pth(path)
+            networks[part] = load_into(build(infer(state, path)), state, path)
+        sides.append(Side(name, networks["generator"], networks["discriminator"]))
+    return CycleGAN(*sides)
+
+
+def _load_own(folder: Path) -> CycleGAN:
+    path = folder / WEIGHTS_NAME
+    architecture = _read_architecture(folder / CONFIG_NAME)
+    tensors = read_safetensors(path)
+    unknown = [key for key in tensors if ".".join(key.split(".")[:2]) not in architecture]
+    if unknown:
+        raise UserError("checkpoint", f"{path} with extra tensor {unknown[0]}", "only known networks", "Save it again.")
+    sides = []
+    for name in SIDES:
+        networks = {}
+        for part in ("generator", "discriminator"):
+            key = f"{name}.{part}"
+            if key not in architecture:
+                raise UserError("checkpoint", f"{folder} without {key}", "both sides", "Co-evolution needs both sides.")
+            state = {k.removeprefix(key + "."): v.float() for k, v in tensors.items() if k.startswith(key + ".")}
+            networks[part] = load_into(build(config_from_json(architecture[key], key)), state, path)
+        sides.append(Side(name, networks["generator"], networks["discriminator"]))
+    return CycleGAN(*sides)
+
+
+def _read_architecture(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["format"] != FORMAT:
+            raise UserError("checkpoint format", data["format"], str(FORMAT), "Use a matching version of ganprune.")
+        return dict(data["architecture"])
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise UserError("checkpoint", f"{path} ({error})", "a JSON file with architecture", "Copy it again.") from error
+
+
+def read_safetensors(path: Path) -> State:
+    """Read a safetensors file; a missing or damaged one is a :class:`UserError`."""
+    if not path.is_file():
+        raise UserError("checkpoint", f"{path} (missing)", "a safetensors file", "Copy the checkpoint again.")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError("checkpoint", f"{path} ({error})", "an undamaged file", "Copy the checkpoint again.") from error
+
+
+def read_pth(path: Path) -> State:
+    """Read a PyTorch state dict without executing anything from it.
+
+    A DataParallel prefix and the running statistics that old instance norms saved are dropped by the caller's needs:
+    the prefix here, the statistics in :func:`load_into`.
+
+    Raises:
+        UserError: the file is damaged, or holds anything but tensors by name.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise UserError("checkpoint", f"{path} ({reason})", "a PyTorch state dict", "Save it with torch.save.") from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise UserError("checkpoint", f"{path} ({type(state).__name__})", "tensors by name", "Save model.state_dict().")
+    return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def load_into(network: nn.Module, state: State, path: Path) -> nn.Module:
+    """Load a state dict, naming the first tensor that is missing, extra or misshapen.
+
+    Returns:
+        The network.
+
+    Raises:
+        UserError: the tensors do not fit the network.
+    """
+    wanted = network.state_dict()
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    state = {key: value for key, value in state.items() if key in wanted or key.rpartition(".")[2] not in statistics}
+    missing = [key for key in wanted if key not in state]
+    extra = [key for key in state if key not in wanted]
+    remedy = "Check that the file belongs to this architecture."
+    if missing:
+        raise UserError("checkpoint", f"{path} without tensor {missing[0]} ({len(missing)} missing)", "all tensors", remedy)
+    if extra:
+        raise UserError("checkpoint", f"{path} with extra tensor {extra[0]} ({len(extra)} extra)", "no others", remedy)
+    for key, value in wanted.items():
+        if state[key].shape != value.shape:
+            shapes = f"{path}: tensor {key} of shape {tuple(state[key].shape)}"
+            raise UserError("checkpoint", shapes, f"shape {tuple(value.shape)}", remedy)
+        if not torch.isfinite(state[key]).all():
+            raise UserError("checkpoint", f"{path}: tensor {key} with NaN or Inf", "finite numbers", "Train it again.")
+    network.load_state_dict(state)
+    return network

@@ -1,0 +1,70 @@
+"""PatchDiscriminator: the 70x70 PatchGAN of CycleGAN (Isola et al., CVPR 2017; Zhu et al., ICCV 2017).
+
+Parameter names (``model.0.weight``, ``model.11.weight``) are those of the public PyTorch implementations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ganprune.errors import UserError, did_you_mean
+from ganprune.models.generator import NORMS, norm_layer
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """Architecture of a :class:`PatchDiscriminator`.
+
+    Attributes:
+        ndf: filters of the first convolution.
+        layers: stride-2 convolutions: 3 for the 70x70 PatchGAN.
+        norm: "instance" or "batch".
+        affine: whether an instance norm has a learned scale and shift.
+        in_channels: image channels.
+    """
+
+    ndf: int = 64
+    layers: int = 3
+    norm: str = "instance"
+    affine: bool = False
+    in_channels: int = 3
+
+    def __post_init__(self) -> None:
+        for field in ("ndf", "layers", "in_channels"):
+            value = getattr(self, field)
+            if not isinstance(value, int) or value < 1:
+                raise UserError(f"discriminator {field}", value, "a positive integer", "Correct the architecture.")
+        if self.norm not in NORMS:
+            raise UserError("discriminator norm", self.norm, " or ".join(NORMS), did_you_mean(self.norm, NORMS))
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": "patch", **asdict(self)}
+
+
+class PatchDiscriminator(nn.Module):
+    """Realness of overlapping patches: (B, in_channels, H, W) in [-1, 1] -> (B, 1, H/8 - 2, W/8 - 2), unbounded."""
+
+    def __init__(self, config: DiscriminatorConfig | None = None):
+        super().__init__()
+        self.config = config = config or DiscriminatorConfig()
+        bias = config.norm == "instance"
+        width = config.ndf
+        layers: list[nn.Module] = [nn.Conv2d(config.in_channels, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2, True)]
+        for index in range(1, config.layers + 1):
+            wider = config.ndf * min(2**index, 8)
+            stride = 2 if index < config.layers else 1
+            layers += [
+                nn.Conv2d(width, wider, 4, stride=stride, padding=1, bias=bias),
+                norm_layer(config.norm, wider, config.affine),
+                nn.LeakyReLU(0.2, True),
+            ]
+            width = wider
+        layers.append(nn.Conv2d(width, 1, 4, padding=1))
+        self.model = nn.Sequential(*layers)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.model(x)

@@ -1,0 +1,97 @@
+"""What ``ganprune pretrain`` does: train a CycleGAN from scratch, with logbook, samples and checkpoints on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from ganprune import __version__
+from ganprune.data import UnpairedImages
+from ganprune.models.checkpoint import CycleGAN, new_cyclegan, save_cyclegan
+from ganprune.models.discriminator import DiscriminatorConfig
+from ganprune.models.generator import GeneratorConfig
+from ganprune.report.figures import save_grid
+from ganprune.runs import RunDirectory
+from ganprune.training import CycleGANTrainer, TrainingSettings
+
+SAMPLES = 16
+LOG_EVERY = 50
+
+Report = Callable[[int, int, dict[str, float]], None]
+
+
+def pretrain(
+    images: UnpairedImages,
+    run: RunDirectory,
+    settings: TrainingSettings,
+    *,
+    generator: GeneratorConfig,
+    discriminator: DiscriminatorConfig,
+    device: str = "cpu",
+    resume: bool = False,
+    save_every: int = 500,
+    report: Report | None = None,
+) -> CycleGAN:
+    """Train both sides from ``settings.seed`` and write checkpoint, logbook and sample grids into ``run``.
+
+    Args:
+        images: the two domains; validation images are drawn in the sample grids.
+        run: where everything goes.
+        settings: objective and schedule.
+        generator, discriminator: architectures, alike for both sides.
+        device: "cpu" or "cuda".
+        resume: go on from the last saved step in ``run``.
+        save_every: steps between checkpoints and sample grids.
+        report: called as ``report(step, total, losses)`` after each step.
+
+    Returns:
+        The trained CycleGAN, in evaluation mode.
+    """
+    cyclegan = new_cyclegan(generator, discriminator, settings.seed).to(device)
+    trainer = CycleGANTrainer(cyclegan, images, settings)
+    if resume:
+        trainer.load(run.directory)
+    else:
+        architecture = {"generator": generator.to_json(), "discriminator": discriminator.to_json()}
+        data = {"root": str(images.root), "size": images.size, "images": images.counts()}
+        config = {"command": "pretrain", "ganprune": __version__, "data": data, **architecture, "settings": asdict(settings)}
+        run.write_json("config.json", config)
+    recent: list[dict[str, float]] = []
+    for losses in trainer.train():
+        recent.append(losses)
+        if report:
+            report(trainer.step, settings.total, losses)
+        if trainer.step % LOG_EVERY == 0 or trainer.step == settings.total:
+            run.append_jsonl("logbook.jsonl", {"step": trainer.step, **_mean(recent)})
+            recent = []
+        if trainer.step % save_every == 0 or trainer.step == settings.total:
+            trainer.save(run.directory)
+            save_cyclegan(cyclegan, run.directory)
+            draw_samples(cyclegan, images, run.directory / f"samples-{trainer.step:06d}.png")
+    return cyclegan
+
+
+def _mean(entries: list[dict[str, float]]) -> dict[str, float]:
+    return {name: sum(entry[name] for entry in entries) / len(entries) for name in entries[0]}
+
+
+def draw_samples(cyclegan: CycleGAN, images: UnpairedImages, path: Path) -> None:
+    """Write a grid of validation images: source, translation and translation back, for both sides."""
+    device = next(cyclegan["A2B"].generator.parameters()).device
+    sections = {}
+    modes = {network: network.training for network in cyclegan.networks().values()}
+    for network in modes:
+        network.eval()
+    for name, side in cyclegan.items():
+        validation = images[side.source].validation
+        real = validation.tensor(range(min(SAMPLES, len(validation)))).to(device)
+        partner = cyclegan.partner(name).generator
+        with torch.inference_mode():
+            fake = side.generator(real)
+            sections[f"{name} (validation)"] = {"input": real, "output": fake, "back": partner(fake)}
+    for network, mode in modes.items():
+        network.train(mode)
+    save_grid(path, sections, zoom=max(1, 96 // images.size))

@@ -1,0 +1,63 @@
+"""Picture grids: one row per kind of image (input, original, compact, truth), one column per sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from ganprune.data import to_uint8
+
+GAP, TITLE_HEIGHT, BACKGROUND, INK = 4, 16, (225, 225, 225), (20, 20, 20)
+
+
+def image_grid(sections: Mapping[str, Mapping[str, torch.Tensor]], *, zoom: int = 1) -> Image.Image:
+    """Draw titled sections of labelled image rows.
+
+    Args:
+        sections: title -> row label -> images (N, 3, H, W) in [-1, 1].
+        zoom: integer enlargement of the images, without smoothing.
+
+    Returns:
+        The picture.
+    """
+    font = ImageFont.load_default(12)
+    labels = [label for rows in sections.values() for label in rows]
+    margin = max((int(font.getlength(label)) for label in labels), default=0) + 2 * GAP
+    blocks = [_section(title, rows, margin, zoom, font) for title, rows in sections.items()]
+    page = Image.new("RGB", (max(b.width for b in blocks), sum(b.height for b in blocks)), BACKGROUND)
+    top = 0
+    for block in blocks:
+        page.paste(block, (0, top))
+        top += block.height
+    return page
+
+
+def save_grid(path: str | Path, sections: Mapping[str, Mapping[str, torch.Tensor]], *, zoom: int = 1) -> None:
+    """Write :func:`image_grid` to a PNG file."""
+    image_grid(sections, zoom=zoom).save(path)
+
+
+def _section(title: str, rows: Mapping[str, torch.Tensor], margin: int, zoom: int, font: ImageFont.FreeTypeFont) -> Image.Image:
+    height, width = (int(side) * zoom for side in next(iter(rows.values())).shape[-2:])
+    columns = max(len(images) for images in rows.values())
+    size = (margin + columns * (width + GAP), TITLE_HEIGHT + len(rows) * (height + GAP) + GAP)
+    block = Image.new("RGB", size, BACKGROUND)
+    draw = ImageDraw.Draw(block)
+    draw.text((GAP, 1), title, fill=INK, font=font)
+    for row, (label, images) in enumerate(rows.items()):
+        top = TITLE_HEIGHT + row * (height + GAP)
+        draw.text((GAP, top + height // 2 - 6), label, fill=INK, font=font)
+        for column, image in enumerate(images):
+            picture = to_pil(image).resize((width, height), Image.Resampling.NEAREST)
+            block.paste(picture, (margin + column * (width + GAP), top))
+    return block
+
+
+def to_pil(image: torch.Tensor) -> Image.Image:
+    """Convert one (C, H, W) image in [-1, 1], C = 1 or 3, to a PIL image."""
+    pixels = to_uint8(image).cpu().permute(1, 2, 0).numpy()
+    return Image.fromarray(np.ascontiguousarray(pixels if pixels.shape[-1] == 3 else pixels.repeat(3, -1)))

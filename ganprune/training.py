@@ -1,0 +1,332 @@
+"""CycleGANTrainer: pretraining and fine-tuning of both sides, with CycleGAN's objective or distilled.
+
+The objective is CycleGAN's (Zhu et al., ICCV 2017, and Eq. 1-3 of Shu et al.): LSGAN, cycle consistency weighted by
+lambda, identity by 0.5 * lambda, L1 norms, an image pool of 50, Adam at a constant and then linearly decaying rate. A
+*distilled* fine-tune adds the L1 distance to a teacher's images: the original, unpruned generators.
+
+Everything random is derived from (seed, step), so a run that was interrupted goes on exactly as if it had not been.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn import functional as F
+
+from ganprune.data import Augmentation, UnpairedImages, epoch_indices
+from ganprune.errors import UserError
+from ganprune.losses import adversarial
+from ganprune.models.checkpoint import CycleGAN, load_into, read_safetensors
+
+STATE_NAME, TENSORS_NAME = "training.json", "training.safetensors"
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What a training run does; the defaults are CycleGAN's except ``batch`` and the step counts.
+
+    Attributes:
+        steps: steps at the constant learning rate.
+        decay_steps: further steps, while the rate falls linearly to 0.
+        batch: images of each domain per step (1 in the paper).
+        learning_rate, betas: of Adam, for generators and discriminators.
+        lam: weight of the cycle term.
+        identity: weight of the identity term, times ``lam``; 0 leaves it out.
+        adversarial: weight of the adversarial term.
+        distil: weight of the L1 distance to the teacher's images; needs a teacher.
+        pool: size of the image pool that discriminators are trained from.
+        augment: enlarge-and-crop factor (286/256 in the paper); 1 for none. Half of the images are mirrored.
+        precision: "float32", or "bfloat16" for mixed precision (about twice as fast where it is supported).
+        seed: of everything random.
+    """
+
+    steps: int
+    decay_steps: int = 0
+    batch: int = 4
+    learning_rate: float = 2e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    lam: float = 10.0
+    identity: float = 0.5
+    adversarial: float = 1.0
+    distil: float = 0.0
+    pool: int = 50
+    augment: float = 286 / 256
+    precision: str = "float32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for field in ("steps", "decay_steps", "lam", "identity", "adversarial", "distil", "pool"):
+            if getattr(self, field) < 0:
+                raise UserError(field, getattr(self, field), "0 or more", f"Correct --{field.replace('_', '-')}.")
+        if self.batch < 1:
+            raise UserError("batch", self.batch, "1 or more", "Correct --batch.")
+        if self.learning_rate <= 0:
+            raise UserError("learning rate", self.learning_rate, "above 0", "Correct --learning-rate.")
+        if self.precision not in ("float32", "bfloat16"):
+            raise UserError("precision", self.precision, "float32 or bfloat16", "Correct --precision.")
+
+    @property
+    def total(self) -> int:
+        return self.steps + self.decay_steps
+
+    def rate(self, step: int) -> float:
+        """Learning rate of 0-based step ``step``: constant, then falling linearly to 0."""
+        if step < self.steps:
+            return self.learning_rate
+        return self.learning_rate * (1 - (step - self.steps + 1) / (self.decay_steps + 1))
+
+
+class ImagePool:
+    """A history of generated images (Shrivastava et al., CVPR 2017): half of the queries return an older image.
+
+    Args:
+        size: images kept; 0 returns the newest always.
+    """
+
+    def __init__(self, size: int):
+        self.size = size
+        self.images: list[torch.Tensor] = []
+
+    def query(self, images: torch.Tensor, draw: random.Random) -> torch.Tensor:
+        """Put (B, C, H, W) images in, get as many back; ``draw`` decides which."""
+        returned = []
+        for image in images.detach():
+            if len(self.images) < self.size:
+                self.images.append(image.clone())
+            elif self.size and draw.random() < 0.5:
+                index = draw.randrange(self.size)
+                self.images[index], image = image.clone(), self.images[index]
+            returned.append(image)
+        return torch.stack(returned)
+
+
+class CycleGANTrainer:
+    """Trains both generators and discriminators of a CycleGAN, in place, step by step.
+
+    Args:
+        cyclegan: the networks to train.
+        images: training images.
+        settings: the objective and schedule.
+        teacher: the original CycleGAN, for distillation.
+        on_all_images: also train on the validation images (the paper's final fine-tune uses the whole training set).
+    """
+
+    def __init__(
+        self,
+        cyclegan: CycleGAN,
+        images: UnpairedImages,
+        settings: TrainingSettings,
+        *,
+        teacher: CycleGAN | None = None,
+    ):
+        if settings.distil > 0 and teacher is None:
+            raise UserError("distil", settings.distil, "0 without a teacher", "Give the original checkpoint.")
+        self.cyclegan, self.images, self.settings, self.teacher = cyclegan, images, settings, teacher
+        self.device = next(cyclegan["A2B"].generator.parameters()).device
+        self.step = 0
+        self.pools = {name: ImagePool(settings.pool) for name in cyclegan}
+        self.augmentation = Augmentation(load_scale=settings.augment)
+        for network in cyclegan.networks().values():
+            network.train().requires_grad_(True)
+        self.optimisers = {part: self._adam(part) for part in ("generator", "discriminator")}
+
+    def _adam(self, part: str) -> torch.optim.Adam:
+        parameters = itertools.chain(*(getattr(side, part).parameters() for side in self.cyclegan.values()))
+        return torch.optim.Adam(list(parameters), lr=self.settings.learning_rate, betas=self.settings.betas)
+
+    def train(self, until: int | None = None) -> Iterator[dict[str, float]]:
+        """Run the remaining steps (or up to step ``until``), yielding each step's mean losses by name."""
+        while self.step < min(until or self.settings.total, self.settings.total):
+            yield self.train_step()
+        if self.step >= self.settings.total:
+            self.finish()
+
+    def finish(self) -> None:
+        """Put the networks into evaluation mode, without gradients."""
+        for network in self.cyclegan.networks().values():
+            network.eval().requires_grad_(False)
+
+    def train_step(self) -> dict[str, float]:
+        """Update generators, then discriminators, once; return the losses (means over elements, unweighted)."""
+        for optimiser in self.optimisers.values():
+            optimiser.param_groups[0]["lr"] = self.settings.rate(self.step)
+        real = {domain: self._batch(domain) for domain in ("A", "B")}
+        losses, fakes = self._update_generators(real)
+        losses |= self._update_discriminators(real, fakes)
+        self.step += 1
+        return {name: float(value.detach()) for name, value in losses.items()}
+
+    def _batch(self, domain: str) -> torch.Tensor:
+        """Return this step's augmented training images of one domain: (B, 3, S, S)."""
+        train = self.images[domain].train
+        seed = f"{self.settings.seed}:{domain}"
+        indices = epoch_indices(len(train), self.settings.batch, self.step, seed)
+        draw = torch.Generator().manual_seed(random.Random(f"{seed}:{self.step}").getrandbits(62))
+        return self.augmentation(train.tensor(indices), draw).to(self.device)
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        enabled = self.settings.precision == "bfloat16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
+
+    def _update_generators(self, real: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        for side in self.cyclegan.values():
+            side.discriminator.requires_grad_(False)
+        losses: dict[str, torch.Tensor] = {}
+        total, fakes = torch.zeros((), device=self.device), {}
+        for name in self.cyclegan:
+            objective, terms, fakes[name] = self._generator_objective(name, real)
+            total = total + objective
+            losses |= {f"{term}_{name}": value for term, value in terms.items()}
+        self._apply("generator", total)
+        for side in self.cyclegan.values():
+            side.discriminator.requires_grad_(True)
+        return losses, fakes
+
+    def _generator_objective(
+        self, name: str, real: dict[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor]:
+        """Return one side's weighted objective, its terms, and its images."""
+        settings, side = self.settings, self.cyclegan[name]
+        source, target = real[side.source], real[side.target]
+        terms: dict[str, torch.Tensor] = {}
+        with self._autocast():
+            inputs = torch.cat([source, target]) if settings.identity else source
+            outputs = side.generator(inputs).float()  # one pass for translation and identity
+            fake = outputs[: len(source)]
+            objective = torch.zeros((), device=self.device)
+            if settings.adversarial:
+                terms["adversarial"] = adversarial(side.discriminator(fake).float(), True)
+                objective = objective + settings.adversarial * terms["adversarial"]
+            if settings.lam:
+                recovered = self.cyclegan.partner(name).generator(fake).float()
+                terms["cycle"] = F.l1_loss(recovered, source)
+                objective = objective + settings.lam * terms["cycle"]
+            if settings.identity:
+                terms["identity"] = F.l1_loss(outputs[len(source) :], target)
+                objective = objective + settings.lam * settings.identity * terms["identity"]
+            if settings.distil and self.teacher is not None:
+                with torch.no_grad():
+                    wanted = self.teacher[name].generator(source).float()
+                terms["distil"] = F.l1_loss(fake, wanted)
+                objective = objective + settings.distil * terms["distil"]
+        return objective, terms, fake
+
+    def _update_discriminators(self, real: dict[str, torch.Tensor], fakes: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        if not self.settings.adversarial:
+            return {}
+        losses = {}
+        for name, side in self.cyclegan.items():
+            draw = random.Random(f"{self.settings.seed}:{name}:{self.step}")
+            target, older = real[side.target], self.pools[name].query(fakes[name], draw)
+            with self._autocast():
+                judged = side.discriminator(torch.cat([target, older])).float()
+            halves = judged[: len(target)], judged[len(target) :]
+            losses[f"discriminator_{name}"] = 0.5 * (adversarial(halves[0], True) + adversarial(halves[1], False))
+        self._apply("discriminator", sum(losses.values(), torch.zeros((), device=self.device)))
+        return losses
+
+    def _apply(self, part: str, objective: torch.Tensor) -> None:
+        optimiser = self.optimisers[part]
+        optimiser.zero_grad(set_to_none=True)
+        objective.backward()
+        optimiser.step()
+
+    def save(self, folder: str | Path) -> None:
+        """Write networks, optimisers, pools and the step into a folder, atomically."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / (TENSORS_NAME + ".new")
+        metadata = {"step": self.step, "settings": asdict(self.settings)}
+        save_file(self._tensors(), temporary, metadata={"training": json.dumps(metadata)})
+        os.replace(temporary, folder / TENSORS_NAME)
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        tensors = {f"{n}.{k}": v for n, network in self.cyclegan.networks().items() for k, v in network.state_dict().items()}
+        for part, optimiser in self.optimisers.items():
+            for index, state in optimiser.state_dict()["state"].items():
+                tensors |= {f"optimiser.{part}.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
+        for name, pool in self.pools.items():
+            if pool.images:
+                tensors[f"pool.{name}"] = torch.stack(pool.images)
+        return {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+
+    def load(self, folder: str | Path) -> None:
+        """Continue from what :meth:`save` wrote.
+
+        Raises:
+            UserError: nothing was saved there, or with other settings.
+        """
+        path = Path(folder) / TENSORS_NAME
+        tensors = read_safetensors(path)
+        saved = read_metadata(path)
+        _compare_settings(saved["settings"], asdict(self.settings))
+        self.step = saved["step"]
+        for name, network in self.cyclegan.networks().items():
+            load_into(network, _with_prefix(tensors, name + "."), path)
+        for part, optimiser in self.optimisers.items():
+            _load_adam(optimiser, _with_prefix(tensors, f"optimiser.{part}."))
+        for name, pool in self.pools.items():
+            pool.images = list(tensors.get(f"pool.{name}", torch.empty(0)).to(self.device))
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Return the step and settings that :meth:`CycleGANTrainer.save` wrote beside the tensors."""
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata() or {}
+    if "training" not in metadata:
+        raise UserError("training state", str(path), "a file that training wrote", "Start without --resume.")
+    return dict(json.loads(metadata["training"]))
+
+
+def _compare_settings(saved: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    for field, value in json.loads(json.dumps(asked)).items():
+        if saved.get(field) != value:
+            raise UserError(field, value, f"{saved.get(field)!r}, as the interrupted run", "Resume with equal settings.")
+
+
+def _with_prefix(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _load_adam(optimiser: torch.optim.Adam, tensors: Mapping[str, torch.Tensor]) -> None:
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        index, _, name = key.partition(".")
+        state.setdefault(int(index), {})[name] = value
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def run_training(
+    trainer: CycleGANTrainer,
+    *,
+    on_step: Callable[[int, dict[str, float]], None] | None = None,
+    save_to: Path | None = None,
+    save_every: int = 500,
+) -> dict[str, float]:
+    """Train to the end, saving every ``save_every`` steps; return the mean losses of the last 50 steps."""
+    recent: list[dict[str, float]] = []
+    for losses in trainer.train():
+        recent = [*recent[-49:], losses]
+        if on_step:
+            on_step(trainer.step, losses)
+        if save_to and trainer.step % save_every == 0:
+            trainer.save(save_to)
+    return {name: sum(entry[name] for entry in recent) / len(recent) for name in recent[-1]} if recent else {}
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Number of learned values."""
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -1,0 +1,49 @@
+"""Toy problems on bits for the tests: three groups of filters and fitnesses that depend on the partner."""
+
+from ganprune.evolution import Score, make_toolbox
+
+SIZES = (5, 3, 4)
+
+
+class ToySpace:
+    """Three groups; repair switches on the last filter of an empty one."""
+
+    group_sizes = SIZES
+    saliency = tuple(float(index) for index in range(sum(SIZES)))
+
+    def repair(self, bits):
+        bits, end = list(bits), 0
+        for size in SIZES:
+            end += size
+            if not any(bits[end - size : end]):
+                bits[end - 1] = 1
+        return bits
+
+
+def legal(bits):
+    """Whether the bits are what repair would leave."""
+    return len(bits) == sum(SIZES) and set(bits) <= {0, 1} and ToySpace().repair(bits) == list(bits)
+
+
+def onemax(individual, partner=None):
+    """The share of ones, whoever the partner is."""
+    share = sum(individual) / len(individual)
+    return Score([share], {"share": share})
+
+
+def agreement(individual, partner=None):
+    """Ones, and a little for agreeing with the partner, times a level that falls as the partner improves.
+
+    The level makes old values look better than new ones: comparing across partners gets stuck.
+    """
+    ones = sum(individual)
+    same = 0 if partner is None else sum(a == b for a, b in zip(individual, partner, strict=True))
+    level = 1.0 if partner is None else 1.0 / (1 + sum(partner))
+    return Score([level * (1 + ones + 0.5 * same)], {"ones": ones, "same": same})
+
+
+def make_side(strategy, evaluate=agreement, **operators):
+    """A toolbox for one side with the strategy registered on it."""
+    toolbox = make_toolbox(ToySpace(), evaluate, **operators)
+    strategy.register(toolbox)
+    return toolbox
