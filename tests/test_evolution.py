@@ -7,13 +7,14 @@ import random
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 from deap import algorithms, tools
 from toys import SIZES, ToySpace, agreement, legal, make_side, onemax
 
-import ganprune.evolution as evolution
+from ganprune import evolution
 from ganprune.errors import UserError
 from ganprune.evolution import Genetic, Individual, Score, coevolve, make_toolbox, registry
 from ganprune.evolution.individual import pack_bits, unpack_bits
@@ -87,7 +88,7 @@ def test_package_lists_and_loads_its_names():
 
 def test_importing_and_running_leaves_torch_out():
     code = (
-        "import sys; sys.path.insert(0, 'tests')\n"
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "from toys import make_side; from ganprune.evolution import Genetic, coevolve\n"
         "coevolve({side: make_side(Genetic(4)) for side in 'ab'}, generations=2)\n"
         "print('torch' in sys.modules)"

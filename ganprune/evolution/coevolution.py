@@ -21,8 +21,9 @@ from typing import Any
 from deap.base import Toolbox
 
 from ganprune.errors import UserError, did_you_mean
-from ganprune.evolution.individual import Individual, Score, pack_bits
+from ganprune.evolution.individual import Individual, pack_bits
 from ganprune.evolution.interruption import Interruption
+from ganprune.evolution.scoring import pack_partner, score_batch
 from ganprune.evolution.state import FORMAT, SearchState, open_run
 from ganprune.runs import RunDirectory
 
@@ -140,7 +141,7 @@ def coevolve(
             if _exceeds(state, batch, partner, max_evaluations):
                 state.roll_back(snapshot)
                 break
-            hits = _evaluate(state, batch, partner, interruption, on_evaluation)
+            hits = score_batch(state, batch, partner, interruption, on_evaluation)
             with state.randomness.installed():
                 toolbox.update(batch)
 
@@ -169,7 +170,7 @@ def _exceeds(
     """Whether scoring the batch would overdraw the budget; in generation 0 that is an error."""
     if max_evaluations is None:
         return False
-    cost = state.ledger.cost + state.ledger.price(state.side, map(pack_bits, batch), _pack(partner))
+    cost = state.ledger.cost + state.ledger.price(state.side, map(pack_bits, batch), pack_partner(partner))
     if cost <= max_evaluations:
         return False
     if state.generation == 0:
@@ -180,63 +181,6 @@ def _exceeds(
             "Raise it, or make the populations smaller.",
         )
     return True
-
-
-def _evaluate(
-    state: SearchState,
-    batch: Sequence[Individual],
-    partner: Individual | None,
-    interruption: Interruption,
-    on_evaluation: Callable[[str, Individual], Any] | None,
-) -> int:
-    """Give every individual of the batch its score against the partner; return how many needed no scoring."""
-    side, toolbox, ledger, partner_bits = (
-        state.side,
-        state.toolboxes[state.side],
-        state.ledger,
-        _pack(partner),
-    )
-    twins: dict[str, list[Individual]] = {}
-    for individual in batch:
-        twins.setdefault(pack_bits(individual), []).append(individual)
-
-    def assign(bits: str, score: Score) -> None:
-        for individual in twins[bits]:
-            individual.fitness.values, individual.terms = tuple(score), dict(score.terms)
-            if on_evaluation:
-                on_evaluation(side, individual)
-
-    unknown = []
-    for bits in twins:
-        score = ledger.find(side, bits, partner_bits)
-        if score is None:
-            unknown.append(bits)
-        else:
-            assign(bits, score)
-    # Results are taken one by one, so that each is on disk before the next is waited for.
-    results = toolbox.map(toolbox.evaluate, [twins[bits][0] for bits in unknown], [partner] * len(unknown))
-    for bits, result in zip(unknown, results, strict=True):
-        score = _checked_score(side, twins[bits][0], result)
-        ledger.add(side, bits, partner_bits, score)
-        assign(bits, score)
-        interruption.check()
-    return len(batch) - len(unknown)
-
-
-def _checked_score(side: str, individual: Individual, result: Any) -> Score:
-    count = len(individual.fitness.weights)
-    try:
-        score = result if isinstance(result, Score) else Score(result)
-    except (TypeError, ValueError):
-        score = None
-    if score is None or len(score) != count or not all(map(math.isfinite, score)):
-        raise UserError(
-            f"evaluate of side {side}",
-            repr(result),
-            f"a Score of {count} finite number{'s' * (count > 1)}",
-            "Return a small positive fitness for an individual that cannot be scored.",
-        )
-    return score
 
 
 def _progress(state: SearchState, batch: Sequence[Individual], partner: Individual | None) -> Progress:
@@ -269,10 +213,6 @@ def _log_line(progress: Progress, step_seconds: float, hits: int) -> dict[str, A
         "cost": progress.cost,
         "timing": {"seconds": progress.seconds, "step_seconds": step_seconds, "cache_hits": hits},
     }
-
-
-def _pack(partner: Individual | None) -> str | None:
-    return None if partner is None else pack_bits(partner)
 
 
 def _check_arguments(

@@ -30,8 +30,8 @@ class Randomness:
     def __init__(self, seed: int):
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise UserError("seed", seed, "a whole number from 0 to 4294967295", "Choose another seed.")
-        self._python = random.Random(seed).getstate()
-        self._numpy = np.random.RandomState(seed).get_state()
+        self._python: Any = random.Random(seed).getstate()
+        self._numpy: Any = np.random.RandomState(seed).get_state()
 
     @contextmanager
     def installed(self) -> Iterator[None]:

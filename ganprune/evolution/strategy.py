@@ -33,10 +33,11 @@ class Strategy(ABC):
 
     Attributes:
         requires: the names that :meth:`register` expects on the toolbox.
+        toolbox: what the strategy is registered on, once it is.
     """
 
     requires: tuple[str, ...] = ("individual", "population", "repair", "clone")
-    toolbox: Toolbox | None = None
+    toolbox: Toolbox
 
     def register(self, toolbox: Toolbox) -> Strategy:
         """Register the steps on the toolbox: ``generate``, ``update``, ``get_best``, ``reset``, ``state_dict`` and
@@ -48,7 +49,7 @@ class Strategy(ABC):
         Raises:
             UserError: it already serves another toolbox, or the toolbox lacks a name of ``requires``.
         """
-        if self.toolbox is not None and self.toolbox is not toolbox:
+        if getattr(self, "toolbox", toolbox) is not toolbox:
             raise UserError(
                 type(self).__name__,
                 "a second toolbox",

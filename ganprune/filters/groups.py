@@ -41,6 +41,7 @@ class Member:
         positions: indices along that dimension.
         filters: for each position, the filter of the group that it belongs to.
         produces: whether the filters are written here (a convolution's outputs, a norm) rather than read.
+        convolution: whether the module is a convolution.
     """
 
     module: str
@@ -49,6 +50,7 @@ class Member:
     positions: tuple[int, ...]
     filters: tuple[int, ...]
     produces: bool
+    convolution: bool
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,7 @@ class FilterGroup:
 
     def convolutions(self, *, produces: bool) -> set[str]:
         """Return the paths of the convolutions that write (or read) these filters."""
-        dims = [m for m in self.members if m.parameter == "weight" and m.produces == produces]
-        return {m.module for m in dims}
+        return {m.module for m in self.members if m.convolution and m.parameter == "weight" and m.produces == produces}
 
 
 def find_groups(generator: nn.Module, example: torch.Tensor) -> list[FilterGroup]:
@@ -164,7 +165,8 @@ def _group(
         produces = graph.is_out_channel_pruning_fn(item.dep.handler)
         positions, filters = tuple(item.idxs), tuple(item.root_idxs)
         for parameter, dim in _dimensions(target, generator.get_submodule(names[target]), produces):
-            member = Member(names[target], parameter, dim, positions, filters, produces)
+            convolution = isinstance(target, Convolution)
+            member = Member(names[target], parameter, dim, positions, filters, produces, convolution)
             members.setdefault((member.module, parameter, dim), member)
     return FilterGroup(name, size, tuple(members.values()))
 
