@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +70,7 @@ def pretrain(data: Path, out: Path | None, resume: Path | None, **options: Any) 
     """Train a CycleGAN from scratch on DATA (folders trainA, trainB, testA, testB)."""
     from ganprune.data import UnpairedImages
     from ganprune.device import resolve_device, set_threads
-    from ganprune.display import TrainingDisplay
+    from ganprune.display import Display
     from ganprune.models.discriminator import DiscriminatorConfig
     from ganprune.models.generator import GeneratorConfig
     from ganprune.pretrain import pretrain as train
@@ -81,12 +83,160 @@ def pretrain(data: Path, out: Path | None, resume: Path | None, **options: Any) 
     set_threads(options["threads"])
     images = UnpairedImages(data, options["size"])
     run = RunDirectory.open(resume) if resume else RunDirectory.create(out or RunDirectory.next_free("runs", "pretrain"))
-    display = TrainingDisplay("pretrain")
+    display = Display()
     with display.live():
+        display.stage("training from scratch")
         train(
             images, run, settings,
             generator=GeneratorConfig(ngf=options["ngf"], blocks=options["blocks"], norm=options["norm"]),
             discriminator=DiscriminatorConfig(ndf=options["ndf"], norm=options["norm"]),
-            device=str(device), resume=resume is not None, save_every=options["save_every"], report=display,
+            device=str(device), resume=resume is not None, save_every=options["save_every"], report=display.training,
         )  # fmt: skip
     click.echo(f"Checkpoint and samples: {run.directory}")
+
+
+def print_summary(sides: Any) -> None:
+    """Print the final table on standard output."""
+    from rich.console import Console
+
+    from ganprune.display import summary_table
+
+    Console(width=None if sys.stdout.isatty() else 100).print(summary_table(sides))
+
+
+def operator_help(kind: str) -> str:
+    """List the registered names of a kind for --help."""
+    from ganprune.evolution.registry import names
+
+    return ", ".join(names(kind)) + "; NAME:KEY=VALUE,..., or package.module:function."
+
+
+def evolve_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add everything that a preset decides; options left out keep the preset's value."""
+    options = [
+        click.option("--algorithm", help="Search algorithm: " + operator_help("algorithm")),
+        click.option("--population", type=int, help="Individuals per side (the paper's K)."),
+        click.option("--generations", type=int, help="Generations (the paper's T)."),
+        click.option("--max-evaluations", type=float, help="Stop before this cost: evaluations + rescores / 2."),
+        click.option("--max-seconds", type=float, help="Stop the search after this time."),
+        click.option("--select", help="Selection: " + operator_help("select")),
+        click.option("--mate", help="Crossover: " + operator_help("mate")),
+        click.option("--mutate", help="Mutation: " + operator_help("mutate")),
+        click.option("--init", help="First individuals: " + operator_help("init")),
+        click.option("--gamma", type=float, help="Weight of quality against size (Eq. 11)."),
+        click.option("--lam", type=float, help="Weight of the cycle term (Eq. 11)."),
+        click.option("--identity", type=float, help="Weight of the identity term, times --lam."),
+        click.option("--loss", help="disa (Eq. 5) or gena (Eq. 4)."),
+        click.option("--cost", help="Size term: params (Eq. 10) or macs."),
+        click.option("--discriminator-output", help="map, or mean as in the authors' code."),
+        click.option("--cycle-norm", help="l2 (Eq. 6) or l1."),
+        click.option("--encoding", help="grouped, or tied as in the authors' code."),
+        click.option("--schedule", help="alternate, simultaneous or separate."),
+        click.option("--reconstruct/--no-reconstruct", default=None, help="Closed-form weights, or sliced ones."),
+        click.option("--calibration-images", type=int, help="Training images whose statistics reconstruct weights."),
+        click.option("--validation-images", type=int, help="Validation images that score."),
+        click.option("--finetune", help="Final fine-tune: distil, or cyclegan (the paper's objective)."),
+        click.option("--finetune-steps", type=int, help="Its steps; 0 for none."),
+        click.option("--finetune-batch", type=int, help="Its images of each domain per step."),
+        click.option("--seed", type=int, help="Of everything random."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.option("--data", type=FOLDER, help="Folder with trainA, trainB, testA, testB.  [default: the shipped images]")
+@click.option("--checkpoint", type=FOLDER, help="Folder of a trained CycleGAN.  [default: the shipped one]")
+@click.option("--out", type=FOLDER, help="Run directory.  [default: next free runs/evolve-NNN]")
+@click.option("--resume", type=FOLDER, help="Go on with an interrupted run directory; takes no other options.")
+@click.option("--preset", default="quick", show_default=True, help="quick (minutes on two cores) or paper.")
+@click.option("--size", type=int, help="Side length of the images.")
+@evolve_options
+@machine_options
+def evolve(data: Path | None, checkpoint: Path | None, out: Path | None, resume: Path | None, **options: Any) -> None:
+    """Prune both generators of a CycleGAN by co-evolution; without arguments, the shipped one."""
+    from ganprune import pipeline
+    from ganprune.settings import make_settings
+
+    machine = {name: options.pop(name) for name in ("size", "device", "threads")}
+    preset = options.pop("preset")
+    refuse_with_resume(resume, {"data": data, "checkpoint": checkpoint, "out": out, **options})
+    settings = make_settings(preset, **options)
+    with showing() as reporter:
+        if resume:
+            run = pipeline.resume(resume, reporter=reporter)
+        else:
+            run = pipeline.compress(checkpoint, data, out=out, settings=settings, reporter=reporter, **machine)
+    summary = run.read_json("summary.json")
+    print_summary(summary["sides"])
+    click.echo(f"{summary['seconds']:.0f} s; seed {summary['seed']}; {summary['evaluations']} evaluations")
+    click.echo(f"Look at {run.path('samples.png')}; compact generators and figures: {run.directory}")
+
+
+def refuse_with_resume(resume: Path | None, given: dict[str, Any]) -> None:
+    """Options of an interrupted run can't be changed, since its result would belong to neither."""
+    changed = [name for name, value in given.items() if value is not None]
+    if resume and changed:
+        name = "--" + changed[0].replace("_", "-")
+        raise UserError(name, "given with --resume", "--resume alone", "The run keeps the options it began with.")
+
+
+@contextmanager
+def showing() -> Iterator[Any]:
+    """Show progress; on Ctrl-C say what is kept and how to go on, and exit with status 130."""
+    from ganprune.display import Display
+    from ganprune.pipeline import Reporter
+
+    display = Display()
+    reporter = Reporter(display.stage, display.search, display.evaluation, display.training)
+    try:
+        with display.live():
+            yield reporter
+    except KeyboardInterrupt:
+        where = reporter.directory[0] if reporter.directory else None
+        click.echo("Interrupted.", err=True)
+        if where:
+            click.echo(f"{where} holds every finished step. Go on with: ganprune evolve --resume {where}", err=True)
+        raise SystemExit(130) from None
+
+
+@main.command()
+@click.argument("run", type=FOLDER)
+@click.option("--out", type=FOLDER, required=True, help="New run directory for the result.")
+@click.option("--objective", default="distil", show_default=True, help="distil, or cyclegan (the paper's).")
+@click.option("--steps", type=int, default=1000, show_default=True, help="Training steps; the rate decays over half.")
+@click.option("--batch", type=int, default=8, show_default=True, help="Images of each domain per step.")
+@click.option("--seed", type=int, default=1, show_default=True)
+@machine_options
+def finetune(run: Path, out: Path, **options: Any) -> None:
+    """Fine-tune the compact pair of RUN further; the result goes to a new run directory."""
+    from ganprune import pipeline
+
+    with showing() as reporter:
+        result = pipeline.finetune_run(run, out, reporter=reporter, **options)
+    print_summary(result.read_json("summary.json")["sides"])
+    click.echo(f"Compact generators and figures: {result.directory}")
+
+
+@main.command()
+@click.argument("run", type=FOLDER)
+@click.option("--data", type=FOLDER, help="Images, where RUN is a checkpoint.  [default: the run's own]")
+@click.option("--size", type=int, help="Side length of the images, where RUN is a checkpoint.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@machine_options
+def evaluate(run: Path, as_json: bool, **options: Any) -> None:
+    """Print the table of figures of RUN, or of a checkpoint's own generators."""
+    import json
+
+    from ganprune import pipeline
+
+    sides = pipeline.evaluate_run(run, **options)
+    if as_json:
+        click.echo(json.dumps(sides, indent=1))
+    else:
+        print_summary(sides)
+
+
+if __name__ == "__main__":
+    main()

@@ -29,6 +29,7 @@ from ganprune.filters.space import FilterSpace
 RIDGE = 1e-3  # r, relative to the mean diagonal of G
 MAX_RIDGE_RAISES = 8
 PATCH_BYTES = 64 * 2**20  # unfolded patches held at once
+ROWS_PER_COLUMN = 8  # patches taken per unknown: more change the solution little and cost as much again
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,11 @@ class Reconstruction:
         """Run the calibration images through the original once, adding up each layer's moments as they stream by."""
         layers = dict(convolutions(self.generator))
         grams: dict[str, torch.Tensor] = {}
+        self.samplers = {name: PatchSampler(layer, len(self.images)) for name, layer in layers.items()}
         counts = dict.fromkeys(layers, 0)
 
         def add(name: str, layer: nn.Module, inputs: torch.Tensor) -> None:
-            for patches in patch_matrices(layer, inputs):  # (P, d)
+            for patches in patch_matrices(layer, inputs, self.samplers[name]):  # (P, d)
                 grams[name] = grams.get(name, 0) + patches.T @ patches
                 counts[name] += len(patches)
 
@@ -99,7 +101,7 @@ class Reconstruction:
             outputs, inputs = _kept_filters(original, name, kept)
             if len(inputs) < _in_width(original):
                 self._solve_layer(name, layer, outputs, inputs)
-        if self.has_batch_norm:
+        if self.has_batch_norm and not all(bits):
             restore_batch_statistics(network, self.images, self.batch)
         return network
 
@@ -120,32 +122,74 @@ class Reconstruction:
         """
         network = self.network(bits)
         kept = self.space.kept(bits)
+        targets = self._original_outputs()
         for name, layer in convolutions(network):
             original = self.generator.get_submodule(name)
             outputs, inputs = _kept_filters(original, name, kept)
-            gram, cross = self._joint_moments(network, name, torch.as_tensor(outputs, device=self.images.device))
+            rows = torch.as_tensor(outputs, device=self.images.device)
+            gram, cross = self._joint_moments(network, name, targets[name][:, rows])
             columns = _columns(self.moments[name].weight, layer, inputs)
-            prior = self.moments[name].weight[torch.as_tensor(outputs, device=columns.device)][:, columns]
-            set_weight_matrix(layer, solve_ridge(gram, cross, prior, self.ridge))
-        if self.has_batch_norm:
+            set_weight_matrix(layer, solve_ridge(gram, cross, self.moments[name].weight[rows][:, columns], self.ridge))
+        if self.has_batch_norm and not all(bits):
             restore_batch_statistics(network, self.images, self.batch)
         return network
 
-    def _joint_moments(self, network: nn.Module, name: str, outputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return E[x x^T] of the compact layer's inputs and E[y x^T] with the original layer's outputs y."""
-        layer, original = network.get_submodule(name), self.generator.get_submodule(name)
+    def _original_outputs(self) -> dict[str, torch.Tensor]:
+        """Return, per layer, the original's outputs at the sampled positions: (P, C_out)."""
+        layers = dict(convolutions(self.generator))
+        outputs: dict[str, list[torch.Tensor]] = {name: [] for name in layers}
+
+        def add(name: str, layer: nn.Module, inputs: torch.Tensor) -> None:
+            weight = self.moments[name].weight
+            outputs[name] += [patches @ weight.T for patches in patch_matrices(layer, inputs, self.samplers[name])]
+
+        for sampler in self.samplers.values():
+            sampler.restart()
+        with _input_hooks(layers, add):
+            for part in self.images.split(self.batch):
+                self.generator(part)
+        return {name: torch.cat(parts) for name, parts in outputs.items()}
+
+    def _joint_moments(self, network: nn.Module, name: str, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return E[x x^T] of the compact layer's inputs x and E[y x^T] with the original layer's outputs y (P, |O|)."""
+        layer, sampler = network.get_submodule(name), self.samplers[name]
         gram = cross = torch.zeros((), device=self.images.device)
         count = 0
+        sampler.restart()
         for part in self.images.split(self.batch):
-            ours, theirs = input_of(network, name, part), input_of(self.generator, name, part)
-            wanted = original(theirs)[:, outputs].permute(0, 2, 3, 1).flatten(0, 2)  # (P, |O|)
-            start = 0
-            for patches in patch_matrices(layer, ours):
+            for patches in patch_matrices(layer, input_of(network, name, part), sampler):
                 gram = gram + patches.T @ patches
-                cross = cross + wanted[start : start + len(patches)].T @ patches
-                start += len(patches)
-            count += start
+                cross = cross + wanted[count : count + len(patches)].T @ patches
+                count += len(patches)
         return gram / count, cross / count
+
+
+class PatchSampler:
+    """Chooses the same patch positions of a layer every time its calibration images pass by.
+
+    Positions are random rather than a grid, since those of a transposed convolution alternate between kinds.
+
+    Args:
+        layer: the original convolution; its unknowns per output decide how many patches are wanted.
+        images: number of calibration images.
+    """
+
+    def __init__(self, layer: nn.Module, images: int):
+        unknowns = weight_matrix(layer).shape[1]
+        self.per_image = max(64, -(-ROWS_PER_COLUMN * unknowns // images))
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin again with the first image."""
+        self.draw = torch.Generator().manual_seed(0)
+
+    def __call__(self, patches: torch.Tensor) -> torch.Tensor:
+        """Return (b, d, per_image) of the (b, d, L) patches of the next images; all of them where L is smaller."""
+        length = patches.shape[-1]
+        if length <= self.per_image:
+            return patches
+        chosen = [torch.randperm(length, generator=self.draw)[: self.per_image] for _ in patches]
+        return torch.stack([image[:, index.to(image.device)] for image, index in zip(patches, chosen, strict=True)])
 
 
 def convolutions(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -223,18 +267,22 @@ def set_weight_matrix(layer: nn.Module, matrix: torch.Tensor) -> None:
         layer.bias.data.copy_(matrix[:, -1])
 
 
-def patch_matrices(layer: nn.Module, inputs: torch.Tensor) -> Iterator[torch.Tensor]:
+def patch_matrices(
+    layer: nn.Module, inputs: torch.Tensor, sampler: PatchSampler | None = None
+) -> Iterator[torch.Tensor]:
     """Yield a layer's input patches as (P, d) matrices of bounded size, one row per output position.
 
     Args:
         layer: a convolution or transposed convolution.
         inputs: (B, C_in, H, W), what the layer is given.
+        sampler: takes some of each image's positions; all of them without it.
     """
     padded, kernel, stride, dilation = _as_convolution(layer, inputs)
     taps = padded.shape[1] * kernel[0] * kernel[1]
     per_image = taps * padded.shape[2] * padded.shape[3] * padded.element_size() // (stride[0] * stride[1])
     for part in padded.split(max(1, PATCH_BYTES // max(per_image, 1))):
         columns = F.unfold(part, kernel, dilation=dilation, stride=stride)  # (b, d, L)
+        columns = sampler(columns) if sampler else columns
         rows = columns.transpose(1, 2).flatten(0, 1)
         if layer.bias is not None:
             rows = torch.cat([rows, rows.new_ones(len(rows), 1)], 1)

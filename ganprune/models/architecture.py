@@ -37,6 +37,8 @@ def config_from_json(data: Mapping[str, Any], field: str) -> Config:
     Raises:
         UserError: an unknown kind or field.
     """
+    if not isinstance(data, Mapping):
+        raise UserError(field, str(data), "an architecture (kind, ...)", "Restore the file.")
     kind = data.get("kind")
     if kind not in KINDS:
         raise UserError(f"{field} kind", kind, " or ".join(KINDS), "Use a matching version of ganprune.")
@@ -59,7 +61,7 @@ def infer_generator(state: Mapping[str, torch.Tensor], path: Path) -> GeneratorC
         )  # fmt: skip
     ngf, in_channels = state["model.1.weight"].shape[:2]
     blocks = len({key.split(".")[1] for key in state if ".conv_block." in key})
-    norm, affine = _infer_norm(state, "model.2")
+    norm, affine = _infer_norm(state, "model.2", "model.1")
     last = max((key for key in state if key.endswith(".weight") and ".conv_block." not in key), key=_index)
     second = {key.split(".")[3] for key in state if ".conv_block." in key and state[key].ndim == 4}
     return GeneratorConfig(
@@ -80,14 +82,16 @@ def infer_discriminator(state: Mapping[str, torch.Tensor], path: Path) -> Discri
             "Other architectures are not read from state dicts alone.",
         )  # fmt: skip
     convolutions = [key for key in state if key.endswith(".weight") and state[key].ndim == 4]
-    norm, affine = _infer_norm(state, "model.3")
+    norm, affine = _infer_norm(state, "model.3", "model.2")
     ndf, in_channels = state["model.0.weight"].shape[:2]
     return DiscriminatorConfig(ndf=ndf, layers=len(convolutions) - 2, norm=norm, affine=affine, in_channels=in_channels)
 
 
-def _infer_norm(state: Mapping[str, torch.Tensor], module: str) -> tuple[str, bool]:
+def _infer_norm(state: Mapping[str, torch.Tensor], module: str, convolution: str) -> tuple[str, bool]:
+    """Convolutions before a batch norm have no bias; old instance norms may have running statistics too."""
+    biased = f"{convolution}.bias" in state
     affine, statistics = f"{module}.weight" in state, f"{module}.running_mean" in state
-    return ("batch", False) if affine and statistics else ("instance", affine)
+    return ("batch", False) if affine and statistics and not biased else ("instance", affine)
 
 
 def _index(key: str) -> int:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import copy
 import json
-import pickle
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -216,7 +214,7 @@ def _read_architecture(path: Path) -> dict[str, Any]:
         if data["format"] != FORMAT:
             raise UserError("checkpoint format", data["format"], str(FORMAT), "Use a matching version of ganprune.")
         return dict(data["architecture"])
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError("checkpoint", f"{path} ({error})", "a JSON file with architecture", "Copy it again.") from error
 
 
@@ -241,10 +239,11 @@ def read_pth(path: Path) -> State:
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # noqa: BLE001 - damaged bytes make the unpickler fail in any way
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise UserError("checkpoint", f"{path} ({reason})", "a PyTorch state dict", "Save it with torch.save.") from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    named = isinstance(state, Mapping) and all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items())
+    if not named:
         raise UserError("checkpoint", f"{path} ({type(state).__name__})", "tensors by name", "Save model.state_dict().")
     return {key.removeprefix("module."): value for key, value in state.items()}
 

@@ -1,0 +1,17 @@
+"""The shipped task, colour and ink: images and a trained CycleGAN. See ``colour_ink/README.md`` for their origin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "colour_ink"
+
+
+def default_images() -> Path:
+    """Return the folder of the shipped images (trainA, trainB, valA, valB, testA, testB), 64x64."""
+    return FOLDER
+
+
+def default_checkpoint() -> Path:
+    """Return the folder of the shipped CycleGAN (ngf=32, 6 blocks, ndf=32)."""
+    return FOLDER / "checkpoint"

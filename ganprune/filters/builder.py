@@ -1,0 +1,51 @@
+"""From bits to a ready network, for one side of a search: sliced or reconstructed, with the last few kept."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from ganprune.filters.compact import compact
+from ganprune.filters.reconstruction import Reconstruction
+from ganprune.filters.space import FilterSpace
+
+KEPT_NETWORKS = 4  # the partner of a whole generation is asked for again and again
+
+
+class NetworkBuilder:
+    """Builds compact networks of one generator.
+
+    Args:
+        generator: the original, in evaluation mode.
+        space: its filter space.
+        calibration: images whose statistics reconstruct weights, (N, C, H, W) in [-1, 1]; None slices only.
+    """
+
+    def __init__(self, generator: nn.Module, space: FilterSpace, calibration: torch.Tensor | None = None):
+        self.generator, self.space = generator, space
+        self.reconstruction = None if calibration is None else Reconstruction(generator, space, calibration)
+        self._recent: OrderedDict[tuple[int, ...], nn.Module] = OrderedDict()
+
+    def __call__(self, bits: Sequence[int]) -> nn.Module:
+        """Return the compact network of ``bits``; the last few are kept and must not be changed."""
+        key = tuple(bits)
+        if key not in self._recent:
+            self._recent[key] = self._build(key)
+            while len(self._recent) > KEPT_NETWORKS:
+                self._recent.popitem(last=False)
+        self._recent.move_to_end(key)
+        return self._recent[key]
+
+    def _build(self, bits: Sequence[int]) -> nn.Module:
+        if self.reconstruction is None:
+            return compact(self.generator, self.space, bits)
+        return self.reconstruction.network(bits)
+
+    def final(self, bits: Sequence[int]) -> nn.Module:
+        """Return a network of one's own, to fine-tune: reconstructed layer after layer, or sliced."""
+        if self.reconstruction is None:
+            return compact(self.generator, self.space, bits)
+        return self.reconstruction.sequential(bits)

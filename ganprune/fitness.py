@@ -1,0 +1,221 @@
+"""CycleFitness: what an individual is worth (Eq. 11 and 13); the one bridge between bits and networks.
+
+    F = 1 / (N + gamma * (L_DisA + lam * L_cyc))
+
+Everything that does not depend on the individual is computed once: the original's images and the discriminator's
+outputs for them, the filter groups, the moments that reconstruct weights. N and L_DisA do not depend on the partner, so
+they and the translated images are kept for individuals that meet another partner later.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ganprune.data import UnpairedImages
+from ganprune.errors import UserError, did_you_mean
+from ganprune.evolution.individual import Score
+from ganprune.filters.builder import NetworkBuilder
+from ganprune.filters.space import FilterSpace
+from ganprune.losses import cycle_consistency, discriminator_aware, generator_aware, identity
+from ganprune.models.checkpoint import OTHER, CycleGAN
+from ganprune.profile import layer_positions, macs
+
+BROKEN = 1e-12  # the fitness of a candidate whose images are not finite: never NaN, Inf or 0
+LOSSES = ("disa", "gena")
+COSTS = ("params", "macs")
+OUTPUTS = ("map", "mean")
+CYCLE_NORMS = ("l2", "l1")
+
+
+@dataclass(frozen=True)
+class FitnessSettings:
+    """The terms of the fitness and their weights.
+
+    Attributes:
+        gamma: weight of the quality terms against the size term.
+        lam: weight of the cycle term inside gamma(...).
+        loss: "disa" (Eq. 5), or "gena" (Eq. 4), the paper's ablation.
+        cost: size term: "params" is N(p) of Eq. 10; "macs" the share of multiply-accumulates.
+        identity: weight of the identity term inside gamma(...), times ``lam``; the paper applies 0.5.
+        discriminator_output: "map" compares the patch map, "mean" its average (the authors' code).
+        cycle_norm: "l2" (Eq. 6) or "l1".
+    """
+
+    gamma: float = 10.0
+    lam: float = 10.0
+    loss: str = "disa"
+    cost: str = "params"
+    identity: float = 0.0
+    discriminator_output: str = "map"
+    cycle_norm: str = "l2"
+
+    def __post_init__(self) -> None:
+        for field in ("gamma", "lam", "identity"):
+            value = getattr(self, field)
+            if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
+                raise UserError(field, value, "a number of 0 or more", f"Correct --{field}.")
+        choices = {"loss": LOSSES, "cost": COSTS, "discriminator_output": OUTPUTS, "cycle_norm": CYCLE_NORMS}
+        for field, allowed in choices.items():
+            value = getattr(self, field)
+            if value not in allowed:
+                raise UserError(field.replace("_", " "), value, " or ".join(allowed), did_you_mean(str(value), allowed))
+
+
+@dataclass(frozen=True)
+class Translated:
+    """What is known of an individual before it meets a partner."""
+
+    terms: Mapping[str, float]
+    images: torch.Tensor  # (N, C, H, W) on the CPU or the device
+
+
+class CycleFitness:
+    """Scores individuals of one side.
+
+    Args:
+        cyclegan: the original, unpruned CycleGAN.
+        images: the data; validation images of the source domain score, training images calibrate.
+        side: "A2B" or "B2A".
+        settings: terms and weights.
+        builders: bits -> network, for both sides; made here if None (give the same two to both sides' fitness).
+        reconstruct: where builders are made here: whether weights are reconstructed.
+        validation_images: how many images score.
+        batch: images per forward pass.
+        cache_bytes: bound of the translated images that are kept.
+    """
+
+    def __init__(
+        self,
+        cyclegan: CycleGAN,
+        images: UnpairedImages,
+        side: str,
+        *,
+        settings: FitnessSettings | None = None,
+        builders: Mapping[str, NetworkBuilder] | None = None,
+        reconstruct: bool = True,
+        validation_images: int = 32,
+        batch: int = 32,
+        cache_bytes: int = 256 * 2**20,
+    ):
+        if validation_images < 1:
+            raise UserError("validation images", validation_images, "1 or more", "Correct --validation-images.")
+        self.side, self.settings = side, settings or FitnessSettings()
+        self.cyclegan, self.batch, self.cache_bytes = cyclegan, batch, cache_bytes
+        self.builders = builders or make_builders(cyclegan, images, reconstruct=reconstruct)
+        self.space: FilterSpace = self.builders[side].space
+        device = next(cyclegan[side].generator.parameters()).device
+        source, target = images[cyclegan[side].source], images[cyclegan[side].target]
+        self.real = source.validation.tensor(range(min(validation_images, len(source.validation)))).to(device)
+        self.real_target = (
+            target.validation.tensor(range(min(validation_images, len(target.validation)))).to(device)
+            if self.settings.identity
+            else None
+        )
+        self._positions = layer_positions(cyclegan[side].generator, self.real.shape[1], images.size)
+        self._full_macs = self._macs(self.space.full())
+        with torch.inference_mode():
+            self.fake_original = self._translate(cyclegan[side].generator, self.real)
+            self.judged_original = self._translate(cyclegan[side].discriminator, self.fake_original)
+        self._translated: OrderedDict[tuple[int, ...], Translated] = OrderedDict()
+
+    @torch.inference_mode()
+    def __call__(self, individual: Sequence[int], partner: Sequence[int] | None = None) -> Score:
+        """Score an individual against a partner.
+
+        Args:
+            individual: bits of this side; repaired first, so that any DEAP operator's result can be scored.
+            partner: bits of the other side; None is its original generator.
+
+        Returns:
+            A tuple of one number, the fitness (higher is better, above 0), with ``terms``: n, l_disa, l_gena, l_cyc
+            and, where asked for, identity and macs.
+        """
+        bits = tuple(self.space.repair(individual))
+        translated = self._translated_by(bits)
+        back = self.cyclegan[OTHER[self.side]].generator if partner is None else self._partner(partner)
+        recovered = self._translate(back, translated.images)
+        terms = dict(translated.terms)
+        terms["l_cyc"] = float(cycle_consistency(recovered, self.real, self.settings.cycle_norm))
+        return Score((self.value(terms),), terms)
+
+    def value(self, terms: Mapping[str, float]) -> float:
+        """Combine terms to F of Eq. 11; :data:`BROKEN` if they are not finite."""
+        settings = self.settings
+        size = terms["n"] if settings.cost == "params" else terms["macs"]
+        quality = terms["l_disa" if settings.loss == "disa" else "l_gena"] + settings.lam * terms["l_cyc"]
+        quality += settings.lam * settings.identity * terms.get("identity", 0.0)
+        fitness = 1.0 / max(size + settings.gamma * quality, 1e-9)
+        return fitness if math.isfinite(fitness) else BROKEN
+
+    def _translated_by(self, bits: tuple[int, ...]) -> Translated:
+        if bits in self._translated:
+            self._translated.move_to_end(bits)
+            return self._translated[bits]
+        result = self._first_half(bits)
+        self._translated[bits] = result
+        held = result.images.nelement() * result.images.element_size()
+        while len(self._translated) > max(1, self.cache_bytes // held):
+            self._translated.popitem(last=False)
+        return result
+
+    def _first_half(self, bits: tuple[int, ...]) -> Translated:
+        """Everything that needs no partner: the images, and N, L_DisA, L_GenA and identity."""
+        network = self.builders[self.side](bits)
+        fake = self._translate(network, self.real)
+        judged = self._translate(self.cyclegan[self.side].discriminator, fake)
+        terms = {
+            "n": self.space.size_share(bits),
+            "macs": self._macs(bits) / self._full_macs,
+            "l_disa": float(discriminator_aware(judged, self.judged_original, self.settings.discriminator_output)),
+            "l_gena": float(generator_aware(fake, self.fake_original)),
+        }
+        if self.real_target is not None:
+            same = self._translate(network, self.real_target)
+            terms["identity"] = float(identity(same, self.real_target, self.settings.cycle_norm))
+        return Translated(terms, fake)
+
+    def _partner(self, bits: Sequence[int]) -> nn.Module:
+        builder = self.builders[OTHER[self.side]]
+        return builder(builder.space.repair(bits))
+
+    def _translate(self, network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+        return torch.cat([network(part) for part in images.split(self.batch)])
+
+    def _macs(self, bits: Sequence[int]) -> int:
+        return macs(self.space.weight_counts(bits), self._positions)["input_size"]
+
+
+def make_builders(
+    cyclegan: CycleGAN,
+    images: UnpairedImages,
+    *,
+    spaces: Mapping[str, FilterSpace] | None = None,
+    encoding: str = "grouped",
+    reconstruct: bool = True,
+    calibration_images: int = 32,
+) -> dict[str, NetworkBuilder]:
+    """Return bits -> network for both sides, tracing each generator and taking its moments once.
+
+    Args:
+        cyclegan: the original.
+        images: calibration images are the first training images of each side's source.
+        spaces: filter spaces by side; traced here if None.
+        encoding: "grouped" or "tied", where spaces are traced here.
+        reconstruct: whether weights are reconstructed.
+        calibration_images: how many.
+    """
+    if reconstruct and calibration_images < 1:
+        raise UserError("calibration images", calibration_images, "1 or more", "Correct --calibration-images.")
+    builders = {}
+    for name, side in cyclegan.items():
+        device = next(side.generator.parameters()).device
+        space = spaces[name] if spaces else FilterSpace(side.generator, encoding=encoding, size=images.size)
+        calibration = images.calibration(side.source, calibration_images).to(device) if reconstruct else None
+        builders[name] = NetworkBuilder(side.generator, space, calibration)
+    return builders

@@ -1,0 +1,405 @@
+"""What ``ganprune evolve`` does from end to end: search both generators, make them compact, fine-tune, evaluate."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from deap.base import Toolbox
+from torch import nn
+
+from ganprune import __version__
+from ganprune.assets import default_checkpoint, default_images
+from ganprune.data import UnpairedImages, to_uint8
+from ganprune.device import resolve_device, set_threads
+from ganprune.errors import UserError
+from ganprune.evaluate import evaluate, run
+from ganprune.evolution.coevolution import Progress, coevolve
+from ganprune.evolution.individual import Individual
+from ganprune.evolution.registry import resolve
+from ganprune.evolution.toolbox import make_toolbox
+from ganprune.filters.builder import NetworkBuilder
+from ganprune.filters.compact import load_generator, read_description, save_generator
+from ganprune.fitness import CycleFitness, FitnessSettings, make_builders
+from ganprune.models.checkpoint import CycleGAN, load_cyclegan
+from ganprune.report.figures import save_grid
+from ganprune.runs import CONFIG, SUMMARY, RunDirectory
+from ganprune.settings import EvolveSettings
+from ganprune.training import CycleGANTrainer, TrainingSettings
+
+SUMMARY_FORMAT = 1
+SAMPLES = 12
+FINETUNE_RATE = {"distil": 5e-4, "cyclegan": 2e-4}
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """Whom the stages tell how far they are; every entry may be left out.
+
+    Attributes:
+        stage: called with a line when a stage begins.
+        search: called after each step of the search.
+        evaluation: called after each evaluation, with side and individual.
+        training: called after each fine-tuning step with (step, total, losses).
+        directory: gets the run directory, once there is one.
+    """
+
+    stage: Callable[[str], Any] = lambda text: None
+    search: Callable[[Progress], Any] | None = None
+    evaluation: Callable[[str, Individual], Any] | None = None
+    training: Callable[[int, int, dict[str, float]], Any] | None = None
+    directory: list[Path] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is compressed: a CycleGAN, its images, and where they came from."""
+
+    cyclegan: CycleGAN
+    images: UnpairedImages
+    checkpoint: str | None
+    data: str | None
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.cyclegan["A2B"].generator.parameters()).device
+
+
+def load_task(checkpoint: Path | None, data: Path | None, size: int | None = None, device: str = "auto") -> Task:
+    """Load a checkpoint and its images; None stands for the shipped ones.
+
+    Raises:
+        UserError: one of them can't be used, or one is the shipped one and the other is not.
+    """
+    if (checkpoint is None) != (data is None):
+        given, missing = ("data", "checkpoint") if checkpoint is None else ("checkpoint", "data")
+        raise UserError(missing, "nothing", f"a --{missing} to go with --{given}", "Give both, or neither.")
+    target = resolve_device(device)
+    images = UnpairedImages(data or default_images(), size)
+    cyclegan = load_cyclegan(checkpoint or default_checkpoint(), device=target)
+    return Task(cyclegan, images, str(checkpoint) if checkpoint else None, str(data) if data else None)
+
+
+def compress(
+    checkpoint: str | Path | None = None,
+    data: str | Path | None = None,
+    *,
+    out: str | Path | None = None,
+    settings: EvolveSettings | None = None,
+    size: int | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    reporter: Reporter | None = None,
+) -> RunDirectory:
+    """Prune both generators of a CycleGAN and write a run directory; ``ganprune evolve`` in one call.
+
+    Args:
+        checkpoint: folder of a trained CycleGAN; None for the shipped one.
+        data: folder with trainA, trainB, testA, testB; None for the shipped images.
+        out: new run directory; None for the next free ``runs/evolve-NNN``.
+        settings: what to do; None for the ``quick`` preset.
+        size: side length of the images.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        threads: CPU threads per evaluation.
+        reporter: whom to tell how far it is.
+
+    Returns:
+        The run directory: summary, compact generators, samples.
+
+    Raises:
+        UserError: something given can't be used; nothing has been written then.
+    """
+    settings, reporter = settings or EvolveSettings(), reporter or Reporter()
+    task = load_task(_path(checkpoint), _path(data), size, device)
+    configuration = {
+        "command": "evolve", "ganprune": __version__, "torch": torch.__version__, "checkpoint": task.checkpoint,
+        "data": task.data, "size": task.images.size, "device": str(task.device), "threads": set_threads(threads),
+        "settings": settings.to_json(),
+    }  # fmt: skip
+    check_settings(settings)
+    directory = RunDirectory.create(out or RunDirectory.next_free("runs", "evolve"))
+    directory.write_json(CONFIG, configuration)
+    return continue_run(task, directory, settings, reporter)
+
+
+def resume(path: str | Path, *, reporter: Reporter | None = None) -> RunDirectory:
+    """Go on with an interrupted run, exactly as if it had not been interrupted.
+
+    Raises:
+        UserError: the folder holds no run that can go on.
+    """
+    directory = RunDirectory.open(path)
+    config = directory.read_json(CONFIG)
+    if config.get("command") != "evolve":
+        raise UserError("resume", f"{path} ({config.get('command')})", "a run of ganprune evolve", "Check the path.")
+    set_threads(config["threads"])
+    task = load_task(_path(config["checkpoint"]), _path(config["data"]), config["size"], config["device"])
+    return continue_run(task, directory, EvolveSettings(**config["settings"]), reporter or Reporter(), resuming=True)
+
+
+def continue_run(
+    task: Task, directory: RunDirectory, settings: EvolveSettings, reporter: Reporter, *, resuming: bool = False
+) -> RunDirectory:
+    """Search, make compact, fine-tune, evaluate and write everything into ``directory``."""
+    started = time.perf_counter()
+    reporter.directory.append(directory.directory)
+    reporter.stage("tracing the generators" + (" and taking moments" if settings.reconstruct else ""))
+    builders = make_builders(
+        task.cyclegan, task.images, encoding=settings.encoding, reconstruct=settings.reconstruct,
+        calibration_images=settings.calibration_images,
+    )  # fmt: skip
+    fitness = make_fitness(task, settings, builders)
+    toolboxes = make_toolboxes(fitness, settings)
+    reporter.stage("co-evolving both generators")
+    elites = coevolve(
+        toolboxes, generations=settings.generations, schedule=settings.schedule, run=directory, seed=settings.seed,
+        max_evaluations=settings.max_evaluations, max_seconds=settings.max_seconds, resume=resuming,
+        callback=reporter.search, on_evaluation=reporter.evaluation,
+    )  # fmt: skip
+    compact = {name: builders[name].final(elites[name]).requires_grad_(True) for name in elites}
+    searched = time.perf_counter() - started
+    if settings.finetune_steps:
+        reporter.stage("fine-tuning both compact generators")
+        finetune(task, compact, finetune_settings(settings), reporter.training)
+    reporter.stage("evaluating on test images")
+    save_pair(directory, task, compact, elites, settings)
+    summary = summarise(task, directory, settings, fitness, elites, compact)
+    summary["seconds"] = time.perf_counter() - started
+    summary["seconds_search"] = searched
+    directory.write_json(SUMMARY, summary)
+    draw_samples(directory.path("samples.png"), task, compact)
+    return directory
+
+
+def check_settings(settings: EvolveSettings) -> None:
+    """Resolve every name in the settings, so that a mistake is found before anything is written."""
+    fitness_settings(settings)
+    finetune_settings(settings)
+    for kind in ("select", "mate", "mutate", "init"):
+        resolve(kind, getattr(settings, kind))
+    make_strategy(settings)
+
+
+def fitness_settings(settings: EvolveSettings) -> FitnessSettings:
+    """Return the part of the settings that the fitness is made of."""
+    fields = FitnessSettings.__dataclass_fields__
+    return FitnessSettings(**{name: getattr(settings, name) for name in fields})
+
+
+def make_fitness(
+    task: Task, settings: EvolveSettings, builders: Mapping[str, NetworkBuilder]
+) -> dict[str, CycleFitness]:
+    """Return both sides' fitness, sharing their networks."""
+    terms = fitness_settings(settings)
+    return {
+        name: CycleFitness(
+            task.cyclegan, task.images, name, settings=terms, builders=builders,
+            validation_images=settings.validation_images,
+        )
+        for name in task.cyclegan
+    }  # fmt: skip
+
+
+def make_strategy(settings: EvolveSettings) -> Any:
+    """Return a new strategy of the settings' algorithm and population."""
+    operator = resolve("algorithm", settings.algorithm)
+    return operator.function(**{"population": settings.population, **operator.parameters})
+
+
+def make_toolboxes(fitness: Mapping[str, CycleFitness], settings: EvolveSettings) -> dict[str, Toolbox]:
+    """Return one toolbox for each side, with the settings' operators and strategy."""
+    toolboxes = {}
+    for name, evaluate_side in fitness.items():
+        toolbox = make_toolbox(
+            evaluate_side.space, evaluate_side,
+            select=settings.select, mate=settings.mate, mutate=settings.mutate, init=settings.init,
+        )  # fmt: skip
+        make_strategy(settings).register(toolbox)
+        toolboxes[name] = toolbox
+    return toolboxes
+
+
+def finetune_settings(settings: EvolveSettings) -> TrainingSettings:
+    """Return the final fine-tune's training settings; its second half decays the learning rate."""
+    constant = settings.finetune_steps // 2
+    distil = settings.finetune == "distil"
+    return TrainingSettings(
+        steps=constant, decay_steps=settings.finetune_steps - constant, batch=settings.finetune_batch,
+        learning_rate=FINETUNE_RATE[settings.finetune], lam=1.0 if distil else settings.lam,
+        identity=0.0 if distil else 0.5, adversarial=0.1 if distil else 1.0, distil=10.0 if distil else 0.0,
+        augment=1.0 if distil else 286 / 256, seed=settings.seed,
+    )  # fmt: skip
+
+
+def finetune(
+    task: Task,
+    compact: Mapping[str, nn.Module],
+    settings: TrainingSettings,
+    report: Callable[[int, int, dict[str, float]], Any] | None = None,
+) -> None:
+    """Train the compact generators in place, with copies of the original discriminators."""
+    teacher = task.cyclegan if settings.distil else None
+    trainer = CycleGANTrainer(task.cyclegan.with_generators(compact), task.images, settings, teacher=teacher)
+    for losses in trainer.train():
+        if report:
+            report(trainer.step, settings.total, losses)
+
+
+def finetune_run(
+    path: str | Path,
+    out: str | Path,
+    *,
+    objective: str = "distil",
+    steps: int = 1000,
+    batch: int = 8,
+    seed: int = 1,
+    device: str = "auto",
+    threads: int | None = None,
+    reporter: Reporter | None = None,
+) -> RunDirectory:
+    """Fine-tune a finished run's compact pair further, into a run directory of its own.
+
+    Raises:
+        UserError: ``path`` holds no finished run, or ``out`` holds one already.
+    """
+    reporter = reporter or Reporter()
+    source = RunDirectory.open(path)
+    config = source.read_json(CONFIG)
+    summary = source.read_json(SUMMARY)
+    settings = replace(
+        EvolveSettings(**config["settings"]), finetune=objective, finetune_steps=steps, finetune_batch=batch, seed=seed
+    )
+    threads = set_threads(threads)
+    task = load_task(_path(config["checkpoint"]), _path(config["data"]), config["size"], device)
+    compact = load_pair(source, task.device)
+    bits = {name: Individual.from_key(read_description(source.path(name))["bits"]) for name in compact}
+    directory = RunDirectory.create(out)
+    began = {"command": "finetune", "from": str(path), "device": str(task.device), "threads": threads}
+    directory.write_json(CONFIG, {**config, **began, "settings": settings.to_json()})
+    started = time.perf_counter()
+    reporter.stage("fine-tuning both compact generators")
+    finetune(task, compact, finetune_settings(settings), reporter.training)
+    save_pair(directory, task, compact, bits, settings)
+    reporter.stage("evaluating on test images")
+    sides = evaluate(task.cyclegan, compact, task.images, discriminator_output=settings.discriminator_output)
+    for name, figures in sides.items():
+        figures |= {key: summary["sides"][name][key] for key in ("algorithm", "search")}
+    summary |= {"sides": sides, "finetune_seconds": time.perf_counter() - started, "finetuned_from": str(path)}
+    directory.write_json(SUMMARY, summary)
+    draw_samples(directory.path("samples.png"), task, compact)
+    return directory
+
+
+def evaluate_run(
+    path: str | Path,
+    *,
+    data: Path | None = None,
+    size: int | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Return the figures of a run's compact pair, or of a checkpoint's own generators.
+
+    Raises:
+        UserError: ``path`` is neither.
+    """
+    set_threads(threads)
+    if not Path(path).is_dir():
+        raise UserError("run", str(path), "a run directory or a checkpoint's folder", "Check the path.")
+    if not RunDirectory(path).exists(SUMMARY):
+        task = load_task(Path(path), data, size, device)
+        own = {name: side.generator for name, side in task.cyclegan.items()}
+        return evaluate(task.cyclegan, own, task.images)
+    config = RunDirectory.open(path).read_json(CONFIG)
+    task = load_task(_path(config["checkpoint"]), data or _path(config["data"]), size or config["size"], device)
+    output = config["settings"]["discriminator_output"]
+    compact = load_pair(RunDirectory(path), task.device)
+    return evaluate(task.cyclegan, compact, task.images, discriminator_output=output)
+
+
+def save_pair(
+    directory: RunDirectory,
+    task: Task,
+    compact: Mapping[str, nn.Module],
+    elites: Mapping[str, Individual],
+    settings: EvolveSettings,
+) -> None:
+    """Write both compact generators with what is needed to build them."""
+    for name, network in compact.items():
+        architecture = task.cyclegan[name].generator.config.to_json()  # type: ignore[union-attr, operator]
+        save_generator(
+            network, directory.path(name), architecture=architecture, bits=elites[name].key(), side=name,
+            size=task.images.size, encoding=settings.encoding,
+        )  # fmt: skip
+
+
+def load_pair(directory: RunDirectory, device: torch.device | str) -> dict[str, nn.Module]:
+    """Load both compact generators of a run."""
+    return {name: load_generator(directory.path(name), device=device) for name in ("A2B", "B2A")}
+
+
+def summarise(
+    task: Task,
+    directory: RunDirectory,
+    settings: EvolveSettings,
+    fitness: Mapping[str, CycleFitness],
+    elites: Mapping[str, Individual],
+    compact: Mapping[str, nn.Module],
+) -> dict[str, Any]:
+    """Return what ``summary.json`` holds, but for the time taken."""
+    last = directory.read_jsonl("logbook.jsonl")[-1]
+    sides = evaluate(task.cyclegan, compact, task.images, discriminator_output=settings.discriminator_output)
+    for name, figures in sides.items():
+        elite = elites[name]
+        reference = fitness[name](elite)  # against the original partner: comparable across runs
+        figures["algorithm"] = settings.algorithm.partition(":")[0]
+        figures["search"] = {
+            **(elite.terms or {}), "fitness": elite.fitness.values[0], "reference_fitness": reference[0],
+        }  # fmt: skip
+    return {
+        "format": SUMMARY_FORMAT, "ganprune": __version__, "torch": torch.__version__, "seed": settings.seed,
+        "threads": torch.get_num_threads(), "device": str(task.device), "evaluations": last["evaluations"],
+        "rescores": last["rescores"], "cost": last["cost"], "generations": last["generation"],
+        "images": task.images.counts(), "data_sha256": data_digest(task.images), "sides": sides,
+    }  # fmt: skip
+
+
+def data_digest(images: UnpairedImages) -> str:
+    """Return a SHA-256 over the decoded test and validation images, so that runs on other data are told apart."""
+    digest = hashlib.sha256()
+    for domain in ("A", "B"):
+        for role in (images[domain].validation, images[domain].test):
+            for index in range(len(role)):
+                digest.update(to_uint8(role.tensor([index])).numpy().tobytes())
+    return digest.hexdigest()
+
+
+@torch.inference_mode()
+def draw_samples(path: Path, task: Task, compact: Mapping[str, nn.Module]) -> None:
+    """Write a picture of test images: input, original's and compact's translation, and truth where it is known."""
+    sections = {}
+    pairs = task.images.paired_test[:SAMPLES]
+    for name, side in task.cyclegan.items():
+        source, target = task.images[side.source].test, task.images[side.target].test
+        pairs_of_side = pairs if name == "A2B" else [(b, a) for a, b in pairs]
+        chosen = [index for index, _ in pairs_of_side] or list(range(min(SAMPLES, len(source))))
+        real = source.tensor(chosen)
+        rows = {
+            "input": real,
+            "original": run(side.generator, real, task.device),
+            "compact": run(compact[name], real, task.device),
+        }
+        if pairs:
+            rows["truth"] = target.tensor([index for _, index in pairs_of_side])
+        sections[f"{name} (test images)"] = rows
+    save_grid(path, sections, zoom=max(1, 96 // task.images.size))
+
+
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)
+

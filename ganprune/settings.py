@@ -1,0 +1,103 @@
+"""The options of a whole run and their presets; plain data, so that ``--help`` can show them without heavy imports."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from ganprune.errors import UserError, did_you_mean
+
+
+@dataclass(frozen=True)
+class EvolveSettings:
+    """Everything that decides what ``ganprune evolve`` does, besides the checkpoint and the images.
+
+    Attributes:
+        preset: name of the preset that the defaults came from.
+        algorithm: "ga", with parameters as ``ga:reproduction=0.2``.
+        population: individuals per side, K.
+        generations: T, not counting generation 0.
+        max_evaluations: stop before this cost (evaluations + rescores / 2) is exceeded.
+        max_seconds: stop the search after this many seconds.
+        select, mate, mutate, init: operator specifications.
+        gamma, lam, identity, loss, cost, discriminator_output, cycle_norm: the fitness; see ``FitnessSettings``.
+        encoding: "grouped" or "tied".
+        schedule: "alternate", "simultaneous" or "separate".
+        reconstruct: whether weights are reconstructed in closed form.
+        calibration_images: training images whose statistics reconstruct weights.
+        validation_images: validation images that score.
+        finetune: "distil" or "cyclegan", the objective of the final fine-tune.
+        finetune_steps: its steps; 0 for none. The second half decays the learning rate.
+        finetune_batch: images of each domain per step.
+        seed: of everything random.
+    """
+
+    preset: str = "quick"
+    algorithm: str = "ga"
+    population: int = 16
+    generations: int = 10
+    max_evaluations: float | None = None
+    max_seconds: float | None = None
+    select: str = "selTournament:tournsize=3"
+    mate: str = "cxGroup"
+    mutate: str = "mutGroupOrFlip"
+    init: str = "initMixed"
+    gamma: float = 10.0
+    lam: float = 10.0
+    identity: float = 0.0
+    loss: str = "disa"
+    cost: str = "params"
+    discriminator_output: str = "map"
+    cycle_norm: str = "l2"
+    encoding: str = "grouped"
+    schedule: str = "alternate"
+    reconstruct: bool = True
+    calibration_images: int = 32
+    validation_images: int = 32
+    finetune: str = "distil"
+    finetune_steps: int = 150
+    finetune_batch: int = 8
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if self.finetune_steps < 0:
+            raise UserError("finetune steps", self.finetune_steps, "0 or more", "Correct --finetune-steps.")
+        if self.finetune not in ("distil", "cyclegan"):
+            raise UserError(
+                "finetune", self.finetune, "distil or cyclegan", did_you_mean(self.finetune, ("distil", "cyclegan"))
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "quick": {},
+    # The paper, exactly: Eq. 11, Algorithm 1 with raw roulette, rates of the authors' code, no reconstruction.
+    "paper": {
+        "population": 32,
+        "generations": 100,
+        "select": "selRoulette",
+        "mate": "cxTwoPoint",
+        "mutate": "mutFlipSegment",
+        "init": "initUniform:density=0.5",
+        "algorithm": "ga:reproduction=0.2,crossover=0.7,mutation=0.1",
+        "identity": 0.5,
+        "reconstruct": False,
+        "finetune": "cyclegan",
+        "finetune_steps": 2000,
+        "finetune_batch": 1,
+    },
+}
+
+
+def make_settings(preset: str, **options: Any) -> EvolveSettings:
+    """Return a preset's settings with those options that are not None put in their place.
+
+    Raises:
+        UserError: an unknown preset, or a value that can't be.
+    """
+    if preset not in PRESETS:
+        raise UserError("preset", preset, " or ".join(PRESETS), did_you_mean(preset, PRESETS))
+    base = EvolveSettings(preset=preset, **PRESETS[preset])
+    return replace(base, **{name: value for name, value in options.items() if value is not None})
