@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ganprune import __version__
 from ganprune.errors import UserError, did_you_mean
@@ -70,7 +71,6 @@ def pretrain(data: Path, out: Path | None, resume: Path | None, **options: Any) 
     """Train a CycleGAN from scratch on DATA (folders trainA, trainB, testA, testB)."""
     from ganprune.data import UnpairedImages
     from ganprune.device import resolve_device, set_threads
-    from ganprune.display import Display
     from ganprune.models.discriminator import DiscriminatorConfig
     from ganprune.models.generator import GeneratorConfig
     from ganprune.pretrain import pretrain as train
@@ -78,21 +78,22 @@ def pretrain(data: Path, out: Path | None, resume: Path | None, **options: Any) 
     from ganprune.training import TrainingSettings
 
     taken = ("steps", "decay_steps", "batch", "learning_rate", "lam", "identity", "pool", "augment", "precision", "seed")
+    if resume and out:
+        raise UserError("--out", "given with --resume", "one of the two", "A resumed run stays in its directory.")
     settings = TrainingSettings(**{name: options[name] for name in taken})
+    generator = GeneratorConfig(ngf=options["ngf"], blocks=options["blocks"], norm=options["norm"])
+    discriminator = DiscriminatorConfig(ndf=options["ndf"], norm=options["norm"])
     device = resolve_device(options["device"])
     set_threads(options["threads"])
     images = UnpairedImages(data, options["size"])
-    run = RunDirectory.open(resume) if resume else RunDirectory.create(out or RunDirectory.next_free("runs", "pretrain"))
-    display = Display()
-    with display.live():
-        display.stage("training from scratch")
+    where = resume or out or RunDirectory.next_free("runs", "pretrain")
+    with showing(f"the same command with --resume {where}", where) as reporter:
+        reporter.stage(images.size_note or "training from scratch")
         train(
-            images, run, settings,
-            generator=GeneratorConfig(ngf=options["ngf"], blocks=options["blocks"], norm=options["norm"]),
-            discriminator=DiscriminatorConfig(ndf=options["ndf"], norm=options["norm"]),
-            device=str(device), resume=resume is not None, save_every=options["save_every"], report=display.training,
+            images, where, settings, generator=generator, discriminator=discriminator, device=str(device),
+            resume=resume is not None, save_every=options["save_every"], report=reporter.training,
         )  # fmt: skip
-    click.echo(f"Checkpoint and samples: {run.directory}")
+    click.echo(f"Checkpoint and samples: {where}")
 
 
 def print_summary(sides: Any) -> None:
@@ -149,7 +150,7 @@ def evolve_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--data", type=FOLDER, help="Folder with trainA, trainB, testA, testB.  [default: the shipped images]")
 @click.option("--checkpoint", type=FOLDER, help="Folder of a trained CycleGAN.  [default: the shipped one]")
 @click.option("--out", type=FOLDER, help="Run directory.  [default: next free runs/evolve-NNN]")
-@click.option("--resume", type=FOLDER, help="Go on with an interrupted run directory; takes no other options.")
+@click.option("--resume", type=FOLDER, help="Go on with an interrupted run directory, with the options it began with.")
 @click.option("--preset", default="quick", show_default=True, help="quick (minutes on two cores) or paper.")
 @click.option("--size", type=int, help="Side length of the images.")
 @evolve_options
@@ -161,11 +162,12 @@ def evolve(data: Path | None, checkpoint: Path | None, out: Path | None, resume:
 
     machine = {name: options.pop(name) for name in ("size", "device", "threads")}
     preset = options.pop("preset")
-    refuse_with_resume(resume, {"data": data, "checkpoint": checkpoint, "out": out, **options})
+    operators = {name: options[name] for name in pipeline.OPERATORS if options[name] is not None}
+    refuse_with_resume(resume, operators)
     settings = make_settings(preset, **options)
-    with showing() as reporter:
+    with showing("ganprune evolve --resume {}") as reporter:
         if resume:
-            run = pipeline.resume(resume, reporter=reporter)
+            run = pipeline.resume(resume, operators=operators, reporter=reporter)
         else:
             run = pipeline.compress(checkpoint, data, out=out, settings=settings, reporter=reporter, **machine)
     summary = run.read_json("summary.json")
@@ -174,30 +176,42 @@ def evolve(data: Path | None, checkpoint: Path | None, out: Path | None, resume:
     click.echo(f"Look at {run.path('samples.png')}; compact generators and figures: {run.directory}")
 
 
-def refuse_with_resume(resume: Path | None, given: dict[str, Any]) -> None:
-    """Options of an interrupted run can't be changed, since its result would belong to neither."""
-    changed = [name for name, value in given.items() if value is not None]
+def refuse_with_resume(resume: Path | None, operators: Collection[str]) -> None:
+    """Options of an interrupted run can't be changed, since its result would belong to neither.
+
+    Operators may be repeated; those that come from a module have to be.
+    """
+    context = click.get_current_context()
+    typed = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    changed = [name for name in typed if name != "resume" and name not in operators]
     if resume and changed:
         name = "--" + changed[0].replace("_", "-")
         raise UserError(name, "given with --resume", "--resume alone", "The run keeps the options it began with.")
 
 
 @contextmanager
-def showing() -> Iterator[Any]:
-    """Show progress; on Ctrl-C say what is kept and how to go on, and exit with status 130."""
+def showing(again: str = "", where: Path | None = None) -> Iterator[Any]:
+    """Show progress; on Ctrl-C say what is kept and how to go on, and exit with status 130.
+
+    Args:
+        again: how to go on, {} standing for the run directory; "" if nothing is kept.
+        where: the run directory, if it is known before the reporter is told.
+    """
     from ganprune.display import Display
     from ganprune.pipeline import Reporter
 
     display = Display()
-    reporter = Reporter(display.stage, display.search, display.evaluation, display.training)
+    reporter = Reporter(display.stage, display.expect, display.search, display.evaluation, display.training)
     try:
         with display.live():
             yield reporter
     except KeyboardInterrupt:
-        where = reporter.directory[0] if reporter.directory else None
-        click.echo("Interrupted.", err=True)
-        if where:
-            click.echo(f"{where} holds every finished step. Go on with: ganprune evolve --resume {where}", err=True)
+        where = reporter.directory[0] if reporter.directory else where
+        if where and again and (where / "config.json").exists():
+            kept = f"{where} holds every finished step. Go on with: {again.format(where)}"
+        else:
+            kept = "Nothing was kept."
+        click.echo(f"Interrupted. {kept}", err=True)
         raise SystemExit(130) from None
 
 
@@ -231,7 +245,8 @@ def evaluate(run: Path, as_json: bool, **options: Any) -> None:
 
     from ganprune import pipeline
 
-    sides = pipeline.evaluate_run(run, **options)
+    with showing() as reporter:
+        sides = pipeline.evaluate_run(run, reporter=reporter, **options)
     if as_json:
         click.echo(json.dumps(sides, indent=1))
     else:

@@ -62,13 +62,14 @@ def read_image(path: Path, size: int | None = None) -> torch.Tensor:
 
 
 def _flatten(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":  # 16 bits; wider kinds hold 8 or 16 by their own range
+        values = np.asarray(image, dtype=np.float64)
+        sixteen = image.mode.startswith("I;16") or image.format == "PNG" or values.max() > 255
+        values = values / 257 if sixteen else values
+        return Image.fromarray(np.clip(values.round(), 0, 255).astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    if image.mode.startswith("I") or image.mode == "F":  # 16-bit and float greyscale: to 8 bits by their own range
-        values = np.asarray(image, dtype=np.float64)
-        scale = 255.0 / max(values.max(), 255.0) if values.max() <= 255 else 255.0 / 65535.0
-        image = Image.fromarray(np.clip(values * scale, 0, 255).astype(np.uint8))
     return image.convert("RGB")
 
 
@@ -181,6 +182,24 @@ class UnpairedImages:
 
     def __getitem__(self, domain: str) -> Split:
         return self.domains[domain]
+
+    @property
+    def size_note(self) -> str | None:
+        """What to tell a user whose image size was rounded; None if it was not."""
+        if self.rounded_from is None:
+            return None
+        return f"image size {self.rounded_from} is no multiple of {STRIDE}: images are resized to {self.size}x{self.size}"
+
+    def read_all(self) -> None:
+        """Decode every image now, so that a damaged one is found before long work begins.
+
+        Raises:
+            UserError: an image is damaged or truncated; it is named.
+        """
+        for split in self.domains.values():
+            for images in (split.train, split.validation, split.test):
+                for index in range(len(images)):
+                    images[index]
 
     def calibration(self, domain: str, count: int = CALIBRATION_IMAGES) -> torch.Tensor:
         """Return the first ``count`` training images: (N, 3, size, size) in [-1, 1]."""

@@ -41,6 +41,7 @@ class Display:
         self.begun = self.printed = time.monotonic()
         self.count = 0
         self.rows: dict[str, list[str]] = {}
+        self.evaluations: int | None = None
 
     @contextmanager
     def live(self) -> Iterator[Display]:
@@ -69,7 +70,7 @@ class Display:
         self.count += 1
         if self.live_area is not None and self.task is not None:
             rate = self.count / max(time.monotonic() - self.begun, 1e-3)
-            total = getattr(self, "evaluations", None)
+            total = self.evaluations
             self.bar.update(self.task, completed=self.count, total=total, rate=f"{rate:.1f} evaluations/s")
             self._draw()
 
@@ -85,7 +86,7 @@ class Display:
         elif time.monotonic() - self.printed >= PLAIN_SECONDS or progress.generation == 0:
             self.printed = time.monotonic()
             rate = self.count / max(self.printed - self.begun, 1e-3)
-            total = getattr(self, "evaluations", None)
+            total = self.evaluations
             left = f", about {(total - self.count) / rate:.0f} s left" if total and self.count < total else ""
             names = ("generation", "best fitness", "N", "L_DisA", "L_cyc", "cost")
             shown = "  ".join(f"{n} {v}" for n, v in zip(names, self.rows[progress.side][1:], strict=True))

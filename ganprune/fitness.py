@@ -151,7 +151,7 @@ class CycleFitness:
         quality = terms["l_disa" if settings.loss == "disa" else "l_gena"] + settings.lam * terms["l_cyc"]
         quality += settings.lam * settings.identity * terms.get("identity", 0.0)
         fitness = 1.0 / max(size + settings.gamma * quality, 1e-9)
-        return fitness if math.isfinite(fitness) else BROKEN
+        return max(fitness, BROKEN) if math.isfinite(fitness) else BROKEN
 
     def _translated_by(self, bits: tuple[int, ...]) -> Translated:
         if bits in self._translated:

@@ -17,23 +17,25 @@ from ganprune import __version__
 from ganprune.assets import default_checkpoint, default_images
 from ganprune.data import UnpairedImages, to_uint8
 from ganprune.device import resolve_device, set_threads
-from ganprune.errors import UserError
+from ganprune.errors import UserError, did_you_mean
 from ganprune.evaluate import evaluate, run
-from ganprune.evolution.coevolution import Progress, coevolve
+from ganprune.evolution.coevolution import SCHEDULES, Progress, coevolve
 from ganprune.evolution.individual import Individual
-from ganprune.evolution.registry import resolve
+from ganprune.evolution.registry import REGISTRY, resolve
 from ganprune.evolution.toolbox import make_toolbox
 from ganprune.filters.builder import NetworkBuilder
 from ganprune.filters.compact import load_generator, read_description, save_generator
+from ganprune.filters.space import ENCODINGS
 from ganprune.fitness import CycleFitness, FitnessSettings, make_builders
-from ganprune.models.checkpoint import CycleGAN, load_cyclegan
+from ganprune.models.checkpoint import CONFIG_NAME, CycleGAN, check_size, load_cyclegan
 from ganprune.report.figures import save_grid
-from ganprune.runs import CONFIG, SUMMARY, RunDirectory
+from ganprune.runs import CONFIG, STATE, SUMMARY, RunDirectory
 from ganprune.settings import EvolveSettings
 from ganprune.training import CycleGANTrainer, TrainingSettings
 
 SUMMARY_FORMAT = 1
 SAMPLES = 12
+OPERATORS = ("algorithm", "select", "mate", "mutate", "init")
 FINETUNE_RATE = {"distil": 5e-4, "cyclegan": 2e-4}
 
 
@@ -43,6 +45,7 @@ class Reporter:
 
     Attributes:
         stage: called with a line when a stage begins.
+        expect: called with the number of evaluations still to come, when the search begins.
         search: called after each step of the search.
         evaluation: called after each evaluation, with side and individual.
         training: called after each fine-tuning step with (step, total, losses).
@@ -50,6 +53,7 @@ class Reporter:
     """
 
     stage: Callable[[str], Any] = lambda text: None
+    expect: Callable[[int], Any] = lambda evaluations: None
     search: Callable[[Progress], Any] | None = None
     evaluation: Callable[[str, Individual], Any] | None = None
     training: Callable[[int, int, dict[str, float]], Any] | None = None
@@ -82,7 +86,8 @@ def load_task(checkpoint: Path | None, data: Path | None, size: int | None = Non
     target = resolve_device(device)
     images = UnpairedImages(data or default_images(), size)
     cyclegan = load_cyclegan(checkpoint or default_checkpoint(), device=target)
-    return Task(cyclegan, images, str(checkpoint) if checkpoint else None, str(data) if data else None)
+    check_size(cyclegan, images.size)
+    return Task(cyclegan, images, *(str(path.resolve()) if path else None for path in (checkpoint, data)))
 
 
 def compress(
@@ -115,31 +120,78 @@ def compress(
         UserError: something given can't be used; nothing has been written then.
     """
     settings, reporter = settings or EvolveSettings(), reporter or Reporter()
+    check_settings(settings)
     task = load_task(_path(checkpoint), _path(data), size, device)
     configuration = {
         "command": "evolve", "ganprune": __version__, "torch": torch.__version__, "checkpoint": task.checkpoint,
         "data": task.data, "size": task.images.size, "device": str(task.device), "threads": set_threads(threads),
         "settings": settings.to_json(),
     }  # fmt: skip
-    check_settings(settings)
+    if out is not None and Path(out).exists():
+        RunDirectory.create(out)  # refuses it before the images are read
+    task.images.read_all()
     directory = RunDirectory.create(out or RunDirectory.next_free("runs", "evolve"))
     directory.write_json(CONFIG, configuration)
+    if task.images.size_note:
+        reporter.stage(task.images.size_note)
     return continue_run(task, directory, settings, reporter)
 
 
-def resume(path: str | Path, *, reporter: Reporter | None = None) -> RunDirectory:
+def resume(
+    path: str | Path, *, operators: Mapping[str, str] | None = None, reporter: Reporter | None = None
+) -> RunDirectory:
     """Go on with an interrupted run, exactly as if it had not been interrupted.
 
+    Args:
+        path: the run directory.
+        operators: specifications of the form ``package.module:function`` that the run was begun with, by kind
+            ("mutate", ...). They have to be given again, since nothing that a file names is ever imported.
+        reporter: whom to tell how far it is.
+
     Raises:
-        UserError: the folder holds no run that can go on.
+        UserError: the folder holds no run that can go on, or the operators are not the run's.
     """
     directory = RunDirectory.open(path)
-    config = directory.read_json(CONFIG)
-    if config.get("command") != "evolve":
-        raise UserError("resume", f"{path} ({config.get('command')})", "a run of ganprune evolve", "Check the path.")
+    config, settings = read_config(directory)
+    if config["command"] != "evolve":
+        raise UserError("resume", f"{path} ({config['command']})", "a run of ganprune evolve", "Check the path.")
+    check_references(settings, operators or {})
+    check_settings(settings)
     set_threads(config["threads"])
     task = load_task(_path(config["checkpoint"]), _path(config["data"]), config["size"], config["device"])
-    return continue_run(task, directory, EvolveSettings(**config["settings"]), reporter or Reporter(), resuming=True)
+    return continue_run(task, directory, settings, reporter or Reporter(), resuming=True)
+
+
+def read_config(directory: RunDirectory) -> tuple[dict[str, Any], EvolveSettings]:
+    """Return the configuration that a run of ``evolve`` or ``finetune`` was begun with.
+
+    Raises:
+        UserError: the file is damaged, or another program's or command's.
+    """
+    config = directory.read_json(CONFIG)
+    try:
+        if config["command"] not in ("evolve", "finetune"):
+            raise UserError(
+                "run", f"{directory.directory} (of ganprune {config['command']})", "a run of ganprune evolve", "Check the path."
+            )
+        missing = [key for key in ("checkpoint", "data", "size", "device", "threads") if key not in config]
+        if missing:
+            raise KeyError(missing[0])
+        return config, EvolveSettings(**config["settings"])
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            str(directory.path(CONFIG)), str(error), "the configuration of a run of ganprune evolve", "Check the path."
+        ) from error
+
+
+def check_references(settings: EvolveSettings, given: Mapping[str, str]) -> None:
+    """Check that operators which a saved run takes from a module were given again by the caller, and no others."""
+    for kind in OPERATORS:
+        saved = getattr(settings, kind)
+        if kind in given and given[kind] != saved:
+            raise UserError(f"--{kind}", given[kind], f"{saved}, as the run began", "Leave it out, or start a new run.")
+        if kind not in given and saved.partition(":")[0] not in REGISTRY[kind]:
+            raise UserError(kind, f"{saved} from the run's file", "it on the command line too", f"Add --{kind} {saved}")
 
 
 def continue_run(
@@ -156,6 +208,8 @@ def continue_run(
     fitness = make_fitness(task, settings, builders)
     toolboxes = make_toolboxes(fitness, settings)
     reporter.stage("co-evolving both generators")
+    done = directory.read_json(STATE)["step"] if resuming and directory.exists(STATE) else 0
+    reporter.expect((2 * (settings.generations + 1) - done) * settings.population)
     elites = coevolve(
         toolboxes, generations=settings.generations, schedule=settings.schedule, run=directory, seed=settings.seed,
         max_evaluations=settings.max_evaluations, max_seconds=settings.max_seconds, resume=resuming,
@@ -180,9 +234,19 @@ def check_settings(settings: EvolveSettings) -> None:
     """Resolve every name in the settings, so that a mistake is found before anything is written."""
     fitness_settings(settings)
     finetune_settings(settings)
-    for kind in ("select", "mate", "mutate", "init"):
+    for field, choices in (("schedule", SCHEDULES), ("encoding", ENCODINGS)):
+        value = getattr(settings, field)
+        if value not in choices:
+            raise UserError(field, value, " or ".join(choices), did_you_mean(value, choices))
+    for kind in OPERATORS:
         resolve(kind, getattr(settings, kind))
     make_strategy(settings)
+    if settings.max_evaluations is not None and settings.max_evaluations < 2 * settings.population:
+        raise UserError(
+            "max evaluations", settings.max_evaluations,
+            f"{2 * settings.population} or more, what the first generation of both sides takes",
+            "Raise --max-evaluations, or lower --population.",
+        )  # fmt: skip
 
 
 def fitness_settings(settings: EvolveSettings) -> FitnessSettings:
@@ -268,22 +332,22 @@ def finetune_run(
         UserError: ``path`` holds no finished run, or ``out`` holds one already.
     """
     reporter = reporter or Reporter()
-    source = RunDirectory.open(path)
-    config = source.read_json(CONFIG)
+    source = open_finished(path)
+    config, settings = read_config(source)
     summary = source.read_json(SUMMARY)
-    settings = replace(
-        EvolveSettings(**config["settings"]), finetune=objective, finetune_steps=steps, finetune_batch=batch, seed=seed
-    )
+    settings = replace(settings, finetune=objective, finetune_steps=steps, finetune_batch=batch, seed=seed)
+    training = finetune_settings(settings)
     threads = set_threads(threads)
     task = load_task(_path(config["checkpoint"]), _path(config["data"]), config["size"], device)
     compact = load_pair(source, task.device)
     bits = {name: Individual.from_key(read_description(source.path(name))["bits"]) for name in compact}
+    task.images.read_all()
     directory = RunDirectory.create(out)
-    began = {"command": "finetune", "from": str(path), "device": str(task.device), "threads": threads}
-    directory.write_json(CONFIG, {**config, **began, "settings": settings.to_json()})
     started = time.perf_counter()
     reporter.stage("fine-tuning both compact generators")
-    finetune(task, compact, finetune_settings(settings), reporter.training)
+    finetune(task, compact, training, reporter.training)
+    began = {"command": "finetune", "from": str(path), "device": str(task.device), "threads": threads}
+    directory.write_json(CONFIG, {**config, **began, "settings": settings.to_json()})  # not before: it can't be resumed
     save_pair(directory, task, compact, bits, settings)
     reporter.stage("evaluating on test images")
     sides = evaluate(task.cyclegan, compact, task.images, discriminator_output=settings.discriminator_output)
@@ -295,6 +359,21 @@ def finetune_run(
     return directory
 
 
+def open_finished(path: str | Path) -> RunDirectory:
+    """Open a run that has come to its end.
+
+    Raises:
+        UserError: there is no run, or it was interrupted.
+    """
+    directory = RunDirectory.open(path)
+    read_config(directory)
+    if not directory.exists(SUMMARY):
+        raise UserError(
+            "run", f"{path} (unfinished)", "a finished run", f"Finish it first: ganprune evolve --resume {path}"
+        )
+    return directory
+
+
 def evaluate_run(
     path: str | Path,
     *,
@@ -302,24 +381,33 @@ def evaluate_run(
     size: int | None = None,
     device: str = "auto",
     threads: int | None = None,
+    reporter: Reporter | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Return the figures of a run's compact pair, or of a checkpoint's own generators.
 
     Raises:
         UserError: ``path`` is neither.
     """
+    reporter = reporter or Reporter()
     set_threads(threads)
     if not Path(path).is_dir():
         raise UserError("run", str(path), "a run directory or a checkpoint's folder", "Check the path.")
-    if not RunDirectory(path).exists(SUMMARY):
+    directory, output, compact = RunDirectory(path), "map", None
+    if directory.exists(CONFIG) and not directory.exists(CONFIG_NAME):  # a pretraining run is a checkpoint
+        config, settings = read_config(open_finished(path))
+        output = settings.discriminator_output
+        images = data or _path(config["data"]) or default_images()
+        checkpoint = _path(config["checkpoint"]) or default_checkpoint()
+        task = load_task(checkpoint, images, size or config["size"], device)
+        compact = load_pair(directory, task.device)
+    elif data is None:
+        raise UserError("data", "nothing", "images to evaluate a checkpoint on", "Give --data with the checkpoint's folder.")
+    else:
         task = load_task(Path(path), data, size, device)
-        own = {name: side.generator for name, side in task.cyclegan.items()}
-        return evaluate(task.cyclegan, own, task.images)
-    config = RunDirectory.open(path).read_json(CONFIG)
-    task = load_task(_path(config["checkpoint"]), data or _path(config["data"]), size or config["size"], device)
-    output = config["settings"]["discriminator_output"]
-    compact = load_pair(RunDirectory(path), task.device)
-    return evaluate(task.cyclegan, compact, task.images, discriminator_output=output)
+    if task.images.size_note:
+        reporter.stage(task.images.size_note)
+    own = {name: side.generator for name, side in task.cyclegan.items()}
+    return evaluate(task.cyclegan, compact or own, task.images, discriminator_output=output)
 
 
 def save_pair(

@@ -10,12 +10,14 @@ import torch
 
 from ganprune import __version__
 from ganprune.data import UnpairedImages
-from ganprune.models.checkpoint import CycleGAN, new_cyclegan, save_cyclegan
+from ganprune.errors import UserError
+from ganprune.evolution.interruption import Interruption
+from ganprune.models.checkpoint import CycleGAN, check_size, new_cyclegan, save_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
 from ganprune.report.figures import save_grid
-from ganprune.runs import RunDirectory
-from ganprune.training import CycleGANTrainer, TrainingSettings
+from ganprune.runs import CONFIG, LOGBOOK, RunDirectory
+from ganprune.training import TENSORS_NAME, CycleGANTrainer, TrainingSettings
 
 SAMPLES = 16
 LOG_EVERY = 50
@@ -25,7 +27,7 @@ Report = Callable[[int, int, dict[str, float]], None]
 
 def pretrain(
     images: UnpairedImages,
-    run: RunDirectory,
+    path: str | Path,
     settings: TrainingSettings,
     *,
     generator: GeneratorConfig,
@@ -35,43 +37,67 @@ def pretrain(
     save_every: int = 500,
     report: Report | None = None,
 ) -> CycleGAN:
-    """Train both sides from ``settings.seed`` and write checkpoint, logbook and sample grids into ``run``.
+    """Train both sides from ``settings.seed`` and write checkpoint, logbook and sample grids into a run directory.
 
     Args:
         images: the two domains; validation images are drawn in the sample grids.
-        run: where everything goes.
+        path: the run directory; new, unless ``resume``.
         settings: objective and schedule.
         generator, discriminator: architectures, alike for both sides.
         device: "cpu" or "cuda".
-        resume: go on from the last saved step in ``run``.
+        resume: go on from the last saved step in ``path``.
         save_every: steps between checkpoints and sample grids.
         report: called as ``report(step, total, losses)`` after each step.
 
     Returns:
         The trained CycleGAN, in evaluation mode.
+
+    Raises:
+        UserError: something given can't be used; nothing has been written then.
+        Interrupted: Ctrl-C; the last whole step is saved.
     """
+    for field, value in (("steps", settings.total), ("save every", save_every)):
+        if value < 1:
+            raise UserError(field, value, "1 or more", f"Correct --{field.replace(' ', '-')}.")
     cyclegan = new_cyclegan(generator, discriminator, settings.seed).to(device)
+    for network in cyclegan.networks().values():
+        network.eval()
+    check_size(cyclegan, images.size)
+    images.read_all()
+    run = _open(path) if resume else RunDirectory.create(path)
     trainer = CycleGANTrainer(cyclegan, images, settings)
-    if resume:
+    if run.exists(TENSORS_NAME) and resume:
         trainer.load(run.directory)
-    else:
+        log = [line for line in run.read_jsonl(LOGBOOK) if line["step"] <= trainer.step]
+        run.write_jsonl(LOGBOOK, log)  # later lines belong to steps that are taken again
+    elif not resume:
         architecture = {"generator": generator.to_json(), "discriminator": discriminator.to_json()}
         data = {"root": str(images.root), "size": images.size, "images": images.counts()}
         config = {"command": "pretrain", "ganprune": __version__, "data": data, **architecture, "settings": asdict(settings)}
-        run.write_json("config.json", config)
+        run.write_json(CONFIG, config)
     recent: list[dict[str, float]] = []
-    for losses in trainer.train():
-        recent.append(losses)
-        if report:
-            report(trainer.step, settings.total, losses)
-        if trainer.step % LOG_EVERY == 0 or trainer.step == settings.total:
-            run.append_jsonl("logbook.jsonl", {"step": trainer.step, **_mean(recent)})
-            recent = []
-        if trainer.step % save_every == 0 or trainer.step == settings.total:
-            trainer.save(run.directory)
-            save_cyclegan(cyclegan, run.directory)
-            draw_samples(cyclegan, images, run.directory / f"samples-{trainer.step:06d}.png")
+    with Interruption() as interruption:
+        for losses in trainer.train():
+            recent.append(losses)
+            if report:
+                report(trainer.step, settings.total, losses)
+            if trainer.step % LOG_EVERY == 0 or trainer.step == settings.total:
+                run.append_jsonl(LOGBOOK, {"step": trainer.step, **_mean(recent)})
+                recent = []
+            if trainer.step % save_every == 0 or trainer.step == settings.total or interruption.requested:
+                trainer.save(run.directory)
+                save_cyclegan(cyclegan, run.directory)
+                draw_samples(cyclegan, images, run.directory / f"samples-{trainer.step:06d}.png")
+            interruption.check()
     return cyclegan
+
+
+def _open(path: str | Path) -> RunDirectory:
+    run = RunDirectory.open(path)
+    command = run.read_json(CONFIG).get("command")
+    if command != "pretrain":
+        raise UserError("resume", f"{path} ({command})", "a run of ganprune pretrain", "Check the path.")
+    return run
 
 
 def _mean(entries: list[dict[str, float]]) -> dict[str, float]:

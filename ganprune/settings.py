@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+import math
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from ganprune.errors import UserError, did_you_mean
@@ -60,8 +61,16 @@ class EvolveSettings:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        if self.finetune_steps < 0:
-            raise UserError("finetune steps", self.finetune_steps, "0 or more", "Correct --finetune-steps.")
+        least = {"generations": 1, "calibration_images": 1, "validation_images": 1, "finetune_steps": 0, "finetune_batch": 1}
+        for field, low in least.items():
+            if getattr(self, field) < low:
+                _refuse(field, getattr(self, field), f"{low} or more")
+        for field in ("max_evaluations", "max_seconds"):
+            limit = getattr(self, field)
+            if limit is not None and not 0 < limit < math.inf:
+                _refuse(field, limit, "a number above 0")
+        if not 0 <= self.seed < 2**32:
+            _refuse("seed", self.seed, "a whole number from 0 to 4294967295")
         if self.finetune not in ("distil", "cyclegan"):
             raise UserError(
                 "finetune", self.finetune, "distil or cyclegan", did_you_mean(self.finetune, ("distil", "cyclegan"))
@@ -69,6 +78,10 @@ class EvolveSettings:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def _refuse(field: str, value: Any, expected: str) -> None:
+    raise UserError(field.replace("_", " "), value, expected, f"Correct --{field.replace('_', '-')}.")
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -95,8 +108,12 @@ def make_settings(preset: str, **options: Any) -> EvolveSettings:
     """Return a preset's settings with those options that are not None put in their place.
 
     Raises:
-        UserError: an unknown preset, or a value that can't be.
+        UserError: an unknown preset or option, or a value that can't be.
     """
+    known = [field.name for field in fields(EvolveSettings) if field.name != "preset"]
+    for name in options:
+        if name not in known:
+            raise UserError("option", name, "a setting of a run", did_you_mean(name, known))
     if preset not in PRESETS:
         raise UserError("preset", preset, " or ".join(PRESETS), did_you_mean(preset, PRESETS))
     base = EvolveSettings(preset=preset, **PRESETS[preset])

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import math
 import os
 import random
 from collections.abc import Callable, Iterator, Mapping
@@ -67,12 +68,16 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         for field in ("steps", "decay_steps", "lam", "identity", "adversarial", "distil", "pool"):
-            if getattr(self, field) < 0:
+            if not 0 <= getattr(self, field) < math.inf:
                 raise UserError(field, getattr(self, field), "0 or more", f"Correct --{field.replace('_', '-')}.")
         if self.batch < 1:
             raise UserError("batch", self.batch, "1 or more", "Correct --batch.")
-        if self.learning_rate <= 0:
+        if not 0 < self.learning_rate < math.inf:
             raise UserError("learning rate", self.learning_rate, "above 0", "Correct --learning-rate.")
+        if not 1 <= self.augment <= 4:
+            raise UserError("augment", self.augment, "a factor from 1 to 4", "Correct --augment.")
+        if not 0 <= self.seed < 2**32:
+            raise UserError("seed", self.seed, "a whole number from 0 to 4294967295", "Correct --seed.")
         if self.precision not in ("float32", "bfloat16"):
             raise UserError("precision", self.precision, "float32 or bfloat16", "Correct --precision.")
 

@@ -45,8 +45,7 @@ def slice_network(generator: nn.Module, keep: Keep) -> nn.Module:
 
     Tensors that nothing is taken from are copied whole.
     """
-    shared = {id(tensor): tensor for tensor in [*generator.parameters(), *generator.buffers()]}
-    network = copy.deepcopy(generator, shared)  # modules are new; tensors are replaced below
+    network = _clone_modules(generator, {})
     cuts: dict[tuple[str, str], list[tuple[int, np.ndarray]]] = {}
     for (path, name, dim), indices in keep.items():
         cuts.setdefault((path, name), []).append((dim, indices))
@@ -60,6 +59,18 @@ def slice_network(generator: nn.Module, keep: Keep) -> nn.Module:
                 setattr(module, name, sliced)
         _refresh(module, {name: cut for (owner, name), cut in cuts.items() if owner == path})
     return network
+
+
+def _clone_modules(module: nn.Module, done: dict[int, nn.Module]) -> nn.Module:
+    """Copy a tree of modules but not its tensors: many times faster than a deep copy."""
+    if id(module) not in done:
+        twin = done[id(module)] = object.__new__(type(module))
+        twin.__dict__ = dict(module.__dict__)
+        for registry in ("_parameters", "_buffers"):
+            twin.__dict__[registry] = dict(module.__dict__[registry])
+        children = module.__dict__["_modules"]
+        twin.__dict__["_modules"] = {n: child and _clone_modules(child, done) for n, child in children.items()}
+    return done[id(module)]
 
 
 def _slice(tensor: torch.Tensor, cuts: list[tuple[int, np.ndarray]]) -> torch.Tensor:
@@ -135,7 +146,18 @@ def load_generator(path: str | Path, *, device: torch.device | str = "cpu") -> n
     network = build(config_from_json(description["architecture"], "generator"))
     fit_to_tensors(network, state)
     load_into(network, state, weights)
-    return network.eval().requires_grad_(False).to(device)
+    network.eval().requires_grad_(False)
+    _check_widths(network, weights)
+    return network.to(device)
+
+
+def _check_widths(network: nn.Module, path: Path) -> None:
+    """Pass a small image through the network: sound tensors may still not follow on each other."""
+    try:
+        network(torch.zeros(1, network.config.in_channels, 16, 16))  # type: ignore[union-attr, arg-type]
+    except RuntimeError as error:
+        reason = f"{path}, whose layers do not fit each other ({error})"
+        raise UserError("generator", reason, "the tensors of one generator", "Restore the file.") from error
 
 
 def read_description(stem: Path) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def check_layers(generator: nn.Module) -> None:
 def _keeps_zero(module: nn.Module) -> bool:
     try:
         return bool((module(torch.zeros(1, 4, 4, 4)) == 0).all())
-    except Exception:  # noqa: BLE001 - a layer of unknown kind and inputs: the law is checked on the whole network later
+    except Exception:  # a layer of unknown kind and inputs: the law is checked on the whole network later
         return True
 
 
@@ -135,7 +135,7 @@ def _traceable(generator: nn.Module) -> nn.Module:
     traced = copy.deepcopy(generator).float().cpu().eval()
     for parent in list(traced.modules()):
         if hasattr(parent, "inplace"):
-            parent.inplace = False
+            setattr(parent, "inplace", False)  # noqa: B010
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.InstanceNorm2d):
                 setattr(parent, name, nn.BatchNorm2d(child.num_features).eval())
@@ -146,7 +146,7 @@ def _trace(traced: nn.Module, example: torch.Tensor) -> torch_pruning.Dependency
     try:
         with torch.enable_grad():
             return torch_pruning.DependencyGraph().build_dependency(traced, example.float().cpu(), verbose=False)
-    except Exception as error:  # noqa: BLE001 - anything can go wrong inside a network that we did not write
+    except Exception as error:  # anything can go wrong inside a network that we did not write
         reason = f"{type(traced).__name__} ({type(error).__name__}: {error})"
         raise UserError("generator", reason, "a network that can be traced", "Check its input channels.") from error
 
@@ -175,10 +175,7 @@ def _dimensions(traced: nn.Module, module: nn.Module, produces: bool) -> list[tu
     """Return (tensor, dimension) pairs of a layer that its output (or input) filters occupy."""
     if isinstance(traced, Convolution):
         transposed, depthwise = isinstance(traced, nn.ConvTranspose2d), traced.groups > 1
-        if depthwise:
-            weight = [("weight", 0)]
-        else:
-            weight = [("weight", int(produces == transposed))]
+        weight = [("weight", 0 if depthwise else int(produces == transposed))]
         bias = [("bias", 0)] if traced.bias is not None and (produces or depthwise) else []
         return weight + bias
     tensors = ("weight", "bias", "running_mean", "running_var")

@@ -14,20 +14,23 @@ At ngf=64 with 9 blocks the moments of one generator take about 0.45 GB in float
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ganprune.filters.compact import compact
+from ganprune.filters.compact import Keep, compact
 from ganprune.filters.space import FilterSpace
 
 RIDGE = 1e-3  # r, relative to the mean diagonal of G
 MAX_RIDGE_RAISES = 8
+Layer = nn.Conv2d | nn.ConvTranspose2d
+
 PATCH_BYTES = 64 * 2**20  # unfolded patches held at once
 ROWS_PER_COLUMN = 8  # patches taken per unknown: more change the solution little and cost as much again
 
@@ -74,7 +77,7 @@ class Reconstruction:
         self.samplers = {name: PatchSampler(layer, len(self.images)) for name, layer in layers.items()}
         counts = dict.fromkeys(layers, 0)
 
-        def add(name: str, layer: nn.Module, inputs: torch.Tensor) -> None:
+        def add(name: str, layer: Layer, inputs: torch.Tensor) -> None:
             for patches in patch_matrices(layer, inputs, self.samplers[name]):  # (P, d)
                 grams[name] = grams.get(name, 0) + patches.T @ patches
                 counts[name] += len(patches)
@@ -97,15 +100,15 @@ class Reconstruction:
         network = compact(self.generator, self.space, bits)
         kept = self.space.kept(bits)
         for name, layer in convolutions(network):
-            original = self.generator.get_submodule(name)
+            original = layer_at(self.generator, name)
             outputs, inputs = _kept_filters(original, name, kept)
-            if len(inputs) < _in_width(original):
+            if len(inputs) < original.in_channels:
                 self._solve_layer(name, layer, outputs, inputs)
         if self.has_batch_norm and not all(bits):
             restore_batch_statistics(network, self.images, self.batch)
         return network
 
-    def _solve_layer(self, name: str, layer: nn.Module, outputs: np.ndarray, inputs: np.ndarray) -> None:
+    def _solve_layer(self, name: str, layer: Layer, outputs: np.ndarray, inputs: np.ndarray) -> None:
         moments = self.moments[name]
         columns = _columns(moments.weight, layer, inputs)
         rows = torch.as_tensor(outputs, device=moments.gram.device)
@@ -124,7 +127,7 @@ class Reconstruction:
         kept = self.space.kept(bits)
         targets = self._original_outputs()
         for name, layer in convolutions(network):
-            original = self.generator.get_submodule(name)
+            original = layer_at(self.generator, name)
             outputs, inputs = _kept_filters(original, name, kept)
             rows = torch.as_tensor(outputs, device=self.images.device)
             gram, cross = self._joint_moments(network, name, targets[name][:, rows])
@@ -139,7 +142,7 @@ class Reconstruction:
         layers = dict(convolutions(self.generator))
         outputs: dict[str, list[torch.Tensor]] = {name: [] for name in layers}
 
-        def add(name: str, layer: nn.Module, inputs: torch.Tensor) -> None:
+        def add(name: str, layer: Layer, inputs: torch.Tensor) -> None:
             weight = self.moments[name].weight
             outputs[name] += [patches @ weight.T for patches in patch_matrices(layer, inputs, self.samplers[name])]
 
@@ -152,7 +155,7 @@ class Reconstruction:
 
     def _joint_moments(self, network: nn.Module, name: str, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return E[x x^T] of the compact layer's inputs x and E[y x^T] with the original layer's outputs y (P, |O|)."""
-        layer, sampler = network.get_submodule(name), self.samplers[name]
+        layer, sampler = layer_at(network, name), self.samplers[name]
         gram = cross = torch.zeros((), device=self.images.device)
         count = 0
         sampler.restart()
@@ -174,7 +177,7 @@ class PatchSampler:
         images: number of calibration images.
     """
 
-    def __init__(self, layer: nn.Module, images: int):
+    def __init__(self, layer: Layer, images: int):
         unknowns = weight_matrix(layer).shape[1]
         self.per_image = max(64, -(-ROWS_PER_COLUMN * unknowns // images))
         self.restart()
@@ -192,18 +195,19 @@ class PatchSampler:
         return torch.stack([image[:, index.to(image.device)] for image, index in zip(patches, chosen, strict=True)])
 
 
-def convolutions(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def convolutions(network: nn.Module) -> Iterator[tuple[str, Layer]]:
     """Yield (path, layer) of the convolutions that can be reconstructed: all but depthwise and grouped ones."""
     for name, module in network.named_modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)) and module.groups == 1:
             yield name, module
 
 
-def _in_width(layer: nn.Module) -> int:
-    return int(layer.in_channels)
+def layer_at(network: nn.Module, name: str) -> Layer:
+    """Return the convolution at a path."""
+    return cast(Layer, network.get_submodule(name))
 
 
-def _kept_filters(original: nn.Module, name: str, kept: dict) -> tuple[np.ndarray, np.ndarray]:
+def _kept_filters(original: Layer, name: str, kept: Keep) -> tuple[np.ndarray, np.ndarray]:
     """Return the indices of the kept output and input channels of a layer."""
     out_dim = 1 if isinstance(original, nn.ConvTranspose2d) else 0
     outputs = kept.get((name, "weight", out_dim), np.arange(original.out_channels))
@@ -211,7 +215,7 @@ def _kept_filters(original: nn.Module, name: str, kept: dict) -> tuple[np.ndarra
     return outputs, inputs
 
 
-def _columns(weight: torch.Tensor, layer: nn.Module, inputs: np.ndarray) -> torch.Tensor:
+def _columns(weight: torch.Tensor, layer: Layer, inputs: np.ndarray) -> torch.Tensor:
     """Return the columns of (out, d) matrices that belong to the kept input channels, and the bias's."""
     taps = layer.kernel_size[0] * layer.kernel_size[1]
     columns = (inputs[:, None] * taps + np.arange(taps)).ravel()
@@ -232,10 +236,11 @@ def solve_ridge(gram: torch.Tensor, cross: torch.Tensor, prior: torch.Tensor, ri
         (out, s), always finite: the prior itself (the sliced weights) if nothing else is.
     """
     scale = gram.diagonal().mean().clamp_min(torch.finfo(gram.dtype).tiny)
-    identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     for attempt in range(MAX_RIDGE_RAISES):
         r = ridge * 10**attempt * scale
-        factor, failed = torch.linalg.cholesky_ex(gram + r * identity)
+        ridged = gram.clone()
+        ridged.diagonal().add_(r)
+        factor, failed = torch.linalg.cholesky_ex(ridged)
         if int(failed):
             continue
         solution = torch.cholesky_solve((cross + r * prior).T, factor).T
@@ -244,7 +249,7 @@ def solve_ridge(gram: torch.Tensor, cross: torch.Tensor, prior: torch.Tensor, ri
     return prior
 
 
-def weight_matrix(layer: nn.Module) -> torch.Tensor:
+def weight_matrix(layer: Layer) -> torch.Tensor:
     """Return a layer's weights as (out, C_in * k * k [+ 1]) in the order of :func:`patch_matrices`."""
     weight = layer.weight.detach()
     if isinstance(layer, nn.ConvTranspose2d):
@@ -255,7 +260,7 @@ def weight_matrix(layer: nn.Module) -> torch.Tensor:
     return matrix
 
 
-def set_weight_matrix(layer: nn.Module, matrix: torch.Tensor) -> None:
+def set_weight_matrix(layer: Layer, matrix: torch.Tensor) -> None:
     """Write (out, d) weights back into a layer, the inverse of :func:`weight_matrix`."""
     taps = matrix if layer.bias is None else matrix[:, :-1]
     if isinstance(layer, nn.ConvTranspose2d):
@@ -268,7 +273,7 @@ def set_weight_matrix(layer: nn.Module, matrix: torch.Tensor) -> None:
 
 
 def patch_matrices(
-    layer: nn.Module, inputs: torch.Tensor, sampler: PatchSampler | None = None
+    layer: Layer, inputs: torch.Tensor, sampler: PatchSampler | None = None
 ) -> Iterator[torch.Tensor]:
     """Yield a layer's input patches as (P, d) matrices of bounded size, one row per output position.
 
@@ -289,11 +294,14 @@ def patch_matrices(
         yield rows
 
 
-def _as_convolution(layer: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, tuple, tuple, tuple]:
+def _as_convolution(
+    layer: Layer, inputs: torch.Tensor
+) -> tuple[torch.Tensor, tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
     """Return the padded (for transposed: zero-inserted) input, kernel, stride and dilation of an unpadded convolution."""
     if isinstance(layer, nn.ConvTranspose2d):
         batch, channels, height, width = inputs.shape
-        (sh, sw), (ph, pw), (oh, ow) = layer.stride, layer.padding, layer.output_padding
+        (sh, sw), (oh, ow) = layer.stride, layer.output_padding
+        ph, pw = cast(tuple[int, int], layer.padding)
         reach_h, reach_w = (d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True))
         spread = inputs.new_zeros(batch, channels, (height - 1) * sh + 1, (width - 1) * sw + 1)
         spread[:, :, ::sh, ::sw] = inputs
@@ -304,12 +312,12 @@ def _as_convolution(layer: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tenso
     elif layer.padding == "same":
         inputs = F.pad(inputs, layer._reversed_padding_repeated_twice)
     elif layer.padding != "valid":
-        ph, pw = layer.padding
+        ph, pw = cast(tuple[int, int], layer.padding)
         inputs = F.pad(inputs, (pw, pw, ph, ph))
     return inputs, layer.kernel_size, layer.stride, layer.dilation
 
 
-class _Reached(Exception):
+class _Reached(Exception):  # noqa: N818 - not an error
     """Stops a forward pass at the layer whose input was wanted."""
 
 
@@ -317,20 +325,17 @@ def input_of(network: nn.Module, name: str, images: torch.Tensor) -> torch.Tenso
     """Return what the layer ``name`` is given when ``network`` sees ``images``."""
     caught: list[torch.Tensor] = []
 
-    def stop(_name: str, _layer: nn.Module, inputs: torch.Tensor) -> None:
+    def stop(_name: str, _layer: Layer, inputs: torch.Tensor) -> None:
         caught.append(inputs)
         raise _Reached
 
-    with _input_hooks({name: network.get_submodule(name)}, stop):
-        try:
-            network(images)
-        except _Reached:
-            pass
+    with _input_hooks({name: layer_at(network, name)}, stop), suppress(_Reached):
+        network(images)
     return caught[0]
 
 
 @contextmanager
-def _input_hooks(layers: dict[str, nn.Module], call) -> Iterator[None]:  # type: ignore[no-untyped-def]
+def _input_hooks(layers: Mapping[str, Layer], call: Callable[[str, Layer, torch.Tensor], None]) -> Iterator[None]:
     handles = [
         layer.register_forward_pre_hook(lambda module, inputs, name=name: call(name, module, inputs[0]))
         for name, layer in layers.items()

@@ -129,6 +129,8 @@ class FilterSpace:
         bits: list[int] = []
         for group in self.groups:
             stay = set(kept.get(group.name, range(group.size)))
+            if wrong := sorted(stay - set(range(group.size))):
+                raise UserError(f"group {group.name}", f"filter {wrong[0]}", f"0 to {group.size - 1}", "Correct its filters.")
             bits += [int(index in stay) for index in range(group.size)]
         return bits
 

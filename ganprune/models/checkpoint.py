@@ -151,13 +151,28 @@ def load_cyclegan(folder: str | Path, *, device: torch.device | str = "cpu") -> 
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError("checkpoint", str(folder), "an existing folder", "Check --checkpoint.")
-    if (folder / CONFIG_NAME).is_file():
-        cyclegan = _load_own(folder)
-    else:
-        cyclegan = _load_layout(folder, _recognise(folder))
+    own = (folder / CONFIG_NAME).is_file()
+    cyclegan = _load_own(folder) if own else _load_layout(folder, _recognise(folder))
     for network in cyclegan.networks().values():
         network.eval().requires_grad_(False)
     return cyclegan.to(device)
+
+
+@torch.no_grad()
+def check_size(cyclegan: CycleGAN, size: int) -> None:
+    """Check that RGB images of this side length pass through all networks, which are in evaluation mode.
+
+    Raises:
+        UserError: a network can't take them, most often because they are too small for the discriminator.
+    """
+    for name, network in cyclegan.networks().items():
+        try:
+            network(torch.zeros(1, 3, size, size, device=next(network.parameters()).device))
+        except (RuntimeError, ValueError) as error:
+            raise UserError(
+                "size", f"{size}, which the {name.replace('.', ' ')} can't take ({str(error).splitlines()[0]})",
+                "RGB images that fit the networks", "Choose a larger --size, or a checkpoint for RGB images.",
+            ) from error  # fmt: skip
 
 
 def _recognise(folder: Path) -> str:

@@ -1,0 +1,80 @@
+"""The one-way rule: a module imports only from its own room or from rooms above it, in functions too."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import ganprune
+
+ROOMS = [
+    "errors", "settings", "device", "runs", "evolution", "data", "assets", "models", "filters", "profile", "losses",
+    "training", "fitness", "baselines", "metrics", "evaluate", "report", "pretrain", "workers", "pipeline", "compare",
+    "bench", "export", "translate", "display", "cli",
+]  # fmt: skip
+PACKAGE = Path(ganprune.__file__).parent
+MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+
+
+def room(parts):
+    """The room of a module given by the parts of its path after ``ganprune``."""
+    return parts[0]
+
+
+def imported(tree, package):
+    """Yield, for every import in a file, the parts of what it imports from ganprune; () is the package itself."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            targets = [alias.name.split(".") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = (["ganprune", *package][: len(package) + 2 - node.level] if node.level else []) + (
+                node.module.split(".") if node.module else []
+            )
+            targets = [[*base, alias.name] for alias in node.names] if base == ["ganprune"] else [base]
+        else:
+            continue
+        for target in targets:
+            if target[0] == "ganprune":
+                yield tuple(target[1:])
+
+
+def rooms_of(text, package=()):
+    return [room(parts) for parts in imported(ast.parse(text), package) if parts and parts[0] != "__version__"]
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name != "__init__.py"])
+def test_a_module_imports_only_from_its_own_room_or_above(module):
+    parts = module.removesuffix(".py").split("/")
+    own = room(parts)
+    assert own in ROOMS, f"{own} has no place in the order of rooms"
+    for other in rooms_of((PACKAGE / module).read_text(encoding="utf-8"), parts[:-1]):
+        assert other in ROOMS, f"{module} imports {other}, which has no place in the order of rooms"
+        assert ROOMS.index(other) <= ROOMS.index(own), f"{module} imports {other}, a room below its own"
+
+
+def test_the_package_itself_imports_no_room():
+    assert rooms_of((PACKAGE / "__init__.py").read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "rooms"),
+    [
+        ("import ganprune.cli", ["cli"]),
+        ("import ganprune.filters.space as space, torch", ["filters"]),
+        ("from ganprune import __version__, pipeline", ["pipeline"]),
+        ("from ganprune.models.checkpoint import Side", ["models"]),
+        ("def f():\n    from ganprune.report import figures", ["report"]),
+        ("if TYPE_CHECKING:\n    from ganprune.fitness import CycleFitness", ["fitness"]),
+        ("from .space import FilterSpace", ["filters"]),
+        ("from ..training import CycleGANTrainer", ["training"]),
+        ("from .. import data", ["data"]),
+        ("from . import groups", ["filters"]),
+        ("import torch\nfrom os import path", []),
+    ],
+)
+def test_every_form_of_import_is_seen(text, rooms):
+    assert rooms_of(text, ["filters"]) == rooms
+
+
+def test_the_modules_are_found():
+    assert {"cli.py", "filters/space.py", "evolution/coevolution.py"} <= set(MODULES)

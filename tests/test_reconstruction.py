@@ -1,0 +1,307 @@
+"""Reconstructed weights: the closed form against least squares, and what it promises."""
+
+import copy
+from functools import cache
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from networks import SIZE, UNet, enliven, random_bits, separable, toy_generator, toy_images
+from torch import nn
+
+from ganprune.filters.builder import NetworkBuilder
+from ganprune.filters.compact import compact
+from ganprune.filters.reconstruction import (
+    RIDGE,
+    PatchSampler,
+    Reconstruction,
+    convolutions,
+    input_of,
+    patch_matrices,
+    set_weight_matrix,
+    solve_ridge,
+    weight_matrix,
+)
+from ganprune.filters.space import FilterSpace
+
+NETWORKS = {
+    "instance": lambda: toy_generator(torch.float64),
+    "batch": lambda: toy_generator(torch.float64, norm="batch"),
+    "unet": lambda: enliven(UNet()).double().eval(),
+    "separable": lambda: enliven(separable()).double().eval(),
+}
+IMAGES = toy_images(2)  # so few and small that every patch position is taken
+
+
+@cache
+def reconstructed(name):
+    """A network's reconstruction on ``IMAGES``; must not be changed."""
+    network = NETWORKS[name]()
+    return Reconstruction(network, FilterSpace(network, size=SIZE), IMAGES)
+
+
+def indices_of(reconstruction, bits, name):
+    """Indices of the kept outputs and inputs of a convolution, from what FilterSpace says."""
+    layer = reconstruction.generator.get_submodule(name)
+    kept = reconstruction.space.kept(bits)
+    out_dim = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
+    return [
+        kept.get((name, "weight", dim), np.arange(layer.weight.shape[dim])).tolist() for dim in (out_dim, 1 - out_dim)
+    ]
+
+
+def rows(layer, inputs):
+    return torch.cat(list(patch_matrices(layer, inputs)))
+
+
+LAYERS = [
+    nn.Conv2d(3, 4, 3),
+    nn.Conv2d(3, 4, 3, bias=False),
+    nn.Conv2d(3, 4, 3, stride=2, padding=1),
+    nn.Conv2d(3, 4, (2, 5), stride=(1, 2), padding=(1, 2)),
+    nn.Conv2d(3, 4, 3, padding=2, dilation=2),
+    nn.Conv2d(3, 4, 1),
+    nn.Conv2d(3, 4, 4, padding="same"),
+    nn.Conv2d(3, 4, 3, padding="valid"),
+    nn.Conv2d(3, 4, 3, padding=(1, 2), padding_mode="reflect"),
+    nn.Conv2d(3, 4, 5, padding=2, padding_mode="replicate", stride=2),
+    nn.Conv2d(3, 4, 3, padding=(2, 1), padding_mode="circular"),
+    nn.Conv2d(3, 4, 3, padding="same", padding_mode="reflect"),
+    nn.ConvTranspose2d(3, 4, 3, stride=2, padding=1, output_padding=1),
+    nn.ConvTranspose2d(3, 4, 4, stride=2, padding=1, bias=False),
+    nn.ConvTranspose2d(3, 4, (3, 2), stride=(3, 2), padding=(0, 1), output_padding=(2, 0)),
+    nn.ConvTranspose2d(3, 4, 3, dilation=2, padding=1),
+    nn.ConvTranspose2d(3, 4, 2, stride=2, padding=2),
+    nn.ConvTranspose2d(3, 4, 1, stride=2, output_padding=1),
+]
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=str)
+def test_patches_times_weights_are_the_layers_output(layer):
+    layer = copy.deepcopy(layer).double()
+    image = toy_images(2, (7, 6))
+    wanted = layer(image)  # (2, 4, H, W)
+    computed = rows(layer, image) @ weight_matrix(layer).T  # (2 * H * W, 4)
+    assert (computed - wanted.permute(0, 2, 3, 1).flatten(0, 2)).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=str)
+def test_setting_a_weight_matrix_is_the_inverse_of_reading_it(layer):
+    layer = copy.deepcopy(layer).double()
+    before = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
+    set_weight_matrix(layer, weight_matrix(layer).clone())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in layer.state_dict().items())
+    other = torch.randn(weight_matrix(layer).shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    set_weight_matrix(layer, other)
+    assert torch.equal(weight_matrix(layer), other)
+
+
+def test_patches_come_in_bounded_parts_in_the_order_of_the_images(monkeypatch):
+    layer, image = nn.Conv2d(3, 4, 3).double(), toy_images(5)
+    whole = rows(layer, image)
+    monkeypatch.setattr("ganprune.filters.reconstruction.PATCH_BYTES", 1)
+    parts = list(patch_matrices(layer, image))
+    assert len(parts) == 5 and torch.equal(torch.cat(parts), whole)
+
+
+def test_the_sampler_takes_the_same_places_again_and_all_of_a_small_image():
+    layer = nn.Conv2d(3, 4, 3).double()  # 28 unknowns: 224 patches, of 16 images: 64 of each at least
+    sampler = PatchSampler(layer, 16)
+    assert sampler.per_image == 64 and PatchSampler(layer, 2).per_image == 112
+    places = torch.arange(100.0).expand(3, 1, 100)
+    first = sampler(places)
+    assert first.shape == (3, 1, 64) and all(len(set(image[0].tolist())) == 64 for image in first)
+    assert not torch.equal(first[0], first[1])
+    assert not torch.equal(sampler(places), first)
+    sampler.restart()
+    assert torch.equal(torch.cat([sampler(places[:1]), sampler(places[1:])]), first), "however the images are batched"
+    assert sampler(places[..., :64]) is not None and sampler(places[..., :64]).shape[-1] == 64
+
+
+def test_the_toy_images_are_sampled_whole():
+    reconstruction = reconstructed("instance")
+    for name, layer in convolutions(reconstruction.generator):
+        patches = rows(layer, input_of(reconstruction.generator, name, IMAGES))
+        assert len(patches) <= 2 * reconstruction.samplers[name].per_image
+        moments = reconstruction.moments[name]
+        assert torch.allclose(moments.gram, patches.T @ patches / len(patches), rtol=1e-10, atol=1e-12)
+        assert torch.allclose(moments.product, moments.weight @ moments.gram)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_all_bits_on_changes_nothing(name):
+    reconstruction = reconstructed(name)
+    full = reconstruction.space.full()
+    wanted = reconstruction.generator(IMAGES)
+    assert torch.equal(reconstruction.network(full)(IMAGES), wanted)
+    assert (reconstruction.sequential(full)(IMAGES) - wanted).abs().max() < 1e-7
+
+
+@pytest.mark.parametrize("density", [0.3, 0.6])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_no_solved_layer_is_worse_than_the_sliced_one(name, density):
+    reconstruction = reconstructed(name)
+    bits = random_bits(reconstruction.space, 1, density)
+    networks = reconstruction.network(bits), compact(reconstruction.generator, reconstruction.space, bits)
+    better = 0
+    for path, original in convolutions(reconstruction.generator):
+        given = input_of(reconstruction.generator, path, IMAGES)
+        outputs, inputs = indices_of(reconstruction, bits, path)
+        wanted = original(given)[:, outputs]
+        solved, sliced = ((n.get_submodule(path)(given[:, inputs]) - wanted).square().sum() for n in networks)
+        assert solved <= sliced * (1 + 1e-9) + 1e-18, path
+        better += bool(solved < 0.9 * sliced)
+    assert better >= 2, "the reconstruction did hardly anything"
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_solved_weights_are_those_of_ridge_least_squares(name):
+    reconstruction = reconstructed(name)
+    bits = random_bits(reconstruction.space, 2)
+    network = reconstruction.network(bits)
+    solved = 0
+    for path, original in convolutions(reconstruction.generator):
+        outputs, inputs = indices_of(reconstruction, bits, path)
+        layer = network.get_submodule(path)
+        given = input_of(reconstruction.generator, path, IMAGES)
+        sliced = compact(reconstruction.generator, reconstruction.space, bits).get_submodule(path)
+        if len(inputs) == given.shape[1]:
+            assert torch.equal(layer.weight, sliced.weight), f"{path} keeps its inputs, so it is only sliced"
+            continue
+        patches = rows(layer, given[:, inputs])
+        wanted = rows(original, given) @ weight_matrix(original)[outputs].T
+        prior = weight_matrix(sliced)
+        r = RIDGE * float(patches.square().mean())  # relative to the mean diagonal of the patches' second moments
+        pull = np.sqrt(r * len(patches))
+        left = np.vstack([patches.numpy(), pull * np.eye(patches.shape[1])])
+        right = np.vstack([wanted.numpy(), pull * prior.numpy().T])
+        solution = scipy.linalg.lstsq(left, right)[0].T
+        assert np.abs(weight_matrix(layer).numpy() - solution).max() < 1e-8 * max(1, np.abs(solution).max())
+        solved += 1
+    assert solved >= 2
+
+
+def test_a_layer_whose_lost_inputs_are_copies_of_kept_ones_is_reconstructed_exactly():
+    generator = toy_generator(torch.float64)
+    with torch.no_grad():
+        for tensor in (generator.model[1].weight, generator.model[1].bias):
+            tensor[2:] = tensor[:2]  # filters 2 and 3 say what 0 and 1 say
+    space = FilterSpace(generator, size=SIZE)
+    network = Reconstruction(generator, space, IMAGES, ridge=1e-12).network(space.encode({"model.1": [0, 1]}))
+    assert (network(IMAGES) - generator(IMAGES)).abs().max() < 1e-5
+    sliced = compact(generator, space, space.encode({"model.1": [0, 1]}))
+    assert (sliced(IMAGES) - generator(IMAGES)).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("form", ["network", "sequential"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_reconstruction_is_deterministic_finite_and_leaves_the_original_alone(name, form):
+    reconstruction = reconstructed(name)
+    bits = random_bits(reconstruction.space, 3)
+    before = {key: tensor.clone() for key, tensor in reconstruction.generator.state_dict().items()}
+    one, two = (getattr(reconstruction, form)(bits).state_dict() for _ in range(2))
+    assert all(torch.equal(one[key], two[key]) and torch.isfinite(one[key]).all() for key in one)
+    assert all(torch.equal(before[key], tensor) for key, tensor in reconstruction.generator.state_dict().items())
+    assert not any(module._forward_pre_hooks for module in reconstruction.generator.modules())
+
+
+@pytest.mark.parametrize("name", ["instance", "batch", "unet"])
+def test_images_are_nearer_to_the_originals_than_sliced_ones(name):
+    reconstruction = reconstructed(name)
+    wanted = reconstruction.generator(IMAGES)
+    distances = {"sliced": [], "network": [], "sequential": []}
+    for seed in range(3):
+        bits = random_bits(reconstruction.space, seed, 0.6)
+        networks = {
+            "sliced": compact(reconstruction.generator, reconstruction.space, bits),
+            "network": reconstruction.network(bits),
+            "sequential": reconstruction.sequential(bits),
+        }
+        for form, network in networks.items():
+            distances[form].append(float((network(IMAGES) - wanted).square().mean()))
+    assert np.mean(distances["network"]) < np.mean(distances["sliced"])
+    assert np.mean(distances["sequential"]) < np.mean(distances["sliced"])
+
+
+def test_sequential_serves_a_depthwise_layer_with_one_filter_left():
+    reconstruction = reconstructed("separable")
+    bits = reconstruction.space.encode({group.name: [1] for group in reconstruction.space.groups})
+    for form in (reconstruction.network, reconstruction.sequential):
+        assert torch.isfinite(form(bits)(IMAGES)).all()
+
+
+def test_batch_norms_get_the_statistics_of_the_compact_networks_own_activations():
+    reconstruction = reconstructed("batch")
+    network = reconstruction.network(random_bits(reconstruction.space, 4))
+    seen = {}
+    probe = copy.deepcopy(network).train()
+    for path, module in probe.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.register_forward_pre_hook(lambda m, inputs, path=path: seen.update({path: inputs[0].detach().clone()}))
+    probe(IMAGES)
+    assert len(seen) == 5 + 2 * 2
+    for path, inputs in seen.items():
+        norm = network.get_submodule(path)
+        assert torch.allclose(norm.running_mean, inputs.mean((0, 2, 3)), rtol=1e-9, atol=1e-11)
+        assert torch.allclose(norm.running_var, inputs.var((0, 2, 3)), rtol=1e-9)
+        assert norm.momentum == 0.1 and not norm.training
+
+
+def test_single_precision_is_close_to_double():
+    images = IMAGES.float()
+    single = Reconstruction(toy_generator(), FilterSpace(toy_generator(), size=SIZE), images)
+    double = reconstructed("instance")
+    bits = random_bits(double.space, 5, 0.6)
+    for name, moments in single.moments.items():
+        assert moments.gram.dtype == torch.float32
+        wanted = double.moments[name].gram
+        assert (moments.gram - wanted).abs().max() < 1e-4 * wanted.abs().max(), name
+    got, wanted = (form.network(bits)(part) for form, part in ((single, images), (double, IMAGES)))
+    assert (got - wanted).abs().max() < 0.02 and wanted.std() > 0.1
+
+
+def draws(*shape, dtype):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "gram",
+    [
+        lambda x: x.T @ x,  # 3 patches for 8 unknowns: singular
+        lambda x: 0 * (x.T @ x),
+        lambda x: 1e30 * (x.T @ x),
+        lambda x: 1e-30 * (x.T @ x),
+        lambda x: torch.finfo(x.dtype).max * (x.T @ x),  # overflows to infinity
+        lambda x: x.T @ x - 0.1 * torch.eye(8, dtype=x.dtype),  # rounding made it indefinite
+        lambda x: float("nan") * (x.T @ x),
+        lambda x: -(x.T @ x),
+    ],
+    ids=["singular", "zero", "huge", "tiny", "overflow", "indefinite", "nan", "negative"],
+)
+def test_solutions_are_always_finite(gram, dtype):
+    matrix = gram(draws(3, 8, dtype=dtype))
+    prior = draws(5, 8, dtype=dtype)
+    solution = solve_ridge(matrix, prior @ matrix, prior, RIDGE)
+    assert solution.shape == (5, 8) and torch.isfinite(solution).all()
+
+
+def test_no_activations_leave_the_sliced_weights():
+    prior = draws(5, 8, dtype=torch.float32)
+    zero = torch.zeros(8, 8)
+    assert torch.allclose(solve_ridge(zero, prior @ zero, prior, RIDGE), prior, rtol=1e-2)
+
+
+def test_a_ridge_solution_by_hand():
+    gram, cross, prior = torch.diag(torch.tensor([3.0, 1.0])), torch.tensor([[6.0, 0.0]]), torch.tensor([[1.0, 4.0]])
+    # r = 0.5 * mean(3, 1) = 1: (6 + 1) / (3 + 1) and (0 + 4) / (1 + 1)
+    assert torch.allclose(solve_ridge(gram, cross, prior, 0.5), torch.tensor([[1.75, 2.0]]))
+
+
+def test_the_builder_reconstructs_where_there_are_calibration_images():
+    reconstruction = reconstructed("instance")
+    builder = NetworkBuilder(reconstruction.generator, reconstruction.space, IMAGES)
+    bits = random_bits(reconstruction.space, 6)
+    assert torch.equal(builder(bits)(IMAGES), reconstruction.network(bits)(IMAGES))
+    assert torch.equal(builder.final(bits)(IMAGES), reconstruction.sequential(bits)(IMAGES))
