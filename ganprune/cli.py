@@ -42,7 +42,8 @@ def main() -> None:
 
 def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --device and --threads."""
-    command = click.option("--threads", type=int, help="CPU threads per evaluation.  [default: PyTorch's choice]")(command)
+    threads = click.option("--threads", type=int, help="CPU threads per evaluation.  [default: PyTorch's choice]")
+    command = threads(command)
     return click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")(command)
 
 
@@ -56,14 +57,14 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--batch", type=int, default=1, show_default=True, help="Images of each domain per step.")
 @click.option("--learning-rate", type=float, default=2e-4, show_default=True, help="Adam's rate.")
 @click.option("--lam", type=float, default=10.0, show_default=True, help="Weight of the cycle term.")
-@click.option("--identity", type=float, default=0.5, show_default=True, help="Weight of the identity term, times --lam.")
+@click.option("--identity", type=float, default=0.5, show_default=True, help="Weight of identity, times --lam.")
 @click.option("--pool", type=int, default=50, show_default=True, help="Size of the image pool.")
 @click.option("--augment", type=float, default=286 / 256, show_default="286/256", help="Enlarge-and-crop factor.")
 @click.option("--precision", default="float32", show_default=True, help="float32, or bfloat16 for mixed precision.")
 @click.option("--ngf", type=int, default=64, show_default=True, help="Filters of the generators' first convolution.")
 @click.option("--blocks", type=int, default=9, show_default=True, help="Residual blocks.")
 @click.option("--norm", default="instance", show_default=True, help="instance or batch.")
-@click.option("--ndf", type=int, default=64, show_default=True, help="Filters of the discriminators' first convolution.")
+@click.option("--ndf", type=int, default=64, show_default=True, help="Filters of the discriminators' first layer.")
 @click.option("--save-every", type=int, default=500, show_default=True, help="Steps between checkpoints and samples.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @machine_options
@@ -77,7 +78,7 @@ def pretrain(data: Path, out: Path | None, resume: Path | None, **options: Any) 
     from ganprune.runs import RunDirectory
     from ganprune.training import TrainingSettings
 
-    taken = ("steps", "decay_steps", "batch", "learning_rate", "lam", "identity", "pool", "augment", "precision", "seed")
+    taken = [name for name in TrainingSettings.__dataclass_fields__ if name in options]
     if resume and out:
         raise UserError("--out", "given with --resume", "one of the two", "A resumed run stays in its directory.")
     settings = TrainingSettings(**{name: options[name] for name in taken})
@@ -129,6 +130,8 @@ def evolve_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--identity", type=float, help="Weight of the identity term, times --lam."),
         click.option("--loss", help="disa (Eq. 5) or gena (Eq. 4)."),
         click.option("--cost", help="Size term: params (Eq. 10) or macs."),
+        click.option("--target-ratio", type=float, help="Hold every individual to this many times fewer parameters."),
+        click.option("--max-macs", type=float, help="Hold every individual to this many MACs per image."),
         click.option("--discriminator-output", help="map, or mean as in the authors' code."),
         click.option("--cycle-norm", help="l2 (Eq. 6) or l1."),
         click.option("--encoding", help="grouped, or tied as in the authors' code."),
@@ -139,6 +142,7 @@ def evolve_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--finetune", help="Final fine-tune: distil, or cyclegan (the paper's objective)."),
         click.option("--finetune-steps", type=int, help="Its steps; 0 for none."),
         click.option("--finetune-batch", type=int, help="Its images of each domain per step."),
+        click.option("--finetune-learning-rate", type=float, help="Its learning rate."),
         click.option("--seed", type=int, help="Of everything random."),
     ]
     for option in reversed(options):

@@ -152,7 +152,9 @@ class UnpairedImages:
         self.root = Path(root)
         if not self.root.is_dir():
             raise UserError("data", str(root), "a folder with trainA, trainB, testA, testB", "Check --data.")
-        files = {role + domain: list_images(self.root / (role + domain)) for role in ("train", "test") for domain in DOMAINS}
+        files = {
+            role + domain: list_images(self.root / (role + domain)) for role in ("train", "test") for domain in DOMAINS
+        }
         asked = size if size is not None else self._native_size(files["trainA"][0])
         self.size = usable_size(asked)
         self.rounded_from = asked if asked != self.size else None
@@ -188,7 +190,8 @@ class UnpairedImages:
         """What to tell a user whose image size was rounded; None if it was not."""
         if self.rounded_from is None:
             return None
-        return f"image size {self.rounded_from} is no multiple of {STRIDE}: images are resized to {self.size}x{self.size}"
+        asked, used = self.rounded_from, self.size
+        return f"image size {asked} is no multiple of {STRIDE}: images are resized to {used}x{used}"
 
     def read_all(self) -> None:
         """Decode every image now, so that a damaged one is found before long work begins.

@@ -40,6 +40,7 @@ class Display:
         self.table: Table | None = None
         self.begun = self.printed = time.monotonic()
         self.count = 0
+        self.total: int | None = None
         self.rows: dict[str, list[str]] = {}
         self.evaluations: int | None = None
 
@@ -54,16 +55,12 @@ class Display:
 
     def stage(self, text: str, total: int | None = None) -> None:
         """Say that a stage begins; the bar starts anew."""
-        self.begun, self.count, self.task, self.bar = time.monotonic(), 0, None, _bar()
+        self.begun, self.count, self.total, self.task, self.bar = time.monotonic(), 0, total, None, _bar()
         self.printed = self.begun
         self.console.print(f"[bold]{text}[/bold]" if self.console.is_terminal else text, highlight=False)
         if self.live_area is not None:
             self.task = self.bar.add_task("", total=total, rate="", note="")
             self._draw()
-
-    def expect(self, evaluations: int) -> None:
-        """Say how many evaluations the search will take at most."""
-        self.evaluations = evaluations
 
     def evaluation(self, side: str, individual: Any) -> None:
         """Count one scored individual."""

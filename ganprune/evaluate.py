@@ -19,7 +19,11 @@ BATCH = 32
 
 @torch.inference_mode()
 def evaluate(
-    original: CycleGAN, generators: Mapping[str, nn.Module], images: UnpairedImages, *, discriminator_output: str = "map"
+    original: CycleGAN,
+    generators: Mapping[str, nn.Module],
+    images: UnpairedImages,
+    *,
+    discriminator_output: str = "map",
 ) -> dict[str, dict[str, Any]]:
     """Return every figure of both sides, as ``summary.json`` holds them.
 

@@ -118,7 +118,7 @@ class CycleFitness:
             else None
         )
         self._positions = layer_positions(cyclegan[side].generator, self.real.shape[1], images.size)
-        self._full_macs = self._macs(self.space.full())
+        self._full_macs = self.macs(self.space.full())
         with torch.inference_mode():
             self.fake_original = self._translate(cyclegan[side].generator, self.real)
             self.judged_original = self._translate(cyclegan[side].discriminator, self.fake_original)
@@ -171,7 +171,7 @@ class CycleFitness:
         judged = self._translate(self.cyclegan[self.side].discriminator, fake)
         terms = {
             "n": self.space.size_share(bits),
-            "macs": self._macs(bits) / self._full_macs,
+            "macs": self.macs(bits) / self._full_macs,
             "l_disa": float(discriminator_aware(judged, self.judged_original, self.settings.discriminator_output)),
             "l_gena": float(generator_aware(fake, self.fake_original)),
         }
@@ -187,7 +187,8 @@ class CycleFitness:
     def _translate(self, network: nn.Module, images: torch.Tensor) -> torch.Tensor:
         return torch.cat([network(part) for part in images.split(self.batch)])
 
-    def _macs(self, bits: Sequence[int]) -> int:
+    def macs(self, bits: Sequence[int]) -> int:
+        """Return the multiply-accumulates of one image, counted at input size."""
         return macs(self.space.weight_counts(bits), self._positions)["input_size"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ class Reporter:
     """Whom the stages tell how far they are; every entry may be left out.
 
     Attributes:
-        stage: called with a line when a stage begins.
+        stage: called with a line when a stage begins, and the number of evaluations or steps that it takes at most.
         expect: called with the number of evaluations still to come, when the search begins.
         search: called after each step of the search.
         evaluation: called after each evaluation, with side and individual.
@@ -52,7 +52,7 @@ class Reporter:
         directory: gets the run directory, once there is one.
     """
 
-    stage: Callable[[str], Any] = lambda text: None
+    stage: Callable[[str, int | None], Any] = lambda text, total: None
     expect: Callable[[int], Any] = lambda evaluations: None
     search: Callable[[Progress], Any] | None = None
     evaluation: Callable[[str, Individual], Any] | None = None
@@ -171,9 +171,8 @@ def read_config(directory: RunDirectory) -> tuple[dict[str, Any], EvolveSettings
     config = directory.read_json(CONFIG)
     try:
         if config["command"] not in ("evolve", "finetune"):
-            raise UserError(
-                "run", f"{directory.directory} (of ganprune {config['command']})", "a run of ganprune evolve", "Check the path."
-            )
+            found = f"{directory.directory} (of ganprune {config['command']})"
+            raise UserError("run", found, "a run of ganprune evolve", "Check the path.")
         missing = [key for key in ("checkpoint", "data", "size", "device", "threads") if key not in config]
         if missing:
             raise KeyError(missing[0])
@@ -200,14 +199,15 @@ def continue_run(
     """Search, make compact, fine-tune, evaluate and write everything into ``directory``."""
     started = time.perf_counter()
     reporter.directory.append(directory.directory)
-    reporter.stage("tracing the generators" + (" and taking moments" if settings.reconstruct else ""))
+    reporter.stage("tracing the generators" + (" and taking moments" if settings.reconstruct else ""), None)
     builders = make_builders(
         task.cyclegan, task.images, encoding=settings.encoding, reconstruct=settings.reconstruct,
         calibration_images=settings.calibration_images,
     )  # fmt: skip
     fitness = make_fitness(task, settings, builders)
+    set_budgets(fitness, settings)
     toolboxes = make_toolboxes(fitness, settings)
-    reporter.stage("co-evolving both generators")
+    reporter.stage("co-evolving both generators", 2 * settings.population * (settings.generations + 1))
     done = directory.read_json(STATE)["step"] if resuming and directory.exists(STATE) else 0
     reporter.expect((2 * (settings.generations + 1) - done) * settings.population)
     elites = coevolve(
@@ -218,9 +218,9 @@ def continue_run(
     compact = {name: builders[name].final(elites[name]).requires_grad_(True) for name in elites}
     searched = time.perf_counter() - started
     if settings.finetune_steps:
-        reporter.stage("fine-tuning both compact generators")
+        reporter.stage("fine-tuning both compact generators", settings.finetune_steps)
         finetune(task, compact, finetune_settings(settings), reporter.training)
-    reporter.stage("evaluating on test images")
+    reporter.stage("evaluating on test images", None)
     save_pair(directory, task, compact, elites, settings)
     summary = summarise(task, directory, settings, fitness, elites, compact)
     summary["seconds"] = time.perf_counter() - started
@@ -234,10 +234,10 @@ def check_settings(settings: EvolveSettings) -> None:
     """Resolve every name in the settings, so that a mistake is found before anything is written."""
     fitness_settings(settings)
     finetune_settings(settings)
-    for field, choices in (("schedule", SCHEDULES), ("encoding", ENCODINGS)):
-        value = getattr(settings, field)
+    for name, choices in (("schedule", SCHEDULES), ("encoding", ENCODINGS)):
+        value = getattr(settings, name)
         if value not in choices:
-            raise UserError(field, value, " or ".join(choices), did_you_mean(value, choices))
+            raise UserError(name, value, " or ".join(choices), did_you_mean(value, choices))
     for kind in OPERATORS:
         resolve(kind, getattr(settings, kind))
     make_strategy(settings)
@@ -269,6 +269,25 @@ def make_fitness(
     }  # fmt: skip
 
 
+def set_budgets(fitness: Mapping[str, CycleFitness], settings: EvolveSettings) -> None:
+    """Make repair hold every individual to the settings' target ratio and MACs.
+
+    Raises:
+        UserError: a budget that nothing can meet.
+    """
+    for side in fitness.values():
+        limits: dict[Callable[[Sequence[int]], float], float] = {}
+        if settings.target_ratio is not None:
+            limits[side.space.parameter_count] = side.space.parameter_count(side.space.full()) / settings.target_ratio
+        if settings.max_macs is not None:
+            limits[side.macs] = settings.max_macs
+        if limits:
+            side.space.limit(
+                lambda bits, limits=limits: all(count(bits) <= most for count, most in limits.items()),
+                "target-ratio or max-macs",
+            )
+
+
 def make_strategy(settings: EvolveSettings) -> Any:
     """Return a new strategy of the settings' algorithm and population."""
     operator = resolve("algorithm", settings.algorithm)
@@ -291,10 +310,11 @@ def make_toolboxes(fitness: Mapping[str, CycleFitness], settings: EvolveSettings
 def finetune_settings(settings: EvolveSettings) -> TrainingSettings:
     """Return the final fine-tune's training settings; its second half decays the learning rate."""
     constant = settings.finetune_steps // 2
+    rate = settings.finetune_learning_rate or FINETUNE_RATE[settings.finetune]
     distil = settings.finetune == "distil"
     return TrainingSettings(
         steps=constant, decay_steps=settings.finetune_steps - constant, batch=settings.finetune_batch,
-        learning_rate=FINETUNE_RATE[settings.finetune], lam=1.0 if distil else settings.lam,
+        learning_rate=rate, lam=1.0 if distil else settings.lam,
         identity=0.0 if distil else 0.5, adversarial=0.1 if distil else 1.0, distil=10.0 if distil else 0.0,
         augment=1.0 if distil else 286 / 256, seed=settings.seed,
     )  # fmt: skip
@@ -349,7 +369,7 @@ def finetune_run(
     began = {"command": "finetune", "from": str(path), "device": str(task.device), "threads": threads}
     directory.write_json(CONFIG, {**config, **began, "settings": settings.to_json()})  # not before: it can't be resumed
     save_pair(directory, task, compact, bits, settings)
-    reporter.stage("evaluating on test images")
+    reporter.stage("evaluating on test images", None)
     sides = evaluate(task.cyclegan, compact, task.images, discriminator_output=settings.discriminator_output)
     for name, figures in sides.items():
         figures |= {key: summary["sides"][name][key] for key in ("algorithm", "search")}
@@ -401,7 +421,7 @@ def evaluate_run(
         task = load_task(checkpoint, images, size or config["size"], device)
         compact = load_pair(directory, task.device)
     elif data is None:
-        raise UserError("data", "nothing", "images to evaluate a checkpoint on", "Give --data with the checkpoint's folder.")
+        raise UserError("data", "nothing", "images to evaluate a checkpoint on", "Give --data with the checkpoint.")
     else:
         task = load_task(Path(path), data, size, device)
     if task.images.size_note:
@@ -490,4 +510,3 @@ def draw_samples(path: Path, task: Task, compact: Mapping[str, nn.Module]) -> No
 
 def _path(path: str | Path | None) -> Path | None:
     return None if path is None else Path(path)
-

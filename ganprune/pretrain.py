@@ -59,12 +59,13 @@ def pretrain(
     for field, value in (("steps", settings.total), ("save every", save_every)):
         if value < 1:
             raise UserError(field, value, "1 or more", f"Correct --{field.replace(' ', '-')}.")
+    found = _open(path) if resume else None
     cyclegan = new_cyclegan(generator, discriminator, settings.seed).to(device)
     for network in cyclegan.networks().values():
         network.eval()
     check_size(cyclegan, images.size)
     images.read_all()
-    run = _open(path) if resume else RunDirectory.create(path)
+    run = found or RunDirectory.create(path)
     trainer = CycleGANTrainer(cyclegan, images, settings)
     if run.exists(TENSORS_NAME) and resume:
         trainer.load(run.directory)
@@ -73,8 +74,8 @@ def pretrain(
     elif not resume:
         architecture = {"generator": generator.to_json(), "discriminator": discriminator.to_json()}
         data = {"root": str(images.root), "size": images.size, "images": images.counts()}
-        config = {"command": "pretrain", "ganprune": __version__, "data": data, **architecture, "settings": asdict(settings)}
-        run.write_json(CONFIG, config)
+        config = {"command": "pretrain", "ganprune": __version__, "data": data, **architecture}
+        run.write_json(CONFIG, {**config, "settings": asdict(settings)})
     recent: list[dict[str, float]] = []
     with Interruption() as interruption:
         for losses in trainer.train():

@@ -57,12 +57,16 @@ def layer_positions(network: nn.Module, channels: int, size: int) -> dict[str, L
         for name, module in network.named_modules()
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d))
     ]
+    modes = {module: module.training for module in network.modules()}
+    network.eval()  # batch norms in training mode would take the zeros into their statistics
     try:
         weight = next(network.parameters())
         network(torch.zeros(1, channels, size, size, dtype=weight.dtype, device=weight.device))
     finally:
         for handle in handles:
             handle.remove()
+        for module, mode in modes.items():
+            module.training = mode
     return found
 
 
@@ -81,7 +85,9 @@ def weight_counts(network: nn.Module) -> dict[str, int]:
 
 
 @torch.inference_mode()
-def latency_ms(networks: Mapping[str, nn.Module], example: torch.Tensor, *, repeats: int = 15, warm_up: int = 3) -> dict[str, float]:
+def latency_ms(
+    networks: Mapping[str, nn.Module], example: torch.Tensor, *, repeats: int = 15, warm_up: int = 3
+) -> dict[str, float]:
     """Measure networks side by side and return each one's median milliseconds per call.
 
     They take turns, so that a change of the machine's speed meets all of them.

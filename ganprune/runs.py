@@ -170,9 +170,7 @@ class RunDirectory:
         try:
             return self.path(name).read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
-            raise UserError(
-                str(self.path(name)), "bytes that are no text", "JSON", "Restore the file."
-            ) from error
+            raise UserError(str(self.path(name)), "bytes that are no text", "JSON", "Restore the file.") from error
         except OSError as error:
             raise UserError(
                 str(self.path(name)),

@@ -22,6 +22,9 @@ class EvolveSettings:
         max_seconds: stop the search after this many seconds.
         select, mate, mutate, init: operator specifications.
         gamma, lam, identity, loss, cost, discriminator_output, cycle_norm: the fitness; see ``FitnessSettings``.
+        target_ratio: every individual has at least this many times fewer parameters than the original; None for no
+            bound.
+        max_macs: every individual takes at most this many multiply-accumulates per image (counted at input size).
         encoding: "grouped" or "tied".
         schedule: "alternate", "simultaneous" or "separate".
         reconstruct: whether weights are reconstructed in closed form.
@@ -30,6 +33,7 @@ class EvolveSettings:
         finetune: "distil" or "cyclegan", the objective of the final fine-tune.
         finetune_steps: its steps; 0 for none. The second half decays the learning rate.
         finetune_batch: images of each domain per step.
+        finetune_learning_rate: Adam's; None for the objective's own (5e-4 distilled, 2e-4 as CycleGAN).
         seed: of everything random.
     """
 
@@ -50,6 +54,8 @@ class EvolveSettings:
     cost: str = "params"
     discriminator_output: str = "map"
     cycle_norm: str = "l2"
+    target_ratio: float | None = None
+    max_macs: float | None = None
     encoding: str = "grouped"
     schedule: str = "alternate"
     reconstruct: bool = True
@@ -58,11 +64,12 @@ class EvolveSettings:
     finetune: str = "distil"
     finetune_steps: int = 150
     finetune_batch: int = 8
+    finetune_learning_rate: float | None = None
     seed: int = 1
 
     def __post_init__(self) -> None:
-        least = {"generations": 1, "calibration_images": 1, "validation_images": 1, "finetune_steps": 0, "finetune_batch": 1}
-        for field, low in least.items():
+        least = {"generations": 1, "calibration_images": 1, "validation_images": 1, "finetune_batch": 1}
+        for field, low in {**least, "finetune_steps": 0}.items():
             if getattr(self, field) < low:
                 _refuse(field, getattr(self, field), f"{low} or more")
         for field in ("max_evaluations", "max_seconds"):
@@ -71,6 +78,11 @@ class EvolveSettings:
                 _refuse(field, limit, "a number above 0")
         if not 0 <= self.seed < 2**32:
             _refuse("seed", self.seed, "a whole number from 0 to 4294967295")
+        for name, least in (("target_ratio", 1), ("max_macs", 0)):
+            value = getattr(self, name)
+            if value is not None and not value > least:
+                option = name.replace("_", "-")
+                raise UserError(option, value, f"a number above {least}", f"Correct --{option}.")
         if self.finetune not in ("distil", "cyclegan"):
             raise UserError(
                 "finetune", self.finetune, "distil or cyclegan", did_you_mean(self.finetune, ("distil", "cyclegan"))

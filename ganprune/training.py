@@ -184,7 +184,9 @@ class CycleGANTrainer:
         enabled = self.settings.precision == "bfloat16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
-    def _update_generators(self, real: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    def _update_generators(
+        self, real: dict[str, torch.Tensor]
+    ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         for side in self.cyclegan.values():
             side.discriminator.requires_grad_(False)
         losses: dict[str, torch.Tensor] = {}
@@ -227,7 +229,9 @@ class CycleGANTrainer:
                 objective = objective + settings.distil * terms["distil"]
         return objective, terms, fake
 
-    def _update_discriminators(self, real: dict[str, torch.Tensor], fakes: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def _update_discriminators(
+        self, real: dict[str, torch.Tensor], fakes: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
         if not self.settings.adversarial:
             return {}
         losses = {}
@@ -257,7 +261,9 @@ class CycleGANTrainer:
         os.replace(temporary, folder / TENSORS_NAME)
 
     def _tensors(self) -> dict[str, torch.Tensor]:
-        tensors = {f"{n}.{k}": v for n, network in self.cyclegan.networks().items() for k, v in network.state_dict().items()}
+        tensors = {
+            f"{n}.{k}": v for n, network in self.cyclegan.networks().items() for k, v in network.state_dict().items()
+        }
         for part, optimiser in self.optimisers.items():
             for index, state in optimiser.state_dict()["state"].items():
                 tensors |= {f"optimiser.{part}.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
@@ -299,7 +305,9 @@ def read_metadata(path: Path) -> dict[str, Any]:
 def _compare_settings(saved: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
     for field, value in json.loads(json.dumps(asked)).items():
         if saved.get(field) != value:
-            raise UserError(field, value, f"{saved.get(field)!r}, as the interrupted run", "Resume with equal settings.")
+            raise UserError(
+                field, value, f"{saved.get(field)!r}, as the interrupted run", "Resume with equal settings."
+            )
 
 
 def _with_prefix(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -19,15 +19,23 @@ from ganprune.filters.reconstruction import (
     convolutions,
     input_of,
     patch_matrices,
+    restore_batch_statistics,
     set_weight_matrix,
     solve_ridge,
     weight_matrix,
 )
 from ganprune.filters.space import FilterSpace
 
+
+def settled(network):
+    """With running statistics of such images, as training leaves them."""
+    restore_batch_statistics(network, toy_images(8, seed=9), 8)
+    return network
+
+
 NETWORKS = {
     "instance": lambda: toy_generator(torch.float64),
-    "batch": lambda: toy_generator(torch.float64, norm="batch"),
+    "batch": lambda: settled(toy_generator(torch.float64, norm="batch")),
     "unet": lambda: enliven(UNet()).double().eval(),
     "separable": lambda: enliven(separable()).double().eval(),
 }
@@ -51,6 +59,7 @@ def indices_of(reconstruction, bits, name):
     ]
 
 
+@torch.no_grad()
 def rows(layer, inputs):
     return torch.cat(list(patch_matrices(layer, inputs)))
 
@@ -152,7 +161,7 @@ def test_no_solved_layer_is_worse_than_the_sliced_one(name, density):
         solved, sliced = ((n.get_submodule(path)(given[:, inputs]) - wanted).square().sum() for n in networks)
         assert solved <= sliced * (1 + 1e-9) + 1e-18, path
         better += bool(solved < 0.9 * sliced)
-    assert better >= 2, "the reconstruction did hardly anything"
+    assert better >= (1 if name == "separable" else 2), "the reconstruction did hardly anything"
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -179,7 +188,7 @@ def test_solved_weights_are_those_of_ridge_least_squares(name):
         solution = scipy.linalg.lstsq(left, right)[0].T
         assert np.abs(weight_matrix(layer).numpy() - solution).max() < 1e-8 * max(1, np.abs(solution).max())
         solved += 1
-    assert solved >= 2
+    assert solved >= (1 if name == "separable" else 2)
 
 
 def test_a_layer_whose_lost_inputs_are_copies_of_kept_ones_is_reconstructed_exactly():

@@ -124,11 +124,7 @@ def coevolve(
 
     with Interruption() as interruption:
         while state.generation <= generations:
-            if (
-                max_seconds is not None
-                and state.generation > 0
-                and state.seconds + step_seconds > max_seconds
-            ):
+            if max_seconds is not None and state.generation > 0 and state.seconds + step_seconds > max_seconds:
                 break
             generation, side, toolbox = state.generation, state.side, toolboxes[state.side]
             if side == first and generation > 0:
@@ -223,9 +219,7 @@ def _check_arguments(
     max_seconds: float | None,
 ) -> None:
     if len(toolboxes) != 2:
-        raise UserError(
-            "toolboxes", list(toolboxes), "exactly two sides", "Give one toolbox for each direction."
-        )
+        raise UserError("toolboxes", list(toolboxes), "exactly two sides", "Give one toolbox for each direction.")
     for side, toolbox in toolboxes.items():
         missing = [name for name in _NEEDED if not hasattr(toolbox, name)]
         if missing:
@@ -238,11 +232,7 @@ def _check_arguments(
     if isinstance(generations, bool) or not isinstance(generations, int) or generations < 1:
         raise UserError("generations", generations, "a whole number of at least 1", "Choose another number.")
     if schedule not in SCHEDULES:
-        raise UserError(
-            "schedule", schedule, "one of " + ", ".join(SCHEDULES), did_you_mean(schedule, SCHEDULES)
-        )
+        raise UserError("schedule", schedule, "one of " + ", ".join(SCHEDULES), did_you_mean(schedule, SCHEDULES))
     for name, limit in (("max_evaluations", max_evaluations), ("max_seconds", max_seconds)):
         if limit is not None and not limit > 0:
-            raise UserError(
-                name, limit, "a positive number, or None for no limit", "Raise it or leave it out."
-            )
+            raise UserError(name, limit, "a positive number, or None for no limit", "Raise it or leave it out.")

@@ -45,15 +45,11 @@ class Genetic(Strategy):
         mutation: float = 0.1,
     ):
         if isinstance(population, bool) or not isinstance(population, int) or population < 2:
-            raise UserError(
-                "population", population, "a whole number of at least 2", "Choose a larger population."
-            )
+            raise UserError("population", population, "a whole number of at least 2", "Choose a larger population.")
         rates = {"reproduction": reproduction, "crossover": crossover, "mutation": mutation}
         for name, rate in rates.items():
             if not 0 <= rate <= 1:
-                raise UserError(
-                    name, rate, "a rate from 0 to 1", "Change it so that all three rates sum to 1."
-                )
+                raise UserError(name, rate, "a rate from 0 to 1", "Change it so that all three rates sum to 1.")
         if not math.isclose(sum(rates.values()), 1.0, abs_tol=1e-9):
             shown = " + ".join(f"{rate:g}" for rate in rates.values())
             raise UserError(
@@ -93,9 +89,7 @@ class Genetic(Strategy):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a ``state_dict`` of the same population size, else UserError."""
         if state["size"] != self.size:
-            raise UserError(
-                "population", self.size, f"{state['size']}, as saved", "Resume with the run's own size."
-            )
+            raise UserError("population", self.size, f"{state['size']}, as saved", "Resume with the run's own size.")
         self.population = [self.toolbox.restore(record) for record in state["population"]]
 
     def _breed(self, room: int) -> list[Individual]:

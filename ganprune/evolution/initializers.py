@@ -48,9 +48,7 @@ def initDensity(group_sizes: Sequence[int], low: float = 0.1, high: float = 1.0)
     return bits
 
 
-def initGuided(
-    group_sizes: Sequence[int], saliency: Sequence[float], low: float = 0.1, high: float = 1.0
-) -> list[int]:
+def initGuided(group_sizes: Sequence[int], saliency: Sequence[float], low: float = 0.1, high: float = 1.0) -> list[int]:
     """As :func:`initDensity`, but each group keeps its most salient filters instead of random ones.
 
     Args:
@@ -90,9 +88,7 @@ def initMixed(
 def _widths(group_sizes: Sequence[int], low: float, high: float) -> Iterator[tuple[range, int]]:
     """Yield, for each group, its positions and how many of them to keep, at least 1."""
     if not 0 <= low <= high <= 1:
-        raise UserError(
-            "low and high", f"{low} and {high}", "0 <= low <= high <= 1", "Change the initial densities."
-        )
+        raise UserError("low and high", f"{low} and {high}", "0 <= low <= high <= 1", "Change the initial densities.")
     level = random.uniform(low, high)
     start = 0
     for size in group_sizes:

@@ -2,7 +2,7 @@
 
 A static table: reading it imports neither DEAP nor NumPy, so that ``--help`` can list it at once. A specification is
 
-    NAME                              cxGroup
+    NAME                              cxGroup, or for short group
     NAME:KEY=VALUE,KEY=VALUE          selTournament:tournsize=5
     PACKAGE.MODULE:FUNCTION           my_operators:cxClever, also followed by :KEY=VALUE,...
 
@@ -45,9 +45,7 @@ _INITIALIZERS = "ganprune.evolution.initializers"
 REGISTRY: dict[str, dict[str, Entry]] = {
     "select": {
         "selTournament": Entry("deap.tools:selTournament", {"tournsize": 3}, "the best of a few random ones"),
-        "selRoulette": Entry(
-            f"{_OPERATORS}:selRoulette", {}, "in proportion to fitness (the paper's Eq. 12)"
-        ),
+        "selRoulette": Entry(f"{_OPERATORS}:selRoulette", {}, "in proportion to fitness (the paper's Eq. 12)"),
         "selStochasticUniversalSampling": Entry(
             f"{_OPERATORS}:selStochasticUniversalSampling",
             {},
@@ -58,9 +56,7 @@ REGISTRY: dict[str, dict[str, Entry]] = {
         "selRandom": Entry("deap.tools:selRandom", {}, "any, without looking at fitness"),
     },
     "mate": {
-        "cxGroup": Entry(
-            f"{_OPERATORS}:cxGroup", {"indpb": 0.5}, "swap whole groups of filters", ("group_sizes",)
-        ),
+        "cxGroup": Entry(f"{_OPERATORS}:cxGroup", {"indpb": 0.5}, "swap whole groups of filters", ("group_sizes",)),
         "cxTwoPoint": Entry("deap.tools:cxTwoPoint", {}, "swap the bits between two points (the paper's)"),
         "cxOnePoint": Entry("deap.tools:cxOnePoint", {}, "swap the bits after one point"),
         "cxUniform": Entry("deap.tools:cxUniform", {"indpb": 0.5}, "swap each bit with probability indpb"),
@@ -72,26 +68,18 @@ REGISTRY: dict[str, dict[str, Entry]] = {
             "widen or narrow one group, or flip a few bits",
             ("group_sizes",),
         ),
-        "mutGroup": Entry(
-            f"{_OPERATORS}:mutGroup", {"share": 0.5}, "widen or narrow one group", ("group_sizes",)
-        ),
+        "mutGroup": Entry(f"{_OPERATORS}:mutGroup", {"share": 0.5}, "widen or narrow one group", ("group_sizes",)),
         "mutFlipSegment": Entry(f"{_OPERATORS}:mutFlipSegment", {}, "invert a random segment (the paper's)"),
         "mutFlipBit": Entry("deap.tools:mutFlipBit", {"indpb": 0.01}, "flip each bit with probability indpb"),
-        "mutShuffleIndexes": Entry(
-            "deap.tools:mutShuffleIndexes", {"indpb": 0.01}, "exchange bits with random others"
-        ),
+        "mutShuffleIndexes": Entry("deap.tools:mutShuffleIndexes", {"indpb": 0.01}, "exchange bits with random others"),
         "mutInversion": Entry("deap.tools:mutInversion", {}, "reverse the order of a random segment"),
     },
     "init": {
-        "initMixed": Entry(
-            f"{_INITIALIZERS}:initMixed", {}, "initGuided or initDensity, by chance", SPACE_DATA
-        ),
+        "initMixed": Entry(f"{_INITIALIZERS}:initMixed", {}, "initGuided or initDensity, by chance", SPACE_DATA),
         "initDensity": Entry(
             f"{_INITIALIZERS}:initDensity", {}, "random filters, own density per group", ("group_sizes",)
         ),
-        "initGuided": Entry(
-            f"{_INITIALIZERS}:initGuided", {}, "the strongest filters, own density", SPACE_DATA
-        ),
+        "initGuided": Entry(f"{_INITIALIZERS}:initGuided", {}, "the strongest filters, own density", SPACE_DATA),
         "initUniform": Entry(
             f"{_INITIALIZERS}:initUniform",
             {"density": 0.5},
@@ -100,11 +88,11 @@ REGISTRY: dict[str, dict[str, Entry]] = {
         ),
     },
     "algorithm": {
-        "ga": Entry(
-            "ganprune.evolution.genetic:Genetic", {}, "the genetic algorithm of the paper (Algorithm 1)"
-        ),
+        "ga": Entry("ganprune.evolution.genetic:Genetic", {}, "the genetic algorithm of the paper (Algorithm 1)"),
     },
 }
+
+_PREFIXES = {"select": "sel", "mate": "cx", "mutate": "mut", "init": "init", "algorithm": ""}
 
 # What the strategy or DEAP passes itself, by position.
 _POSITIONAL = {"select": 2, "mate": 2, "mutate": 1, "init": 0, "algorithm": 0}
@@ -155,6 +143,7 @@ def resolve(kind: str, spec: str) -> Operator:
     """
     table = _table(kind)
     name, _, rest = spec.strip().partition(":")
+    name = _full_name(kind, name)
     if name in table:
         entry = table[name]
         function = _load(kind, spec, entry.target)
@@ -177,9 +166,7 @@ def space_needs(function: Callable[..., Any]) -> tuple[str, ...]:
     """Return which of :data:`SPACE_DATA` the function asks for by the names of its arguments without a default."""
     arguments = inspect.signature(function).parameters
     return tuple(
-        name
-        for name in SPACE_DATA
-        if name in arguments and arguments[name].default is inspect.Parameter.empty
+        name for name in SPACE_DATA if name in arguments and arguments[name].default is inspect.Parameter.empty
     )
 
 
@@ -187,6 +174,13 @@ def _table(kind: str) -> dict[str, Entry]:
     if kind not in REGISTRY:
         raise UserError("kind of operator", kind, "a kind in the registry", did_you_mean(kind, REGISTRY))
     return REGISTRY[kind]
+
+
+def _full_name(kind: str, name: str) -> str:
+    """Return the registered name that ``name`` is short for (``uniform`` for ``initUniform``), else ``name``."""
+    lowered = {full.lower(): full for full in _table(kind)}
+    short = name.lower().replace("-", "").replace("_", "")
+    return lowered.get(short) or lowered.get(_PREFIXES[kind] + short) or name
 
 
 def _load(kind: str, spec: str, target: str) -> Callable[..., Any]:
@@ -199,16 +193,12 @@ def _load(kind: str, spec: str, target: str) -> Callable[..., Any]:
         ) from error
     function = getattr(module, attribute, None)
     if not callable(function):
-        choices = [
-            name for name, value in vars(module).items() if callable(value) and not name.startswith("_")
-        ]
+        choices = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
         raise UserError(kind, spec, f"a function of {module_name}", did_you_mean(attribute, choices))
     return function
 
 
-def _parameters(
-    kind: str, name: str, function: Callable[..., Any], entry: Entry, options: str
-) -> dict[str, Any]:
+def _parameters(kind: str, name: str, function: Callable[..., Any], entry: Entry, options: str) -> dict[str, Any]:
     """Parse ``KEY=VALUE,KEY=VALUE`` over the entry's defaults, checked against the function's signature."""
     arguments = list(inspect.signature(function).parameters.values())[_POSITIONAL[kind] :]
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -224,9 +214,7 @@ def _parameters(
         values[key] = _value(f"{name}:{key}", key, text, defaults[key])
     missing = [key for key, value in {**defaults, **values}.items() if value is inspect.Parameter.empty]
     if missing:
-        raise UserError(
-            f"{kind} {name}", f"no {missing[0]}", "a value for it", f"Write {name}:{missing[0]}=VALUE."
-        )
+        raise UserError(f"{kind} {name}", f"no {missing[0]}", "a value for it", f"Write {name}:{missing[0]}=VALUE.")
     return values
 
 

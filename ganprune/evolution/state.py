@@ -100,9 +100,7 @@ class SearchState:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as JSON data."""
-        previous = {
-            side: None if elite is None else pack_bits(elite) for side, elite in self.previous.items()
-        }
+        previous = {side: None if elite is None else pack_bits(elite) for side, elite in self.previous.items()}
         return {
             "format": FORMAT,
             **self.settings,

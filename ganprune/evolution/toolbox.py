@@ -83,9 +83,7 @@ def _population(toolbox: Toolbox, n: int) -> list[Individual]:
     return tools.initRepeat(list, toolbox.individual, n)
 
 
-def _register(
-    toolbox: Toolbox, alias: str, kind: str, operator: str | Callable[..., Any], space: Space
-) -> None:
+def _register(toolbox: Toolbox, alias: str, kind: str, operator: str | Callable[..., Any], space: Space) -> None:
     if isinstance(operator, str):
         resolved = registry.resolve(kind, operator)
     else:

@@ -123,7 +123,9 @@ def save_generator(network: nn.Module, stem: Path, *, architecture: Mapping[str,
         bits: which filters it kept, as a string of 0 and 1.
         facts: further entries for the JSON file (image size, side, encoding ...).
     """
-    save_file({key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}, f"{stem}.safetensors")
+    save_file(
+        {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}, f"{stem}.safetensors"
+    )
     data = {"format": FORMAT, "architecture": dict(architecture), "bits": bits, **facts}
     Path(f"{stem}.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
@@ -166,10 +168,14 @@ def read_description(stem: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data["format"] != FORMAT or "architecture" not in data:
-            raise UserError("generator", f"{path} (format {data['format']!r})", f"format {FORMAT}", "Use another version.")
+            raise UserError(
+                "generator", f"{path} (format {data['format']!r})", f"format {FORMAT}", "Use another version."
+            )
         return dict(data)
     except FileNotFoundError as error:
-        raise UserError("generator", f"{path} (missing)", "a compact generator's JSON file", "Check the path.") from error
+        raise UserError(
+            "generator", f"{path} (missing)", "a compact generator's JSON file", "Check the path."
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise UserError("generator", f"{path} ({error})", "an undamaged file", "Restore the file.") from error
 

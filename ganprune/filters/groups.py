@@ -111,12 +111,18 @@ def check_layers(generator: nn.Module) -> None:
     order = list(modules)
     last = order.index(convolutions[-1])
     for name, module in modules.items():
-        if isinstance(module, Convolution) and module.groups > 1 and not module.groups == module.in_channels == module.out_channels:
+        if (
+            isinstance(module, Convolution)
+            and module.groups > 1
+            and not module.groups == module.in_channels == module.out_channels
+        ):
             raise UserError(f"layer {name}", f"groups={module.groups}", "groups=1 or depthwise", "It can't be pruned.")
         leaf = not list(module.children()) and not list(module.parameters())
         known = isinstance(module, (*ZERO_KEEPING, *Norm))
         if leaf and not known and order.index(name) < last and not _keeps_zero(module):
-            raise UserError(f"layer {name}", type(module).__name__, "an activation with f(0) = 0", "It can't be pruned.")
+            raise UserError(
+                f"layer {name}", type(module).__name__, "an activation with f(0) = 0", "It can't be pruned."
+            )
 
 
 def _keeps_zero(module: nn.Module) -> bool:
@@ -152,7 +158,11 @@ def _trace(traced: nn.Module, example: torch.Tensor) -> torch_pruning.Dependency
 
 
 def _group(
-    graph: torch_pruning.DependencyGraph, name: str, module: nn.Module, names: dict[nn.Module, str], generator: nn.Module
+    graph: torch_pruning.DependencyGraph,
+    name: str,
+    module: nn.Module,
+    names: dict[nn.Module, str],
+    generator: nn.Module,
 ) -> FilterGroup:
     pruner = graph.get_pruner_of_module(module)
     size = pruner.get_out_channels(module)

@@ -1,8 +1,8 @@
 """Reconstructed weights: the closed form that makes a pruned generator act like the original without training.
 
-For a convolution with weight matrix W (out x d), let x be an input patch of the *original* network with a trailing 1 for
-the bias, and G = E[x x^T] over a few calibration images, computed once per layer. An individual that keeps inputs S and
-outputs O gets the weights that minimise E|W[O] x - W' x_S|^2 + r |W' - W[O,S]|^2::
+For a convolution with weight matrix W (out x d), let x be an input patch of the *original* network with a trailing 1
+for the bias, and G = E[x x^T] over a few calibration images, computed once per layer. An individual that keeps inputs
+S and outputs O gets the weights that minimise E|W[O] x - W' x_S|^2 + r |W' - W[O,S]|^2::
 
     W' = (W[O,:] G[:,S] + r W[O,S]) (G[S,S] + r I)^-1
 
@@ -99,8 +99,8 @@ class Reconstruction:
         """
         network = compact(self.generator, self.space, bits)
         kept = self.space.kept(bits)
-        for name, layer in convolutions(network):
-            original = layer_at(self.generator, name)
+        for name, original in convolutions(self.generator):
+            layer = layer_at(network, name)
             outputs, inputs = _kept_filters(original, name, kept)
             if len(inputs) < original.in_channels:
                 self._solve_layer(name, layer, outputs, inputs)
@@ -126,8 +126,8 @@ class Reconstruction:
         network = self.network(bits)
         kept = self.space.kept(bits)
         targets = self._original_outputs()
-        for name, layer in convolutions(network):
-            original = layer_at(self.generator, name)
+        for name, original in convolutions(self.generator):
+            layer = layer_at(network, name)
             outputs, inputs = _kept_filters(original, name, kept)
             rows = torch.as_tensor(outputs, device=self.images.device)
             gram, cross = self._joint_moments(network, name, targets[name][:, rows])
@@ -272,9 +272,7 @@ def set_weight_matrix(layer: Layer, matrix: torch.Tensor) -> None:
         layer.bias.data.copy_(matrix[:, -1])
 
 
-def patch_matrices(
-    layer: Layer, inputs: torch.Tensor, sampler: PatchSampler | None = None
-) -> Iterator[torch.Tensor]:
+def patch_matrices(layer: Layer, inputs: torch.Tensor, sampler: PatchSampler | None = None) -> Iterator[torch.Tensor]:
     """Yield a layer's input patches as (P, d) matrices of bounded size, one row per output position.
 
     Args:
@@ -297,7 +295,7 @@ def patch_matrices(
 def _as_convolution(
     layer: Layer, inputs: torch.Tensor
 ) -> tuple[torch.Tensor, tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """Return the padded (for transposed: zero-inserted) input, kernel, stride and dilation of an unpadded convolution."""
+    """Return padded (transposed: zero-inserted) input, kernel, stride and dilation of an unpadded convolution."""
     if isinstance(layer, nn.ConvTranspose2d):
         batch, channels, height, width = inputs.shape
         (sh, sw), (oh, ow) = layer.stride, layer.output_padding
@@ -361,4 +359,3 @@ def restore_batch_statistics(network: nn.Module, images: torch.Tensor, batch: in
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()
-

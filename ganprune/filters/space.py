@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -52,6 +53,8 @@ class FilterSpace:
             if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d))
         }
         self._total = sum(int(np.prod(shape)) for shape in self._weights.values())
+        self._tensors = {name: tuple(tensor.shape) for name, tensor in generator.named_parameters()}
+        self._fits: Callable[[Sequence[int]], bool] | None = None
         self.saliency = self._saliency(generator)
         self._check_law(generator, size)
 
@@ -93,20 +96,43 @@ class FilterSpace:
         """
         array = np.asarray(bits)
         if array.shape != (len(self),):
-            raise UserError("bits", f"shape {array.shape}", f"{len(self)} bits", "Use individuals of this filter space.")
+            raise UserError(
+                "bits", f"shape {array.shape}", f"{len(self)} bits", "Use individuals of this filter space."
+            )
         if not np.isin(array, (0, 1)).all():
             raise UserError("bits", "values other than 0 and 1", "0 or 1", "Check the operator that made them.")
         empty = [group.name for group, part in zip(self.groups, self.split(array), strict=True) if not part.any()]
         if empty:
-            raise UserError("bits", f"no filter left in {empty[0]}", "one or more per group", "Call space.repair(bits).")
+            raise UserError(
+                "bits", f"no filter left in {empty[0]}", "one or more per group", "Call space.repair(bits)."
+            )
         return array.astype(bool)
 
     def split(self, bits: Sequence[int] | np.ndarray) -> list[np.ndarray]:
         """Return the bits of each group."""
         return np.split(np.asarray(bits), self.offsets[1:-1])
 
+    def limit(self, fits: Callable[[Sequence[int]], bool], what: str) -> None:
+        """Set a budget: from now on :meth:`repair` returns only bits for which ``fits(bits)`` holds.
+
+        Args:
+            fits: monotone: what fits goes on to fit when filters are dropped.
+            what: the budget in the user's words, for the message.
+
+        Raises:
+            UserError: not even one filter per group fits.
+        """
+        self._fits = None
+        least = self.repair([0] * len(self))
+        if not fits(least):
+            raise UserError(what, "less than one filter per group", "a budget that can be met", "Allow more.")
+        self._fits = fits
+
     def repair(self, bits: Sequence[int]) -> list[int]:
-        """Return legal bits: an empty group gets its most salient filter back. Draws nothing.
+        """Return legal bits; draws nothing.
+
+        An empty group gets its most salient filter back. With a budget, the least salient filters are dropped, no
+        more of them than needed, but for each group's most salient one.
 
         Args:
             bits: ``len(self)`` zeros and ones.
@@ -115,7 +141,36 @@ class FilterSpace:
         for start, end in zip(self.offsets[:-1], self.offsets[1:], strict=True):
             if not any(repaired[start:end]):
                 repaired[start + int(np.argmax(self.saliency[start:end]))] = 1
+        if self._fits is not None and not self._fits(repaired):
+            repaired = self._shrink(repaired, self._fits)
         return repaired
+
+    def _shrink(self, bits: list[int], fits: Callable[[Sequence[int]], bool]) -> list[int]:
+        """Drop the least salient filters until ``fits``; bisection, since dropping more always fits too."""
+        array, saliency = np.asarray(bits), np.asarray(self.saliency)
+        on = np.flatnonzero(array)
+        spared = {start + int(np.argmax(np.where(part, saliency[start : start + len(part)], -1.0)))
+                  for start, part in zip(self.offsets, self.split(array), strict=False)}  # fmt: skip
+        order = [index for index in on[np.argsort(saliency[on], kind="stable")] if index not in spared]
+
+        def without(count: int) -> list[int]:
+            fewer = array.copy()
+            fewer[order[:count]] = 0
+            return fewer.tolist()
+
+        low, high = 0, len(order)  # `low` filters fewer do not fit; `high` fewer do, or nothing does
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if fits(without(middle)) else (middle, high)
+        fewer = without(high)
+        return fewer if fits(fewer) else self._least()
+
+    def _least(self) -> list[int]:
+        """Return the most salient filter of each group and nothing else: what every budget was checked to allow."""
+        fits, self._fits = self._fits, None
+        least = self.repair([0] * len(self))
+        self._fits = fits
+        return least
 
     def full(self) -> list[int]:
         """Return the individual that keeps every filter."""
@@ -125,12 +180,16 @@ class FilterSpace:
         """Return the bits that keep the given filters of the named groups (groups not named keep all)."""
         unknown = [name for name in kept if name not in {group.name for group in self.groups}]
         if unknown:
-            raise UserError("group", unknown[0], "a group's name", did_you_mean(unknown[0], [g.name for g in self.groups]))
+            raise UserError(
+                "group", unknown[0], "a group's name", did_you_mean(unknown[0], [g.name for g in self.groups])
+            )
         bits: list[int] = []
         for group in self.groups:
             stay = set(kept.get(group.name, range(group.size)))
             if wrong := sorted(stay - set(range(group.size))):
-                raise UserError(f"group {group.name}", f"filter {wrong[0]}", f"0 to {group.size - 1}", "Correct its filters.")
+                raise UserError(
+                    f"group {group.name}", f"filter {wrong[0]}", f"0 to {group.size - 1}", "Correct its filters."
+                )
             bits += [int(index in stay) for index in range(group.size)]
         return bits
 
@@ -141,22 +200,29 @@ class FilterSpace:
     def weight_counts(self, bits: Sequence[int]) -> dict[str, int]:
         """Return the kept weight elements of each convolution by its path (no biases)."""
         array = self.check(bits)
-        counts = {}
-        for name, shape in self._weights.items():
-            kept = list(shape)
-            for dim in (0, 1):
-                controller = self._controllers.get((name, "weight", dim))
-                if controller is not None:
-                    kept[dim] = int(((controller < 0) | array[controller]).sum())
-            counts[name] = int(np.prod(kept))
-        return counts
+        return {name: self._elements(name, "weight", shape, array) for name, shape in self._weights.items()}
+
+    def _elements(self, module: str, parameter: str, shape: Sequence[int], array: np.ndarray) -> int:
+        """Return how many elements of a tensor the bits keep."""
+        kept = list(shape)
+        for dim in range(min(2, len(shape))):
+            controller = self._controllers.get((module, parameter, dim))
+            if controller is not None:
+                kept[dim] = int(((controller < 0) | array[controller]).sum())
+        return math.prod(kept)
+
+    def parameter_count(self, bits: Sequence[int]) -> int:
+        """Return the number of learned values of the compact network, biases and norms included."""
+        array = self.check(bits)
+        parts = ((*name.rpartition(".")[::2], shape) for name, shape in self._tensors.items())
+        return sum(self._elements(module, parameter, shape, array) for module, parameter, shape in parts)
 
     def size_share(self, bits: Sequence[int]) -> float:
         """N(p) of Eq. 10: kept weight elements over all weight elements of the convolutions, in (0, 1]."""
         return sum(self.weight_counts(bits).values()) / self._total
 
     def _saliency(self, generator: nn.Module) -> list[float]:
-        saliency = np.zeros(len(self))
+        saliency, layers = np.zeros(len(self)), np.zeros(len(self))
         for key in self._produced:
             module = generator.get_submodule(key[0])
             if key[1] == "weight" and isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
@@ -165,7 +231,8 @@ class FilterSpace:
                 controller = self._controllers[key]
                 inside = controller >= 0
                 np.add.at(saliency, controller[inside], means[inside] / max(means.mean(), 1e-30))
-        return saliency.tolist()
+                np.add.at(layers, controller[inside], 1)
+        return (saliency / layers.clip(1)).tolist()
 
     def _check_law(self, generator: nn.Module, size: int) -> None:
         """Compare masked with compact once, on fixed bits, so that an architecture that breaks the law is refused."""
@@ -207,7 +274,11 @@ def _tie(groups: list[FilterGroup]) -> list[FilterGroup]:
     for index, group in enumerate(groups):
         sources = {reads.get(name) for name in group.convolutions(produces=True)}
         sinks = {writes.get(name) for name in group.convolutions(produces=False)}
-        if len(sources | sinks) == 1 and (trunk := next(iter(sources))) is not None and groups[trunk].size == group.size:
+        if (
+            len(sources | sinks) == 1
+            and (trunk := next(iter(sources))) is not None
+            and groups[trunk].size == group.size
+        ):
             owner[index] = trunk
     merged = []
     for index, group in enumerate(groups):

@@ -19,4 +19,3 @@ def psnr(fake: torch.Tensor, truth: torch.Tensor) -> float:
     """Mean over images of the peak signal-to-noise ratio in dB, peak 1; images equal to 1e-10 count as 100 dB."""
     errors = (to_unit(fake) - to_unit(truth)).square().mean((1, 2, 3)).clamp_min(1e-10)
     return float(errors.log10().mul(-10).mean())
-

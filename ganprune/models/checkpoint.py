@@ -95,7 +95,11 @@ class CycleGAN(Mapping[str, Side]):
 
     def networks(self) -> dict[str, nn.Module]:
         """Return all networks by "A2B.generator", "A2B.discriminator", ..."""
-        return {f"{name}.{part}": getattr(side, part) for name, side in self.items() for part in ("generator", "discriminator")}
+        return {
+            f"{name}.{part}": getattr(side, part)
+            for name, side in self.items()
+            for part in ("generator", "discriminator")
+        }
 
     def to(self, device: torch.device | str) -> CycleGAN:
         for network in self.networks().values():
@@ -110,7 +114,9 @@ class CycleGAN(Mapping[str, Side]):
 def new_cyclegan(generator: Config, discriminator: Config, seed: int) -> CycleGAN:
     """Build an untrained CycleGAN, both sides alike, initialised from ``seed``."""
     random_source = torch.Generator().manual_seed(seed)
-    return CycleGAN(*(Side(name, build(generator, random_source), build(discriminator, random_source)) for name in SIDES))
+    return CycleGAN(
+        *(Side(name, build(generator, random_source), build(discriminator, random_source)) for name in SIDES)
+    )
 
 
 def save_cyclegan(cyclegan: CycleGAN, folder: str | Path, *, half: bool = False) -> None:
@@ -183,7 +189,7 @@ def _recognise(folder: Path) -> str:
         missing = [files[key] for key in files if key not in present]
         if missing:
             raise UserError(
-                "checkpoint", f"{folder} without {', '.join(missing)}", "both sides: two generators, two discriminators",
+                "checkpoint", f"{folder} without {', '.join(missing)}", "two generators and two discriminators",
                 "Add the missing files: co-evolution needs both sides.",
             )  # fmt: skip
         return name
@@ -254,10 +260,14 @@ def read_pth(path: Path) -> State:
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # noqa: BLE001 - damaged bytes make the unpickler fail in any way
+    except Exception as error:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise UserError("checkpoint", f"{path} ({reason})", "a PyTorch state dict", "Save it with torch.save.") from error
-    named = isinstance(state, Mapping) and all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items())
+        raise UserError(
+            "checkpoint", f"{path} ({reason})", "a PyTorch state dict", "Save it with torch.save."
+        ) from error
+    named = isinstance(state, Mapping) and all(
+        isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()
+    )
     if not named:
         raise UserError("checkpoint", f"{path} ({type(state).__name__})", "tensors by name", "Save model.state_dict().")
     return {key.removeprefix("module."): value for key, value in state.items()}
@@ -279,7 +289,9 @@ def load_into(network: nn.Module, state: State, path: Path) -> nn.Module:
     extra = [key for key in state if key not in wanted]
     remedy = "Check that the file belongs to this architecture."
     if missing:
-        raise UserError("checkpoint", f"{path} without tensor {missing[0]} ({len(missing)} missing)", "all tensors", remedy)
+        raise UserError(
+            "checkpoint", f"{path} without tensor {missing[0]} ({len(missing)} missing)", "all tensors", remedy
+        )
     if extra:
         raise UserError("checkpoint", f"{path} with extra tensor {extra[0]} ({len(extra)} extra)", "no others", remedy)
     for key, value in wanted.items():

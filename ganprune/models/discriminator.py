@@ -53,7 +53,10 @@ class PatchDiscriminator(nn.Module):
         self.config = config = config or DiscriminatorConfig()
         bias = config.norm == "instance"
         width = config.ndf
-        layers: list[nn.Module] = [nn.Conv2d(config.in_channels, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2, True)]
+        layers: list[nn.Module] = [
+            nn.Conv2d(config.in_channels, width, 4, stride=2, padding=1),
+            nn.LeakyReLU(0.2, True),
+        ]
         for index in range(1, config.layers + 1):
             wider = config.ndf * min(2**index, 8)
             stride = 2 if index < config.layers else 1

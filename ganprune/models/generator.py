@@ -50,7 +50,9 @@ class GeneratorConfig:
         if self.norm not in NORMS:
             raise UserError("generator norm", self.norm, " or ".join(NORMS), did_you_mean(self.norm, NORMS))
         if self.padding not in PADDINGS:
-            raise UserError("generator padding", self.padding, ", ".join(PADDINGS), did_you_mean(self.padding, PADDINGS))
+            raise UserError(
+                "generator padding", self.padding, ", ".join(PADDINGS), did_you_mean(self.padding, PADDINGS)
+            )
 
     @property
     def biased(self) -> bool:
@@ -105,7 +107,11 @@ class ResnetGenerator(nn.Module):
         def normed(channels: int) -> list[nn.Module]:
             return [norm_layer(config.norm, channels, config.affine), nn.ReLU(True)]
 
-        layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(config.in_channels, ngf, 7, bias=bias), *normed(ngf)]
+        layers: list[nn.Module] = [
+            nn.ReflectionPad2d(3),
+            nn.Conv2d(config.in_channels, ngf, 7, bias=bias),
+            *normed(ngf),
+        ]
         for width in (ngf, 2 * ngf):
             layers += [nn.Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=bias), *normed(2 * width)]
         layers += [ResnetBlock(4 * ngf, config) for _ in range(config.blocks)]

@@ -41,7 +41,13 @@ def save_grid(path: str | Path, sections: Mapping[str, Mapping[str, torch.Tensor
     image_grid(sections, zoom=zoom).save(path)
 
 
-def _section(title: str, rows: Mapping[str, torch.Tensor], margin: int, zoom: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> Image.Image:
+def _section(
+    title: str,
+    rows: Mapping[str, torch.Tensor],
+    margin: int,
+    zoom: int,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+) -> Image.Image:
     height, width = (int(side) * zoom for side in next(iter(rows.values())).shape[-2:])
     columns = max(len(images) for images in rows.values())
     size = (margin + columns * (width + GAP), TITLE_HEIGHT + len(rows) * (height + GAP) + GAP)
