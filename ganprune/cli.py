@@ -138,6 +138,10 @@ def evolve_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--schedule", help="alternate, simultaneous or separate."),
         click.option("--reconstruct/--no-reconstruct", default=None, help="Closed-form weights, or sliced ones."),
         click.option("--calibration-images", type=int, help="Training images whose statistics reconstruct weights."),
+        click.option("--tune", help="Tuning of each individual before scoring: distil, or cyclegan (the paper's)."),
+        click.option("--tune-steps", type=int, help="Its steps; 0 for none, or for --tune-passes."),
+        click.option("--tune-passes", type=float, help="Its passes over a tenth of the training images."),
+        click.option("--tune-batch", type=int, help="Its images per step."),
         click.option("--validation-images", type=int, help="Validation images that score."),
         click.option("--finetune", help="Final fine-tune: distil, or cyclegan (the paper's objective)."),
         click.option("--finetune-steps", type=int, help="Its steps; 0 for none."),
@@ -205,7 +209,7 @@ def showing(again: str = "", where: Path | None = None) -> Iterator[Any]:
     from ganprune.pipeline import Reporter
 
     display = Display()
-    reporter = Reporter(display.stage, display.expect, display.search, display.evaluation, display.training)
+    reporter = Reporter(display.stage, display.search, display.evaluation, display.training)
     try:
         with display.live():
             yield reporter

@@ -137,8 +137,11 @@ class CycleFitness:
             and, where asked for, identity and macs.
         """
         bits = tuple(self.space.repair(individual))
-        translated = self._translated_by(bits)
         back = self.cyclegan[OTHER[self.side]].generator if partner is None else self._partner(partner)
+        if self.builders[self.side].needs_partner:
+            translated = self._first_half(bits, self.builders[self.side].against(bits, back))
+        else:
+            translated = self._translated_by(bits)
         recovered = self._translate(back, translated.images)
         terms = dict(translated.terms)
         terms["l_cyc"] = float(cycle_consistency(recovered, self.real, self.settings.cycle_norm))
@@ -157,16 +160,15 @@ class CycleFitness:
         if bits in self._translated:
             self._translated.move_to_end(bits)
             return self._translated[bits]
-        result = self._first_half(bits)
+        result = self._first_half(bits, self.builders[self.side](bits))
         self._translated[bits] = result
         held = result.images.nelement() * result.images.element_size()
         while len(self._translated) > max(1, self.cache_bytes // held):
             self._translated.popitem(last=False)
         return result
 
-    def _first_half(self, bits: tuple[int, ...]) -> Translated:
-        """Everything that needs no partner: the images, and N, L_DisA, L_GenA and identity."""
-        network = self.builders[self.side](bits)
+    def _first_half(self, bits: tuple[int, ...], network: nn.Module) -> Translated:
+        """Everything that needs no partner's pass: the images, and N, L_DisA, L_GenA and identity."""
         fake = self._translate(network, self.real)
         judged = self._translate(self.cyclegan[self.side].discriminator, fake)
         terms = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +33,7 @@ from ganprune.report.figures import save_grid
 from ganprune.runs import CONFIG, STATE, SUMMARY, RunDirectory
 from ganprune.settings import EvolveSettings
 from ganprune.training import CycleGANTrainer, TrainingSettings
+from ganprune.tuning import TuningSettings, tuned
 
 SUMMARY_FORMAT = 1
 SAMPLES = 12
@@ -45,15 +47,13 @@ class Reporter:
 
     Attributes:
         stage: called with a line when a stage begins, and the number of evaluations or steps that it takes at most.
-        expect: called with the number of evaluations still to come, when the search begins.
         search: called after each step of the search.
         evaluation: called after each evaluation, with side and individual.
         training: called after each fine-tuning step with (step, total, losses).
         directory: gets the run directory, once there is one.
     """
 
-    stage: Callable[[str, int | None], Any] = lambda text, total: None
-    expect: Callable[[int], Any] = lambda evaluations: None
+    stage: Callable[..., Any] = lambda text, total=None: None
     search: Callable[[Progress], Any] | None = None
     evaluation: Callable[[str, Individual], Any] | None = None
     training: Callable[[int, int, dict[str, float]], Any] | None = None
@@ -199,17 +199,17 @@ def continue_run(
     """Search, make compact, fine-tune, evaluate and write everything into ``directory``."""
     started = time.perf_counter()
     reporter.directory.append(directory.directory)
-    reporter.stage("tracing the generators" + (" and taking moments" if settings.reconstruct else ""), None)
+    reporter.stage("tracing the generators" + (" and taking moments" if settings.reconstruct else ""))
     builders = make_builders(
         task.cyclegan, task.images, encoding=settings.encoding, reconstruct=settings.reconstruct,
         calibration_images=settings.calibration_images,
     )  # fmt: skip
+    builders = tuned(builders, task.cyclegan, task.images, tuning_settings(settings))
     fitness = make_fitness(task, settings, builders)
     set_budgets(fitness, settings)
     toolboxes = make_toolboxes(fitness, settings)
-    reporter.stage("co-evolving both generators", 2 * settings.population * (settings.generations + 1))
     done = directory.read_json(STATE)["step"] if resuming and directory.exists(STATE) else 0
-    reporter.expect((2 * (settings.generations + 1) - done) * settings.population)
+    reporter.stage("co-evolving both generators", (2 * (settings.generations + 1) - done) * settings.population)
     elites = coevolve(
         toolboxes, generations=settings.generations, schedule=settings.schedule, run=directory, seed=settings.seed,
         max_evaluations=settings.max_evaluations, max_seconds=settings.max_seconds, resume=resuming,
@@ -220,7 +220,7 @@ def continue_run(
     if settings.finetune_steps:
         reporter.stage("fine-tuning both compact generators", settings.finetune_steps)
         finetune(task, compact, finetune_settings(settings), reporter.training)
-    reporter.stage("evaluating on test images", None)
+    reporter.stage("evaluating on test images")
     save_pair(directory, task, compact, elites, settings)
     summary = summarise(task, directory, settings, fitness, elites, compact)
     summary["seconds"] = time.perf_counter() - started
@@ -234,6 +234,7 @@ def check_settings(settings: EvolveSettings) -> None:
     """Resolve every name in the settings, so that a mistake is found before anything is written."""
     fitness_settings(settings)
     finetune_settings(settings)
+    tuning_settings(settings)
     for name, choices in (("schedule", SCHEDULES), ("encoding", ENCODINGS)):
         value = getattr(settings, name)
         if value not in choices:
@@ -253,6 +254,19 @@ def fitness_settings(settings: EvolveSettings) -> FitnessSettings:
     """Return the part of the settings that the fitness is made of."""
     fields = FitnessSettings.__dataclass_fields__
     return FitnessSettings(**{name: getattr(settings, name) for name in fields})
+
+
+def tuning_settings(settings: EvolveSettings) -> TuningSettings:
+    """Return how the settings want individuals tuned before they are scored."""
+    rate = FINETUNE_RATE.get(settings.tune, 0.0)
+    return TuningSettings(
+        steps=settings.tune_steps,
+        passes=settings.tune_passes,
+        objective=settings.tune,
+        batch=settings.tune_batch,
+        learning_rate=rate,
+        seed=settings.seed,
+    )
 
 
 def make_fitness(
@@ -282,10 +296,11 @@ def set_budgets(fitness: Mapping[str, CycleFitness], settings: EvolveSettings) -
         if settings.max_macs is not None:
             limits[side.macs] = settings.max_macs
         if limits:
-            side.space.limit(
-                lambda bits, limits=limits: all(count(bits) <= most for count, most in limits.items()),
-                "target-ratio or max-macs",
-            )
+            side.space.limit(functools.partial(_fits, limits), "target-ratio or max-macs")
+
+
+def _fits(limits: Mapping[Callable[[Sequence[int]], float], float], bits: Sequence[int]) -> bool:
+    return all(count(bits) <= most for count, most in limits.items())
 
 
 def make_strategy(settings: EvolveSettings) -> Any:
@@ -364,12 +379,12 @@ def finetune_run(
     task.images.read_all()
     directory = RunDirectory.create(out)
     started = time.perf_counter()
-    reporter.stage("fine-tuning both compact generators")
+    reporter.stage("fine-tuning both compact generators", steps)
     finetune(task, compact, training, reporter.training)
     began = {"command": "finetune", "from": str(path), "device": str(task.device), "threads": threads}
     directory.write_json(CONFIG, {**config, **began, "settings": settings.to_json()})  # not before: it can't be resumed
     save_pair(directory, task, compact, bits, settings)
-    reporter.stage("evaluating on test images", None)
+    reporter.stage("evaluating on test images")
     sides = evaluate(task.cyclegan, compact, task.images, discriminator_output=settings.discriminator_output)
     for name, figures in sides.items():
         figures |= {key: summary["sides"][name][key] for key in ("algorithm", "search")}

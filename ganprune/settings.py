@@ -29,6 +29,10 @@ class EvolveSettings:
         schedule: "alternate", "simultaneous" or "separate".
         reconstruct: whether weights are reconstructed in closed form.
         calibration_images: training images whose statistics reconstruct weights.
+        tune: "distil" or "cyclegan": how each individual is tuned before it is scored, if at all.
+        tune_steps: steps of that; 0 for as many as ``tune_passes`` says.
+        tune_passes: passes over a tenth of the training images; 0 for no tuning.
+        tune_batch: images per tuning step.
         validation_images: validation images that score.
         finetune: "distil" or "cyclegan", the objective of the final fine-tune.
         finetune_steps: its steps; 0 for none. The second half decays the learning rate.
@@ -60,6 +64,10 @@ class EvolveSettings:
     schedule: str = "alternate"
     reconstruct: bool = True
     calibration_images: int = 32
+    tune: str = "distil"
+    tune_steps: int = 0
+    tune_passes: float = 0.0
+    tune_batch: int = 4
     validation_images: int = 32
     finetune: str = "distil"
     finetune_steps: int = 150
@@ -72,17 +80,13 @@ class EvolveSettings:
         for field, low in {**least, "finetune_steps": 0}.items():
             if getattr(self, field) < low:
                 _refuse(field, getattr(self, field), f"{low} or more")
-        for field in ("max_evaluations", "max_seconds"):
+        above = {"max_evaluations": 0, "max_seconds": 0, "finetune_learning_rate": 0, "max_macs": 0, "target_ratio": 1}
+        for field, low in above.items():
             limit = getattr(self, field)
-            if limit is not None and not 0 < limit < math.inf:
-                _refuse(field, limit, "a number above 0")
+            if limit is not None and not low < limit < math.inf:
+                _refuse(field, limit, f"a number above {low}")
         if not 0 <= self.seed < 2**32:
             _refuse("seed", self.seed, "a whole number from 0 to 4294967295")
-        for name, least in (("target_ratio", 1), ("max_macs", 0)):
-            value = getattr(self, name)
-            if value is not None and not value > least:
-                option = name.replace("_", "-")
-                raise UserError(option, value, f"a number above {least}", f"Correct --{option}.")
         if self.finetune not in ("distil", "cyclegan"):
             raise UserError(
                 "finetune", self.finetune, "distil or cyclegan", did_you_mean(self.finetune, ("distil", "cyclegan"))
@@ -109,6 +113,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "algorithm": "ga:reproduction=0.2,crossover=0.7,mutation=0.1",
         "identity": 0.5,
         "reconstruct": False,
+        "tune": "cyclegan",
+        "tune_passes": 1.0,
+        "tune_batch": 1,
         "finetune": "cyclegan",
         "finetune_steps": 2000,
         "finetune_batch": 1,

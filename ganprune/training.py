@@ -15,17 +15,17 @@ import json
 import math
 import os
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
-from ganprune.data import Augmentation, UnpairedImages, epoch_indices
+from ganprune.data import Augmentation, Split, epoch_indices
 from ganprune.errors import UserError
 from ganprune.losses import adversarial
 from ganprune.models.checkpoint import CycleGAN, load_into, read_safetensors
@@ -92,6 +92,12 @@ class TrainingSettings:
         return self.learning_rate * (1 - (step - self.steps + 1) / (self.decay_steps + 1))
 
 
+class TrainingImages(Protocol):
+    """Anything that gives each domain's training images: :class:`UnpairedImages`, or a part of them."""
+
+    def __getitem__(self, domain: str) -> Split: ...
+
+
 class ImagePool:
     """A history of generated images (Shrivastava et al., CVPR 2017): half of the queries return an older image.
 
@@ -121,38 +127,46 @@ class CycleGANTrainer:
 
     Args:
         cyclegan: the networks to train.
-        images: training images.
+        images: their training images are used.
         settings: the objective and schedule.
         teacher: the original CycleGAN, for distillation.
-        on_all_images: also train on the validation images (the paper's final fine-tune uses the whole training set).
+        sides: which sides are trained; the others only translate back.
     """
 
     def __init__(
         self,
         cyclegan: CycleGAN,
-        images: UnpairedImages,
+        images: TrainingImages,
         settings: TrainingSettings,
         *,
         teacher: CycleGAN | None = None,
+        sides: Sequence[str] | None = None,
     ):
         if settings.distil > 0 and teacher is None:
             raise UserError("distil", settings.distil, "0 without a teacher", "Give the original checkpoint.")
         self.cyclegan, self.images, self.settings, self.teacher = cyclegan, images, settings, teacher
         self.device = next(cyclegan["A2B"].generator.parameters()).device
         self.step = 0
-        self.pools = {name: ImagePool(settings.pool) for name in cyclegan}
+        self.sides = {name: side for name, side in cyclegan.items() if sides is None or name in sides}
+        self.pools = {name: ImagePool(settings.pool) for name in self.sides}
         self.augmentation = Augmentation(load_scale=settings.augment)
         for network in cyclegan.networks().values():
+            network.eval().requires_grad_(False)
+        for network in self._trained():
             network.train().requires_grad_(True)
         self.optimisers = {part: self._adam(part) for part in ("generator", "discriminator")}
 
+    def _trained(self) -> list[nn.Module]:
+        return [network for side in self.sides.values() for network in (side.generator, side.discriminator)]
+
     def _adam(self, part: str) -> torch.optim.Adam:
-        parameters = itertools.chain(*(getattr(side, part).parameters() for side in self.cyclegan.values()))
+        parameters = itertools.chain(*(getattr(side, part).parameters() for side in self.sides.values()))
         return torch.optim.Adam(list(parameters), lr=self.settings.learning_rate, betas=self.settings.betas)
 
     def train(self, until: int | None = None) -> Iterator[dict[str, float]]:
         """Run the remaining steps (or up to step ``until``), yielding each step's mean losses by name."""
-        while self.step < min(until or self.settings.total, self.settings.total):
+        last = self.settings.total if until is None else min(until, self.settings.total)
+        while self.step < last:
             yield self.train_step()
         if self.step >= self.settings.total:
             self.finish()
@@ -187,16 +201,16 @@ class CycleGANTrainer:
     def _update_generators(
         self, real: dict[str, torch.Tensor]
     ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-        for side in self.cyclegan.values():
+        for side in self.sides.values():
             side.discriminator.requires_grad_(False)
         losses: dict[str, torch.Tensor] = {}
         total, fakes = torch.zeros((), device=self.device), {}
-        for name in self.cyclegan:
+        for name in self.sides:
             objective, terms, fakes[name] = self._generator_objective(name, real)
             total = total + objective
             losses |= {f"{term}_{name}": value for term, value in terms.items()}
         self._apply("generator", total)
-        for side in self.cyclegan.values():
+        for side in self.sides.values():
             side.discriminator.requires_grad_(True)
         return losses, fakes
 
@@ -235,7 +249,7 @@ class CycleGANTrainer:
         if not self.settings.adversarial:
             return {}
         losses = {}
-        for name, side in self.cyclegan.items():
+        for name, side in self.sides.items():
             draw = random.Random(f"{self.settings.seed}:{name}:{self.step}")
             target, older = real[side.target], self.pools[name].query(fakes[name], draw)
             with self._autocast():
@@ -320,26 +334,3 @@ def _load_adam(optimiser: torch.optim.Adam, tensors: Mapping[str, torch.Tensor])
         index, _, name = key.partition(".")
         state.setdefault(int(index), {})[name] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-
-
-def run_training(
-    trainer: CycleGANTrainer,
-    *,
-    on_step: Callable[[int, dict[str, float]], None] | None = None,
-    save_to: Path | None = None,
-    save_every: int = 500,
-) -> dict[str, float]:
-    """Train to the end, saving every ``save_every`` steps; return the mean losses of the last 50 steps."""
-    recent: list[dict[str, float]] = []
-    for losses in trainer.train():
-        recent = [*recent[-49:], losses]
-        if on_step:
-            on_step(trainer.step, losses)
-        if save_to and trainer.step % save_every == 0:
-            trainer.save(save_to)
-    return {name: sum(entry[name] for entry in recent) / len(recent) for name in recent[-1]} if recent else {}
-
-
-def count_parameters(network: nn.Module) -> int:
-    """Number of learned values."""
-    return sum(parameter.numel() for parameter in network.parameters())

@@ -29,11 +29,15 @@ class NetworkBuilder:
         self.reconstruction = None if calibration is None else Reconstruction(generator, space, calibration)
         self._recent: OrderedDict[tuple[int, ...], nn.Module] = OrderedDict()
 
+    needs_partner = False  # whether a network depends on the partner that it is scored with
+
     def __call__(self, bits: Sequence[int]) -> nn.Module:
         """Return the compact network of ``bits``; the last few are kept and must not be changed."""
         key = tuple(bits)
         if key not in self._recent:
-            self._recent[key] = self._build(key)
+            # Tensors made in inference mode could never be trained or trained through.
+            with torch.inference_mode(False), torch.no_grad():
+                self._recent[key] = self._build(key)
             while len(self._recent) > KEPT_NETWORKS:
                 self._recent.popitem(last=False)
         self._recent.move_to_end(key)
@@ -43,6 +47,14 @@ class NetworkBuilder:
         if self.reconstruction is None:
             return compact(self.generator, self.space, bits)
         return self.reconstruction.network(bits)
+
+    def fresh(self, bits: Sequence[int]) -> nn.Module:
+        """Return the same network as :meth:`__call__`, but one of the caller's own."""
+        return self._build(bits)
+
+    def against(self, bits: Sequence[int], partner: nn.Module) -> nn.Module:
+        """Return the network of ``bits`` to be scored with ``partner``; here the same for all partners."""
+        return self(bits)
 
     def final(self, bits: Sequence[int]) -> nn.Module:
         """Return a network of one's own, to fine-tune: reconstructed layer after layer, or sliced."""

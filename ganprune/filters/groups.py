@@ -23,8 +23,8 @@ WIDTH = "num_features"  # stands for the width of a norm that has no tensors
 
 # Activations and other layers that keep zeros at zero, so that a masked filter is as if it were gone.
 ZERO_KEEPING = (
-    nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.ReLU6, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Hardtanh,
-    nn.Hardswish, nn.Softsign, nn.Identity, nn.Dropout, nn.Dropout2d, nn.AlphaDropout, nn.ReflectionPad2d,
+    nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.ReLU6, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh,
+    nn.Hardtanh, nn.Hardswish, nn.Softsign, nn.Identity, nn.Dropout, nn.Dropout2d, nn.AlphaDropout, nn.ReflectionPad2d,
     nn.ReplicationPad2d, nn.ZeroPad2d, nn.CircularPad2d, nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d,
     nn.PixelShuffle, nn.PixelUnshuffle, nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d,
 )  # fmt: skip

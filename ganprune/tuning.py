@@ -1,0 +1,147 @@
+"""Per-individual tuning, as in the paper: a short fine-tune on a tenth of the training images before scoring.
+
+"distil" matches the images of the side's own original generator, so that no partner is involved and the result can be
+kept. "cyclegan" is the paper's objective: LSGAN, cycle and identity terms, with a copy of the discriminator; there the
+cycle term involves the partner, so an individual is tuned anew for each one.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from ganprune.data import Split, UnpairedImages
+from ganprune.errors import UserError, did_you_mean
+from ganprune.filters.builder import NetworkBuilder
+from ganprune.filters.space import FilterSpace
+from ganprune.models.checkpoint import OTHER, CycleGAN
+from ganprune.training import CycleGANTrainer, TrainingSettings
+
+OBJECTIVES = ("distil", "cyclegan")
+
+
+@dataclass(frozen=True)
+class TuningSettings:
+    """How each individual is tuned before it is scored.
+
+    Attributes:
+        steps: training steps; 0 for as many as ``passes`` says.
+        passes: passes over the tuning images where ``steps`` is 0.
+        objective: "distil" or "cyclegan".
+        batch: images per step.
+        learning_rate: Adam's, constant.
+        share: share of the training images that it uses, drawn once from ``seed``.
+        seed: of the choice of images and, with the bits, of their order.
+    """
+
+    steps: int = 0
+    passes: float = 0.0
+    objective: str = "distil"
+    batch: int = 4
+    learning_rate: float = 5e-4
+    share: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise UserError("tune", self.objective, " or ".join(OBJECTIVES), did_you_mean(self.objective, OBJECTIVES))
+        for field, value, low in (
+            ("tune steps", self.steps, 0),
+            ("tune passes", self.passes, 0),
+            ("batch", self.batch, 1),
+        ):
+            if value < low:
+                raise UserError(field, value, f"{low} or more", f"Correct --{field.replace(' ', '-')}.")
+
+    @property
+    def wanted(self) -> bool:
+        return self.steps > 0 or self.passes > 0
+
+
+class TuningImages:
+    """The tenth of the training images that individuals are tuned on."""
+
+    def __init__(self, images: UnpairedImages, seed: int, share: float):
+        self.splits = {d: replace(images[d], train=images.tuning(d, seed, share)) for d in ("A", "B")}
+
+    def __getitem__(self, domain: str) -> Split:
+        return self.splits[domain]
+
+
+class TunedBuilder(NetworkBuilder):
+    """Builds networks as another builder does, then tunes them.
+
+    Args:
+        builder: bits -> untuned network of one side.
+        cyclegan: the original; teacher, discriminators and original partner.
+        images: the data.
+        side: whose networks these are.
+        settings: how they are tuned.
+    """
+
+    def __init__(
+        self, builder: NetworkBuilder, cyclegan: CycleGAN, images: UnpairedImages, side: str, settings: TuningSettings
+    ):
+        self.untuned, self.cyclegan, self.side, self.settings = builder, cyclegan, side, settings
+        self.images = TuningImages(images, settings.seed, settings.share)
+        self._recent: OrderedDict[tuple[int, ...], nn.Module] = OrderedDict()
+        count = len(self.images[cyclegan[side].source].train)
+        self.steps = settings.steps or max(1, math.ceil(settings.passes * count / settings.batch))
+
+    @property
+    def space(self) -> FilterSpace:  # type: ignore[override]
+        return self.untuned.space
+
+    @property
+    def needs_partner(self) -> bool:  # type: ignore[override]
+        """Whether a network's tuning depends on the partner that it is scored with."""
+        return self.settings.objective == "cyclegan"
+
+    def _build(self, bits: Sequence[int]) -> nn.Module:
+        return self.against(bits, self.cyclegan.partner(self.side).generator)
+
+    def against(self, bits: Sequence[int], partner: nn.Module) -> nn.Module:
+        """Return the network of ``bits``, tuned with ``partner`` translating back."""
+        with torch.inference_mode(False), torch.no_grad():
+            network = self.untuned.fresh(bits)
+        with torch.inference_mode(False), torch.enable_grad():
+            return self._tune(network, bits, partner)
+
+    def _tune(self, network: nn.Module, bits: Sequence[int], partner: nn.Module) -> nn.Module:
+        draw = random.Random(f"{self.settings.seed}:{self.side}:{''.join(map(str, bits))}")
+        distil = self.settings.objective == "distil"
+        settings = TrainingSettings(
+            steps=self.steps,
+            batch=self.settings.batch,
+            learning_rate=self.settings.learning_rate,
+            lam=0.0 if distil else 10.0,
+            identity=0.0 if distil else 0.5,
+            adversarial=0.0 if distil else 1.0,
+            distil=1.0 if distil else 0.0,
+            augment=1.0 if distil else 286 / 256,
+            seed=draw.getrandbits(31),
+        )
+        pair = self.cyclegan.with_generators({self.side: network, OTHER[self.side]: partner})
+        trainer = CycleGANTrainer(pair, self.images, settings, teacher=self.cyclegan, sides=[self.side])
+        for _ in trainer.train():
+            pass
+        return network
+
+    def final(self, bits: Sequence[int]) -> nn.Module:
+        """Return the untuned network to fine-tune on all images."""
+        return self.untuned.final(bits)
+
+
+def tuned(
+    builders: dict[str, NetworkBuilder], cyclegan: CycleGAN, images: UnpairedImages, settings: TuningSettings
+) -> dict[str, NetworkBuilder]:
+    """Return builders that tune, if the settings want that, else the same ones."""
+    if not settings.wanted:
+        return builders
+    return {name: TunedBuilder(builder, cyclegan, images, name, settings) for name, builder in builders.items()}
