@@ -13,7 +13,7 @@ from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
 from ganprune.pretrain import pretrain
 from ganprune.runs import RunDirectory
-from ganprune.training import CycleGANTrainer, ImagePool, TrainingSettings, run_training
+from ganprune.training import CycleGANTrainer, ImagePool, TrainingSettings
 
 SETTINGS = TrainingSettings(steps=4, decay_steps=2, batch=2, pool=3, learning_rate=1e-3, seed=3)
 CONFIGS = {"generator": GeneratorConfig(ngf=4, blocks=1), "discriminator": DiscriminatorConfig(ndf=4, layers=1)}
@@ -289,18 +289,6 @@ def test_bad_settings_are_named(change, message):
 def test_distillation_needs_a_teacher(images):
     with pytest.raises(UserError, match=r"distil: got 1\.0; expected 0 without a teacher"):
         CycleGANTrainer(fresh(), images, replace(SETTINGS, distil=1.0))
-
-
-def test_run_training_reports_saves_and_returns_the_mean_losses(images, tmp_path):
-    steps = []
-    trainer = CycleGANTrainer(fresh(), images, SETTINGS)
-    mean = run_training(trainer, on_step=lambda step, losses: steps.append((step, losses)), save_to=tmp_path, save_every=4)
-    assert [step for step, _ in steps] == [1, 2, 3, 4, 5, 6]
-    assert mean["cycle_A2B"] == pytest.approx(sum(losses["cycle_A2B"] for _, losses in steps) / 6)
-    other = CycleGANTrainer(fresh(seed=9), images, SETTINGS)
-    other.load(tmp_path)
-    assert other.step == 4
-    assert run_training(CycleGANTrainer(fresh(), images, replace(SETTINGS, steps=0, decay_steps=0))) == {}
 
 
 def pretrained(images, path, **options):
