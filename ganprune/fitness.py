@@ -147,6 +147,10 @@ class CycleFitness:
         terms["l_cyc"] = float(cycle_consistency(recovered, self.real, self.settings.cycle_norm))
         return Score((self.value(terms),), terms)
 
+    def forget(self) -> None:
+        """Drop the translated images that were kept; scores stay the same."""
+        self._translated.clear()
+
     def value(self, terms: Mapping[str, float]) -> float:
         """Combine terms to F of Eq. 11; :data:`BROKEN` if they are not finite."""
         settings = self.settings

@@ -12,7 +12,15 @@ from torch import nn
 
 from ganprune.errors import UserError
 from ganprune.models.architecture import build, infer_discriminator, infer_generator
-from ganprune.models.checkpoint import CONFIG_NAME, LAYOUTS, WEIGHTS_NAME, CycleGAN, load_cyclegan, read_pth, save_cyclegan
+from ganprune.models.checkpoint import (
+    CONFIG_NAME,
+    LAYOUTS,
+    WEIGHTS_NAME,
+    CycleGAN,
+    load_cyclegan,
+    read_pth,
+    save_cyclegan,
+)
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
 
@@ -31,7 +39,9 @@ def write_layout(folder, layout="latest_net", change=dict):
     """Write four marked networks; ``change`` edits each state dict before it is saved."""
     folder.mkdir()
     for file, mark in MARKS[layout].items():
-        network = toy_generator(seed=mark) if "G_" in file else enliven(build(DiscriminatorConfig(ndf=4, layers=1)), mark)
+        network = (
+            toy_generator(seed=mark) if "G_" in file else enliven(build(DiscriminatorConfig(ndf=4, layers=1)), mark)
+        )
         state = network.state_dict()
         state["model.1.bias" if "G_" in file else "model.0.bias"].fill_(mark)
         torch.save(change(state), folder / file)
@@ -52,7 +62,9 @@ def test_own_format_returns_every_tensor_exactly(tmp_path, norm):
     wanted, got = tensors(original), tensors(loaded)
     assert wanted.keys() == got.keys()
     assert all(torch.equal(wanted[name], got[name]) and got[name].dtype == wanted[name].dtype for name in wanted)
-    assert [network.config for network in loaded.networks().values()] == [n.config for n in original.networks().values()]
+    assert [network.config for network in loaded.networks().values()] == [
+        n.config for n in original.networks().values()
+    ]
     assert not any(network.training for network in loaded.networks().values())
     assert not any(p.requires_grad for network in loaded.networks().values() for p in network.parameters())
 
@@ -96,7 +108,11 @@ def test_data_parallel_prefix_is_dropped(tmp_path):
 
 def test_running_statistics_of_old_instance_norms_are_dropped(tmp_path):
     def with_statistics(state):
-        statistics = {"running_mean": torch.full((8,), 9.0), "running_var": torch.ones(8), "num_batches_tracked": torch.tensor(3)}
+        statistics = {
+            "running_mean": torch.full((8,), 9.0),
+            "running_var": torch.ones(8),
+            "num_batches_tracked": torch.tensor(3),
+        }
         return state | {f"model.5.{name}": value for name, value in statistics.items()}
 
     plain = load_cyclegan(write_layout(tmp_path / "plain"))["A2B"].generator
@@ -190,7 +206,9 @@ def test_a_missing_side_is_named(tmp_path, layout):
 def test_missing_and_foreign_folders_are_named(tmp_path):
     with pytest.raises(UserError, match=r"checkpoint: got .*nowhere; expected an existing folder"):
         load_cyclegan(tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"\(no known files\); expected a folder with one of cyclegan\.json, latest_net_G_A\.pth"):
+    with pytest.raises(
+        UserError, match=r"\(no known files\); expected a folder with one of cyclegan\.json, latest_net_G_A\.pth"
+    ):
         load_cyclegan(tmp_path)
 
 
@@ -263,7 +281,9 @@ def test_own_format_with_another_width_names_the_tensor(saved):
     data = json.loads((saved / CONFIG_NAME).read_text())
     data["architecture"]["A2B.generator"]["ngf"] = 5
     (saved / CONFIG_NAME).write_text(json.dumps(data))
-    with pytest.raises(UserError, match=r"tensor model\.1\.weight of shape \(4, 3, 7, 7\); expected shape \(5, 3, 7, 7\)"):
+    with pytest.raises(
+        UserError, match=r"tensor model\.1\.weight of shape \(4, 3, 7, 7\); expected shape \(5, 3, 7, 7\)"
+    ):
         load_cyclegan(saved)
 
 

@@ -48,7 +48,7 @@ def sixteen_bit(value):
         (lambda: Image.new("1", SHAPE[::-1], 1), ".png", (255, 255, 255)),
         (palette, ".png", (10, 20, 30)),
         (lambda: Image.new("RGBA", SHAPE[::-1], (9, 9, 9, 0)), ".png", (255, 255, 255)),
-        (lambda: Image.new("RGBA", SHAPE[::-1], (255, 0, 0, 51)), ".png", (255, 204, 204)),  # a fifth red, the rest white
+        (lambda: Image.new("RGBA", SHAPE[::-1], (255, 0, 0, 51)), ".png", (255, 204, 204)),  # a fifth red
         (lambda: Image.new("LA", SHAPE[::-1], (0, 51)), ".png", (204, 204, 204)),
         (sixteen_bit(128 * 257), ".png", (128, 128, 128)),
         (sixteen_bit(65535), ".png", (255, 255, 255)),
@@ -89,12 +89,16 @@ def test_images_are_resized_to_a_square_and_left_alone_at_their_own_size(tmp_pat
     assert torch.equal(read_image(square, 16), read_image(square))
 
 
-@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[:200], lambda data: b"no image at all", lambda data: data[:8]])
+@pytest.mark.parametrize(
+    "damage", [lambda data: b"", lambda data: data[:200], lambda data: b"no image at all", lambda data: data[:8]]
+)
 def test_a_damaged_file_is_named(tmp_path, damage):
     write_images(tmp_path / "folder", ["photo"])
     path = tmp_path / "folder" / "photo.png"
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(UserError, match=r"image: got .*photo\.png \(.*expected a readable image file. Replace or remove"):
+    with pytest.raises(
+        UserError, match=r"image: got .*photo\.png \(.*expected a readable image file. Replace or remove"
+    ):
         read_image(path)
 
 
@@ -160,7 +164,9 @@ def test_validation_folders_are_used_where_they_exist(tmp_path):
 
 
 def test_too_few_training_images_need_a_validation_folder(tmp_path):
-    with pytest.raises(UserError, match=r"trainA: got 9 images; expected at least 10, or a val folder. Add images, or a folder valA"):
+    with pytest.raises(
+        UserError, match=r"trainA: got 9 images; expected at least 10, or a val folder. Add images, or a folder valA"
+    ):
         UnpairedImages(make_folder(tmp_path / "few", 9), 16)
     assert len(UnpairedImages(make_folder(tmp_path / "enough", 9, valA=1, valB=1), 16)["A"].train) == 9
 

@@ -12,7 +12,10 @@ from ganprune.report.figures import GAP, TITLE_HEIGHT, image_grid, save_grid, to
 
 
 def test_a_message_names_field_value_expectation_and_remedy():
-    assert str(UserError("batch", 0, "1 or more", "Correct --batch.")) == "batch: got 0; expected 1 or more. Correct --batch."
+    assert (
+        str(UserError("batch", 0, "1 or more", "Correct --batch."))
+        == "batch: got 0; expected 1 or more. Correct --batch."
+    )
     assert "got path/to; " in str(UserError("folder", "path/to", "x", "y"))
 
 
@@ -37,7 +40,9 @@ def test_devices_by_name(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve_device("cpu") == resolve_device("auto") == torch.device("cpu")
     for name in ("cuda", "cuda:0"):
-        with pytest.raises(UserError, match=f"device: got {name}; expected a CUDA device that PyTorch can see. Use --device cpu"):
+        with pytest.raises(
+            UserError, match=f"device: got {name}; expected a CUDA device that PyTorch can see. Use --device cpu"
+        ):
             resolve_device(name)
     for name in ("gpu", "meta", ""):
         with pytest.raises(UserError, match=f"device: got {name}; expected auto, cpu, cuda or cuda:N"):

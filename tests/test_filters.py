@@ -211,7 +211,9 @@ def test_repair_adds_the_most_salient_filter_of_an_empty_group_only(space):
     bits[:4] = [0, 1, 0, 1]
     repaired = space.repair(bits)
     assert repaired[:4] == [0, 1, 0, 1]
-    for group, part, saliency in zip(space.groups[1:], space.split(repaired)[1:], space.split(space.saliency)[1:], strict=True):
+    for group, part, saliency in zip(
+        space.groups[1:], space.split(repaired)[1:], space.split(space.saliency)[1:], strict=True
+    ):
         assert part.sum() == 1 and part.argmax() == saliency.argmax(), group.name
     assert bits == [0, 1, 0, 1] + [0] * 68, "the argument was changed"
 
@@ -249,13 +251,20 @@ def test_saliency_is_the_mean_absolute_weight_relative_to_the_layer():
     ],
 )
 def test_illegal_bits_are_named(space, generator, bits, message):
-    for use in (space.check, space.size_share, lambda b: compact(generator, space, b), lambda b: mask(generator, space, b)):
+    for use in (
+        space.check,
+        space.size_share,
+        lambda b: compact(generator, space, b),
+        lambda b: mask(generator, space, b),
+    ):
         with pytest.raises(UserError, match=message):
             use(bits)
 
 
 def chain(*layers):
-    return enliven(nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), *layers, nn.Conv2d(4, 3, 3, padding=1), nn.Tanh())).eval()
+    return enliven(
+        nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), *layers, nn.Conv2d(4, 3, 3, padding=1), nn.Tanh())
+    ).eval()
 
 
 class Silent(nn.Module):
@@ -280,13 +289,28 @@ class Shifted(nn.Module):
         (lambda: chain(nn.Sigmoid()), r"layer 1: got Sigmoid; expected an activation with f\(0\) = 0"),
         (lambda: chain(nn.ReLU(), nn.Softplus()), r"layer 2: got Softplus"),
         (lambda: chain(nn.Hardsigmoid()), r"layer 1: got Hardsigmoid"),
-        (lambda: chain(nn.Conv2d(4, 4, 3, padding=1, groups=2)), r"layer 1: got groups=2; expected groups=1 or depthwise"),
-        (lambda: chain(nn.GroupNorm(1, 4, affine=False)), r"generator: got Sequential, whose masked and compact forms differ"),
+        (
+            lambda: chain(nn.Conv2d(4, 4, 3, padding=1, groups=2)),
+            r"layer 1: got groups=2; expected groups=1 or depthwise",
+        ),
+        (
+            lambda: chain(nn.GroupNorm(1, 4, affine=False)),
+            r"generator: got Sequential, whose masked and compact forms differ",
+        ),
         (lambda: enliven(Shifted()), r"generator: got Shifted, whose masked and compact forms differ"),
-        (lambda: nn.Sequential(nn.Linear(3, 3)), r"generator: got Sequential; expected a network with 2-d convolutions"),
+        (
+            lambda: nn.Sequential(nn.Linear(3, 3)),
+            r"generator: got Sequential; expected a network with 2-d convolutions",
+        ),
         (Silent, r"generator: got Silent; expected a network with 2-d convolutions"),
-        (lambda: nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.Tanh()), r"expected at least one prunable filter group"),
-        (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(5, 3, 3)), r"generator: got Sequential \(RuntimeError: .*can be traced"),
+        (
+            lambda: nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.Tanh()),
+            r"expected at least one prunable filter group",
+        ),
+        (
+            lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(5, 3, 3)),
+            r"generator: got Sequential \(RuntimeError: .*can be traced",
+        ),
     ],
 )
 def test_what_cannot_be_pruned_is_refused_by_name(make, message):
@@ -294,7 +318,9 @@ def test_what_cannot_be_pruned_is_refused_by_name(make, message):
         make_space(make())
 
 
-@pytest.mark.parametrize("layer", [nn.GELU(), nn.LeakyReLU(0.1), nn.SiLU(), nn.PReLU(4), nn.AvgPool2d(3, 1, 1), nn.Identity()])
+@pytest.mark.parametrize(
+    "layer", [nn.GELU(), nn.LeakyReLU(0.1), nn.SiLU(), nn.PReLU(4), nn.AvgPool2d(3, 1, 1), nn.Identity()]
+)
 def test_layers_that_keep_zero_are_accepted(layer):
     network = chain(layer).double()
     space = make_space(network)
@@ -320,7 +346,9 @@ def test_making_a_space_changes_neither_the_network_nor_its_mode():
 
 def save(network, space, bits, stem):
     architecture = network.config.to_json()
-    save_generator(compact(network, space, bits), stem, architecture=architecture, bits="".join(map(str, bits)), side="A2B")
+    save_generator(
+        compact(network, space, bits), stem, architecture=architecture, bits="".join(map(str, bits)), side="A2B"
+    )
 
 
 @pytest.mark.parametrize("suffix", ["", ".json", ".safetensors"])
@@ -388,7 +416,10 @@ def change_tensors(stem, change):
         (lambda s: {**s, "model.77.weight": torch.ones(1)}, r"with extra tensor model\.77\.weight"),
         (lambda s: {**s, "model.4.bias": s["model.4.bias"] * float("nan")}, r"tensor model\.4\.bias with NaN or Inf"),
         (lambda s: {**s, "model.4.weight": s["model.4.weight"][0]}, r"tensor model\.4\.weight of shape"),
-        (lambda s: {**s, "model.4.weight": s["model.4.weight"][:, :1].contiguous()}, r"whose layers do not fit each other"),
+        (
+            lambda s: {**s, "model.4.weight": s["model.4.weight"][:, :1].contiguous()},
+            r"whose layers do not fit each other",
+        ),
         (lambda s: {**s, "model.4.bias": torch.cat([s["model.4.bias"]] * 2)}, r"whose layers do not fit each other"),
     ],
 )

@@ -34,12 +34,14 @@ for arguments in [["--help"], ["--version"], *([name, "--help"] for name in {com
 
 
 def test_the_module_itself_answers_help():
-    result = subprocess.run([sys.executable, "-m", "ganprune.cli", "--help"], capture_output=True, text=True, check=True)
-    assert all(name in result.stdout for name in main.commands)
+    command = [sys.executable, "-m", "ganprune.cli", "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert all(name in shown for name in main.commands)
 
 
 def test_what_would_be_heavy_is_told_apart():
-    assert run(f"import sys, ganprune.data; print([n for n in {HEAVY} if n in sys.modules])").strip() == "['torch', 'numpy']"
+    found = run(f"import sys, ganprune.data; print([n for n in {HEAVY} if n in sys.modules])").strip()
+    assert found == "['torch', 'numpy']"
 
 
 def test_public_names_are_listed_and_imported_on_first_use():

@@ -71,7 +71,9 @@ def test_generator_output_stays_in_range_and_depends_on_the_input():
 def test_paddings_differ_in_values_and_not_in_names(padding):
     network = toy_generator(padding=padding)
     assert names(network) == names(toy_generator())
-    same = torch.allclose(network(toy_images(1, dtype=torch.float32)), toy_generator()(toy_images(1, dtype=torch.float32)))
+    same = torch.allclose(
+        network(toy_images(1, dtype=torch.float32)), toy_generator()(toy_images(1, dtype=torch.float32))
+    )
     assert same == (padding == "reflect")
 
 
@@ -88,7 +90,9 @@ def test_discriminator_judges_overlapping_patches(size, layers, patches):
 
 
 def test_discriminator_sees_seventy_pixels():
-    judge = build(DiscriminatorConfig(ndf=4, norm="batch")).double().eval()  # instance norm would look at the whole image
+    judge = (
+        build(DiscriminatorConfig(ndf=4, norm="batch")).double().eval()
+    )  # instance norm would look at the whole image
     image = toy_images(1, (128, 128)).requires_grad_(True)
     judged = judge(image)
     judged[0, 0, judged.shape[2] // 2, judged.shape[3] // 2].backward()
@@ -138,11 +142,17 @@ def test_configurations_survive_json(config):
         (lambda: GeneratorConfig(ngf=0), r"generator ngf: got 0; expected a positive integer"),
         (lambda: GeneratorConfig(ngf=2.5), r"generator ngf: got 2\.5"),
         (lambda: GeneratorConfig(blocks=-1), r"generator blocks: got -1"),
-        (lambda: GeneratorConfig(norm="batchnorm"), r"generator norm: got batchnorm; expected instance or batch\. Did you mean 'batch'"),
+        (
+            lambda: GeneratorConfig(norm="batchnorm"),
+            r"generator norm: got batchnorm; expected instance or batch\. Did you mean 'batch'",
+        ),
         (lambda: GeneratorConfig(padding="reflection"), r"generator padding: got reflection; .*Did you mean 'reflect'"),
         (lambda: DiscriminatorConfig(layers=0), r"discriminator layers: got 0"),
         (lambda: DiscriminatorConfig(norm="instanse"), r"discriminator norm: got instanse; .*Did you mean 'instance'"),
-        (lambda: config_from_json({"kind": "unet"}, "A2B.generator"), r"A2B\.generator kind: got unet; expected resnet or patch"),
+        (
+            lambda: config_from_json({"kind": "unet"}, "A2B.generator"),
+            r"A2B\.generator kind: got unet; expected resnet or patch",
+        ),
         (lambda: config_from_json({"kind": "resnet", "nfg": 4}, "A2B.generator"), r"A2B\.generator: got .*'nfg'"),
         (lambda: config_from_json("resnet", "A2B.generator"), r"A2B\.generator: got resnet; expected an architecture"),
     ],

@@ -255,7 +255,9 @@ def test_batch_norms_get_the_statistics_of_the_compact_networks_own_activations(
     probe = copy.deepcopy(network).train()
     for path, module in probe.named_modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.register_forward_pre_hook(lambda m, inputs, path=path: seen.update({path: inputs[0].detach().clone()}))
+            module.register_forward_pre_hook(
+                lambda m, inputs, path=path: seen.update({path: inputs[0].detach().clone()})
+            )
     probe(IMAGES)
     assert len(seen) == 5 + 2 * 2
     for path, inputs in seen.items():

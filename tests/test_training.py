@@ -24,7 +24,9 @@ def fresh(seed=0, **options):
 
 
 def weights(cyclegan):
-    return {f"{n}.{k}": v.clone() for n, network in cyclegan.networks().items() for k, v in network.state_dict().items()}
+    return {
+        f"{n}.{k}": v.clone() for n, network in cyclegan.networks().items() for k, v in network.state_dict().items()
+    }
 
 
 def same(one, two):
@@ -102,10 +104,14 @@ def test_training_yields_every_loss_of_both_sides_and_ends_in_evaluation_mode(im
     terms = {f"{term}_{side}" for term in ("adversarial", "cycle", "identity", "discriminator") for side in cyclegan}
     for entry in losses:
         assert set(entry) == terms and all(0 < value < 100 for value in entry.values())
-    assert all(not n.training and not any(p.requires_grad for p in n.parameters()) for n in cyclegan.networks().values())
+    assert all(
+        not n.training and not any(p.requires_grad for p in n.parameters()) for n in cyclegan.networks().values()
+    )
     after = weights(cyclegan)
     for name in cyclegan.networks():
-        assert any(not torch.equal(before[key], after[key]) for key in before if key.startswith(name)), f"{name} did not learn"
+        assert any(not torch.equal(before[key], after[key]) for key in before if key.startswith(name)), (
+            f"{name} did not learn"
+        )
 
 
 def test_losses_are_measured_as_they_are_defined(images):
@@ -137,7 +143,9 @@ def test_terms_of_weight_zero_are_left_out(images):
     before = weights(cyclegan)
     (losses,) = CycleGANTrainer(cyclegan, images, settings).train()
     assert set(losses) == {"cycle_A2B", "cycle_B2A"}
-    assert all(torch.equal(tensor, before[name]) for name, tensor in weights(cyclegan).items() if "discriminator" in name)
+    assert all(
+        torch.equal(tensor, before[name]) for name, tensor in weights(cyclegan).items() if "discriminator" in name
+    )
 
 
 def test_the_generators_step_leaves_the_discriminators_alone(images):
@@ -194,11 +202,15 @@ def test_an_interruption_before_the_pool_is_full_changes_nothing(images, tmp_pat
         assert same(weights(second.cyclegan), trained(images)[0])
 
 
-@pytest.mark.parametrize("change", [{"learning_rate": 2e-3}, {"betas": (0.9, 0.999)}, {"steps": 5}, {"seed": 4}, {"pool": 2}])
+@pytest.mark.parametrize(
+    "change", [{"learning_rate": 2e-3}, {"betas": (0.9, 0.999)}, {"steps": 5}, {"seed": 4}, {"pool": 2}]
+)
 def test_resuming_with_other_settings_is_refused(images, tmp_path, change):
     CycleGANTrainer(fresh(), images, SETTINGS).save(tmp_path)
     other = CycleGANTrainer(fresh(), images, replace(SETTINGS, **change))
-    with pytest.raises(UserError, match=rf"{next(iter(change))}: got .*; expected .*, as the interrupted run. Resume with equal"):
+    with pytest.raises(
+        UserError, match=rf"{next(iter(change))}: got .*; expected .*, as the interrupted run. Resume with equal"
+    ):
         other.load(tmp_path)
 
 
@@ -307,16 +319,18 @@ def test_pretraining_writes_a_checkpoint_a_logbook_and_samples(images, tmp_path)
 
 
 def test_pretraining_resumes_where_it_was_saved(images, tmp_path):
-    class Stopped(Exception):
+    class StopError(Exception):
         pass
 
     def stop(step, total, losses):
         if step == 5:
-            raise Stopped
+            raise StopError
 
     wanted = weights(pretrained(images, tmp_path / "whole", save_every=2))
-    with pytest.raises(Stopped):
+    with pytest.raises(StopError):
         pretrained(images, tmp_path / "stopped", save_every=2, report=stop)
     steps = []
-    resumed = pretrained(images, tmp_path / "stopped", resume=True, report=lambda step, total, losses: steps.append(step))
+    resumed = pretrained(
+        images, tmp_path / "stopped", resume=True, report=lambda step, total, losses: steps.append(step)
+    )
     assert steps == [5, 6] and same(weights(resumed), wanted)

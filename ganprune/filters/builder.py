@@ -48,6 +48,10 @@ class NetworkBuilder:
             return compact(self.generator, self.space, bits)
         return self.reconstruction.network(bits)
 
+    def forget(self) -> None:
+        """Drop the networks that were kept."""
+        self._recent.clear()
+
     def fresh(self, bits: Sequence[int]) -> nn.Module:
         """Return the same network as :meth:`__call__`, but one of the caller's own."""
         return self._build(bits)
