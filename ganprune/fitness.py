@@ -83,7 +83,7 @@ class CycleFitness:
         images: the data; validation images of the source domain score, training images calibrate.
         side: "A2B" or "B2A".
         settings: terms and weights.
-        builders: bits -> network, for both sides; made here if None (give the same two to both sides' fitness).
+        builders: bits -> network, for both sides; None for those of :func:`shared_builders`.
         reconstruct: where builders are made here: whether weights are reconstructed.
         validation_images: how many images score.
         batch: images per forward pass.
@@ -107,7 +107,7 @@ class CycleFitness:
             raise UserError("validation images", validation_images, "1 or more", "Correct --validation-images.")
         self.side, self.settings = side, settings or FitnessSettings()
         self.cyclegan, self.batch, self.cache_bytes = cyclegan, batch, cache_bytes
-        self.builders = builders or make_builders(cyclegan, images, reconstruct=reconstruct)
+        self.builders = builders or shared_builders(cyclegan, images, reconstruct=reconstruct)
         self.space: FilterSpace = self.builders[side].space
         device = next(cyclegan[side].generator.parameters()).device
         source, target = images[cyclegan[side].source], images[cyclegan[side].target]
@@ -196,6 +196,15 @@ class CycleFitness:
     def macs(self, bits: Sequence[int]) -> int:
         """Return the multiply-accumulates of one image, counted at input size."""
         return macs(self.space.weight_counts(bits), self._positions)["input_size"]
+
+
+def shared_builders(cyclegan: CycleGAN, images: UnpairedImages, *, reconstruct: bool) -> dict[str, NetworkBuilder]:
+    """Return the builders of both sides; the second side's fitness gets the ones that the first side's made."""
+    key = ("builders", images.root, images.size, reconstruct)
+    if key not in cyclegan.derived:
+        cyclegan.derived[key] = make_builders(cyclegan, images, reconstruct=reconstruct)
+    builders: dict[str, NetworkBuilder] = cyclegan.derived[key]
+    return builders
 
 
 def make_builders(

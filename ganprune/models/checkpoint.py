@@ -79,6 +79,7 @@ class CycleGAN(Mapping[str, Side]):
 
     def __init__(self, *sides: Side):
         self._sides = {side.name: side for side in sorted(sides, key=lambda side: SIDES.index(side.name))}
+        self.derived: dict[object, Any] = {}  # what others computed once from these networks, by their own keys
 
     def __getitem__(self, name: str) -> Side:
         return self._sides[name]
