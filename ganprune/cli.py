@@ -147,6 +147,7 @@ def evolve_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--finetune-steps", type=int, help="Its steps; 0 for none."),
         click.option("--finetune-batch", type=int, help="Its images of each domain per step."),
         click.option("--finetune-learning-rate", type=float, help="Its learning rate."),
+        click.option("--precision", help="float32, bfloat16 (mixed), or auto: bfloat16 where it is native."),
         click.option("--seed", type=int, help="Of everything random."),
     ]
     for option in reversed(options):

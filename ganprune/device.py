@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from ganprune.errors import UserError
+from ganprune.errors import UserError, did_you_mean
+from ganprune.settings import PRECISIONS
 
 
 def resolve_device(name: str) -> torch.device:
@@ -37,3 +38,23 @@ def set_threads(threads: int | None) -> int:
             raise UserError("threads", threads, "1 or more", "Correct --threads.")
         torch.set_num_threads(threads)
     return torch.get_num_threads()
+
+
+def resolve_precision(name: str, device: torch.device) -> str:
+    """Return "float32" or "bfloat16" (mixed precision); "auto" is bfloat16 where the hardware multiplies it natively.
+
+    Raises:
+        UserError: an unknown name.
+    """
+    if name not in PRECISIONS:
+        raise UserError("precision", name, ", ".join(PRECISIONS), did_you_mean(name, PRECISIONS))
+    if name != "auto":
+        return name
+    return "bfloat16" if _native_bfloat16(device) else "float32"
+
+
+def _native_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # older releases can't tell: float32 is always right
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

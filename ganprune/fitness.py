@@ -87,6 +87,8 @@ class CycleFitness:
         reconstruct: where builders are made here: whether weights are reconstructed.
         validation_images: how many images score.
         batch: images per forward pass.
+        precision: "float32", or "bfloat16" for mixed precision: about twice as fast where it is native, with losses
+            that agree to about a per cent.
         cache_bytes: bound of the translated images that are kept.
     """
 
@@ -101,8 +103,10 @@ class CycleFitness:
         reconstruct: bool = True,
         validation_images: int = 32,
         batch: int = 32,
+        precision: str = "float32",
         cache_bytes: int = 256 * 2**20,
     ):
+        self.precision = precision
         if validation_images < 1:
             raise UserError("validation images", validation_images, "1 or more", "Correct --validation-images.")
         self.side, self.settings = side, settings or FitnessSettings()
@@ -191,7 +195,8 @@ class CycleFitness:
         return builder(builder.space.repair(bits))
 
     def _translate(self, network: nn.Module, images: torch.Tensor) -> torch.Tensor:
-        return torch.cat([network(part) for part in images.split(self.batch)])
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            return torch.cat([network(part).float() for part in images.split(self.batch)])
 
     def macs(self, bits: Sequence[int]) -> int:
         """Return the multiply-accumulates of one image, counted at input size."""

@@ -17,7 +17,7 @@ from torch import nn
 from ganprune import __version__
 from ganprune.assets import default_checkpoint, default_images
 from ganprune.data import UnpairedImages, to_uint8
-from ganprune.device import resolve_device, set_threads
+from ganprune.device import resolve_device, resolve_precision, set_threads
 from ganprune.errors import UserError, did_you_mean
 from ganprune.evaluate import evaluate, run
 from ganprune.evolution.coevolution import SCHEDULES, Progress, coevolve
@@ -122,6 +122,7 @@ def compress(
     settings, reporter = settings or EvolveSettings(), reporter or Reporter()
     check_settings(settings)
     task = load_task(_path(checkpoint), _path(data), size, device)
+    settings = replace(settings, precision=resolve_precision(settings.precision, task.device))
     configuration = {
         "command": "evolve", "ganprune": __version__, "torch": torch.__version__, "checkpoint": task.checkpoint,
         "data": task.data, "size": task.images.size, "device": str(task.device), "threads": set_threads(threads),
@@ -129,12 +130,13 @@ def compress(
     }  # fmt: skip
     if out is not None and Path(out).exists():
         RunDirectory.create(out)  # refuses it before the images are read
-    task.images.read_all()
-    directory = RunDirectory.create(out or RunDirectory.next_free("runs", "evolve"))
-    directory.write_json(CONFIG, configuration)
     if task.images.size_note:
         reporter.stage(task.images.size_note)
-    return continue_run(task, directory, settings, reporter)
+    task.images.read_all()
+    search = prepare(task, settings, reporter)
+    directory = RunDirectory.create(out or RunDirectory.next_free("runs", "evolve"))
+    directory.write_json(CONFIG, configuration)
+    return continue_run(task, directory, settings, search, reporter)
 
 
 def resume(
@@ -159,7 +161,9 @@ def resume(
     check_settings(settings)
     set_threads(config["threads"])
     task = load_task(_path(config["checkpoint"]), _path(config["data"]), config["size"], config["device"])
-    return continue_run(task, directory, settings, reporter or Reporter(), resuming=True)
+    reporter = reporter or Reporter()
+    reporter.directory.append(directory.directory)
+    return continue_run(task, directory, settings, prepare(task, settings, reporter), reporter, resuming=True)
 
 
 def read_config(directory: RunDirectory) -> tuple[dict[str, Any], EvolveSettings]:
@@ -193,12 +197,23 @@ def check_references(settings: EvolveSettings, given: Mapping[str, str]) -> None
             raise UserError(kind, f"{saved} from the run's file", "it on the command line too", f"Add --{kind} {saved}")
 
 
-def continue_run(
-    task: Task, directory: RunDirectory, settings: EvolveSettings, reporter: Reporter, *, resuming: bool = False
-) -> RunDirectory:
-    """Search, make compact, fine-tune, evaluate and write everything into ``directory``."""
+@dataclass(frozen=True)
+class Search:
+    """What a search works with, both sides: bits -> network, its fitness, and a DEAP toolbox with a strategy."""
+
+    builders: Mapping[str, NetworkBuilder]
+    fitness: Mapping[str, CycleFitness]
+    toolboxes: Mapping[str, Toolbox]
+    seconds: float
+
+
+def prepare(task: Task, settings: EvolveSettings, reporter: Reporter) -> Search:
+    """Trace the generators, take moments and set up both sides' search; writes nothing.
+
+    Raises:
+        UserError: a generator that can't be pruned, or a budget that nothing can meet.
+    """
     started = time.perf_counter()
-    reporter.directory.append(directory.directory)
     reporter.stage("tracing the generators" + (" and taking moments" if settings.reconstruct else ""))
     builders = make_builders(
         task.cyclegan, task.images, encoding=settings.encoding, reconstruct=settings.reconstruct,
@@ -207,22 +222,36 @@ def continue_run(
     builders = tuned(builders, task.cyclegan, task.images, tuning_settings(settings))
     fitness = make_fitness(task, settings, builders)
     set_budgets(fitness, settings)
-    toolboxes = make_toolboxes(fitness, settings)
+    return Search(builders, fitness, make_toolboxes(fitness, settings), time.perf_counter() - started)
+
+
+def continue_run(
+    task: Task,
+    directory: RunDirectory,
+    settings: EvolveSettings,
+    search: Search,
+    reporter: Reporter,
+    *,
+    resuming: bool = False,
+) -> RunDirectory:
+    """Search, make compact, fine-tune, evaluate and write everything into ``directory``."""
+    started = time.perf_counter() - search.seconds
+    reporter.directory.append(directory.directory)
     done = directory.read_json(STATE)["step"] if resuming and directory.exists(STATE) else 0
     reporter.stage("co-evolving both generators", (2 * (settings.generations + 1) - done) * settings.population)
     elites = coevolve(
-        toolboxes, generations=settings.generations, schedule=settings.schedule, run=directory, seed=settings.seed,
+        search.toolboxes, generations=settings.generations, schedule=settings.schedule, run=directory, seed=settings.seed,
         max_evaluations=settings.max_evaluations, max_seconds=settings.max_seconds, resume=resuming,
         callback=reporter.search, on_evaluation=reporter.evaluation,
     )  # fmt: skip
-    compact = {name: builders[name].final(elites[name]).requires_grad_(True) for name in elites}
+    compact = {name: search.builders[name].final(elites[name]).requires_grad_(True) for name in elites}
     searched = time.perf_counter() - started
     if settings.finetune_steps:
         reporter.stage("fine-tuning both compact generators", settings.finetune_steps)
         finetune(task, compact, finetune_settings(settings), reporter.training)
     reporter.stage("evaluating on test images")
     save_pair(directory, task, compact, elites, settings)
-    summary = summarise(task, directory, settings, fitness, elites, compact)
+    summary = summarise(task, directory, settings, search.fitness, elites, compact)
     summary["seconds"] = time.perf_counter() - started
     summary["seconds_search"] = searched
     directory.write_json(SUMMARY, summary)
@@ -241,11 +270,11 @@ def check_settings(settings: EvolveSettings) -> None:
             raise UserError(name, value, " or ".join(choices), did_you_mean(value, choices))
     for kind in OPERATORS:
         resolve(kind, getattr(settings, kind))
-    make_strategy(settings)
-    if settings.max_evaluations is not None and settings.max_evaluations < 2 * settings.population:
+    size = getattr(make_strategy(settings), "size", 1)
+    if settings.max_evaluations is not None and settings.max_evaluations < 2 * size:
         raise UserError(
             "max evaluations", settings.max_evaluations,
-            f"{2 * settings.population} or more, what the first generation of both sides takes",
+            f"{2 * size} or more, what the first generation of both sides takes",
             "Raise --max-evaluations, or lower --population.",
         )  # fmt: skip
 
@@ -278,6 +307,7 @@ def make_fitness(
         name: CycleFitness(
             task.cyclegan, task.images, name, settings=terms, builders=builders,
             validation_images=settings.validation_images,
+            precision=settings.precision,
         )
         for name in task.cyclegan
     }  # fmt: skip
@@ -331,7 +361,7 @@ def finetune_settings(settings: EvolveSettings) -> TrainingSettings:
         steps=constant, decay_steps=settings.finetune_steps - constant, batch=settings.finetune_batch,
         learning_rate=rate, lam=1.0 if distil else settings.lam,
         identity=0.0 if distil else 0.5, adversarial=0.1 if distil else 1.0, distil=10.0 if distil else 0.0,
-        augment=1.0 if distil else 286 / 256, seed=settings.seed,
+        augment=1.0 if distil else 286 / 256, precision=settings.precision, seed=settings.seed,
     )  # fmt: skip
 
 

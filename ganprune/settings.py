@@ -8,6 +8,8 @@ from typing import Any
 
 from ganprune.errors import UserError, did_you_mean
 
+PRECISIONS = ("auto", "float32", "bfloat16")
+
 
 @dataclass(frozen=True)
 class EvolveSettings:
@@ -38,6 +40,7 @@ class EvolveSettings:
         finetune_steps: its steps; 0 for none. The second half decays the learning rate.
         finetune_batch: images of each domain per step.
         finetune_learning_rate: Adam's; None for the objective's own (5e-4 distilled, 2e-4 as CycleGAN).
+        precision: "float32", "bfloat16" (mixed), or "auto": bfloat16 where the hardware multiplies it natively.
         seed: of everything random.
     """
 
@@ -73,6 +76,7 @@ class EvolveSettings:
     finetune_steps: int = 150
     finetune_batch: int = 8
     finetune_learning_rate: float | None = None
+    precision: str = "float32"
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -87,6 +91,8 @@ class EvolveSettings:
                 _refuse(field, limit, f"a number above {low}")
         if not 0 <= self.seed < 2**32:
             _refuse("seed", self.seed, "a whole number from 0 to 4294967295")
+        if self.precision not in PRECISIONS:
+            _refuse("precision", self.precision, ", ".join(PRECISIONS))
         if self.finetune not in ("distil", "cyclegan"):
             raise UserError(
                 "finetune", self.finetune, "distil or cyclegan", did_you_mean(self.finetune, ("distil", "cyclegan"))

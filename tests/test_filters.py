@@ -29,6 +29,7 @@ ARCHITECTURES = {
     "zero padding": lambda: toy_generator(torch.float64, padding="zero"),
     "unet": lambda: enliven(UNet()).double().eval(),
     "separable": lambda: enliven(separable()).double().eval(),
+    "plain batch norm": lambda: chain(nn.BatchNorm2d(4, affine=False), nn.ReLU()).double().eval(),
 }
 
 

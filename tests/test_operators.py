@@ -106,9 +106,7 @@ def test_selRoulette_follows_equation_12():
     chosen = operators.selRoulette(parents, 8000)
     assert all(any(child is parent for parent in parents) for child in chosen[:20])
     shares = Counter(child.key() for child in chosen)
-    assert [shares[parent.key()] / 8000 for parent in parents] == pytest.approx(
-        [1 / 8, 2 / 8, 5 / 8], abs=0.02
-    )
+    assert [shares[parent.key()] / 8000 for parent in parents] == pytest.approx([1 / 8, 2 / 8, 5 / 8], abs=0.02)
 
 
 @pytest.mark.parametrize("select", [operators.selRoulette, operators.selStochasticUniversalSampling])
@@ -238,3 +236,11 @@ def test_registry_lists_names_without_importing_deap_numpy_or_torch():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("kind", "short", "full"),
+    [("init", "uniform", "initUniform"), ("select", "roulette", "selRoulette"), ("mate", "two-point", "cxTwoPoint")],
+)
+def test_short_names_stand_for_registered_ones(kind, short, full):
+    assert registry.resolve(kind, short).function is registry.resolve(kind, full).function

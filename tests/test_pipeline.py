@@ -10,7 +10,7 @@ import signal
 import numpy as np
 import pytest
 import torch
-from networks import SIZE
+from networks import SIZE, toy_generator
 from PIL import Image
 from toytask import FILES, QUICK, contents, copy_images, elites, make_checkpoint, outcome, toy_run
 
@@ -19,9 +19,9 @@ from ganprune import pipeline
 from ganprune.data import UnpairedImages
 from ganprune.errors import UserError
 from ganprune.evolution.interruption import Interrupted
-from ganprune.evolution.operators import cxGroup  # noqa: F401 - named by a test's operator specification
 from ganprune.fitness import CycleFitness, make_builders
-from ganprune.models.checkpoint import load_cyclegan
+from ganprune.models.architecture import build
+from ganprune.models.checkpoint import CycleGAN, Side, load_cyclegan, save_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
 from ganprune.pipeline import Reporter, evaluate_run, finetune_run, resume
@@ -211,14 +211,14 @@ def test_resume_refuses_what_is_no_run_of_evolve(checkpoint, run, tmp_path):
 
 
 def test_stages_and_progress_are_reported(checkpoint, image_folder, tmp_path):
-    stages, expected, evaluated, steps, searched, directories = [], [], [], [], [], []
+    stages, evaluated, steps, searched, directories = [], [], [], [], []
     reporter = Reporter(
-        stage=stages.append, expect=expected.append, evaluation=lambda *a: evaluated.append(a),
+        stage=lambda text, total=None: stages.append((text.split()[0], total)), evaluation=lambda *a: evaluated.append(a),
         training=lambda step, total, losses: steps.append((step, total)), search=searched.append, directory=directories,
     )  # fmt: skip
     toy_run(checkpoint, image_folder, tmp_path / "run", reporter, generations=1, finetune_steps=3)
-    assert [stage.split()[0] for stage in stages] == ["tracing", "co-evolving", "fine-tuning", "evaluating"]
-    assert expected == [12] and len(evaluated) == 12
+    assert stages == [("tracing", None), ("co-evolving", 12), ("fine-tuning", 3), ("evaluating", None)]
+    assert len(evaluated) == 12
     assert steps == [(1, 3), (2, 3), (3, 3)]
     assert [(p.side, p.generation) for p in searched] == [("A2B", 0), ("B2A", 0), ("A2B", 1), ("B2A", 1)]
     assert directories == [tmp_path / "run"]
@@ -228,7 +228,7 @@ def test_a_rounded_size_is_said(checkpoint, image_folder, tmp_path):
     stages, settings = [], make_settings("quick", **{**QUICK, "generations": 1, "finetune_steps": 0})
     run = pipeline.compress(
         checkpoint, image_folder, out=tmp_path / "run", settings=settings, size=18, device="cpu",
-        reporter=Reporter(stage=stages.append),
+        reporter=Reporter(stage=lambda text, total=None: stages.append(text)),
     )  # fmt: skip
     assert stages[0] == "image size 18 is no multiple of 4: images are resized to 16x16"
     assert run.read_json("config.json")["size"] == 16
@@ -256,7 +256,19 @@ def test_every_setting_of_the_search_reaches_it(run, checkpoint, image_folder, t
 def test_budgets_stop_the_search_at_a_whole_step(checkpoint, image_folder, tmp_path):
     run = toy_run(checkpoint, image_folder, tmp_path / "run", generations=50, max_evaluations=12, finetune_steps=0)
     summary = run.read_json("summary.json")
-    assert summary["generations"] < 50 and 6 <= summary["cost"] <= 12
+    assert summary["generations"] < 50 and 9 <= summary["cost"] <= 12
+
+
+def test_a_target_ratio_holds_for_every_individual_and_an_impossible_one_writes_nothing(
+    checkpoint, image_folder, tmp_path
+):
+    run = toy_run(checkpoint, image_folder, tmp_path / "run", generations=1, finetune_steps=0, target_ratio=6.0)
+    for side in run.read_json("summary.json")["sides"].values():
+        assert side["parameters"]["ratio"] >= 6
+    for impossible in ({"target_ratio": 1e6}, {"max_macs": 10.0}):
+        with pytest.raises(UserError, match=r"target.ratio"):
+            toy_run(checkpoint, image_folder, tmp_path / "other", **impossible)
+    assert not (tmp_path / "other").exists()
 
 
 def test_finetuning_helps_and_can_be_left_out(run, checkpoint, image_folder, tmp_path):
@@ -302,9 +314,9 @@ def test_finetune_refuses_its_own_run_an_unfinished_one_and_nonsense(run, checkp
             finetune_run(run.directory, tmp_path / "new", **options)
     shutil.copytree(run.directory, tmp_path / "unfinished")
     (tmp_path / "unfinished" / "summary.json").unlink()
-    with pytest.raises(UserError, match="unfinished.*ganprune evolve --resume"):
+    with pytest.raises(UserError, match=r"unfinished.*ganprune evolve --resume"):
         finetune_run(tmp_path / "unfinished", tmp_path / "new")
-    with pytest.raises(UserError, match="unfinished.*ganprune evolve --resume"):
+    with pytest.raises(UserError, match=r"unfinished.*ganprune evolve --resume"):
         evaluate_run(tmp_path / "unfinished")
     assert not (tmp_path / "new").exists()
 
@@ -346,15 +358,15 @@ def test_evaluate_refuses_what_is_neither(checkpoint, image_folder, tmp_path):
 
 def test_the_paper_preset_is_the_papers():
     settings = make_settings("paper")
-    assert settings.to_json() == {
+    expected = {
         "preset": "paper", "algorithm": "ga:reproduction=0.2,crossover=0.7,mutation=0.1", "population": 32,
         "generations": 100, "max_evaluations": None, "max_seconds": None, "select": "selRoulette",
         "mate": "cxTwoPoint", "mutate": "mutFlipSegment", "init": "initUniform:density=0.5", "gamma": 10.0,
         "lam": 10.0, "identity": 0.5, "loss": "disa", "cost": "params", "discriminator_output": "map",
-        "cycle_norm": "l2", "encoding": "grouped", "schedule": "alternate", "reconstruct": False,
-        "calibration_images": 32, "validation_images": 32, "finetune": "cyclegan", "finetune_steps": 2000,
-        "finetune_batch": 1, "seed": 1,
+        "cycle_norm": "l2", "target_ratio": None, "max_macs": None, "encoding": "grouped", "schedule": "alternate",
+        "reconstruct": False, "tune": "cyclegan", "tune_passes": 1.0, "tune_steps": 0, "finetune": "cyclegan",
     }  # fmt: skip
+    assert {name: getattr(settings, name) for name in expected} == expected
     strategy = pipeline.make_strategy(settings)
     assert strategy.size == 32
     assert (strategy.reproduction, strategy.crossover, strategy.mutation) == (0.2, 0.7, 0.1)
@@ -415,9 +427,9 @@ def test_a_damaged_image_anywhere_is_found_before_anything_is_written(run, check
     data = copy_images(image_folder, tmp_path / "data")
     victim = data / "testB" / "03.png"
     victim.write_bytes(victim.read_bytes()[:200])
-    before = contents(tmp_path)
     with pytest.raises(UserError, match=r"image: got .*testB/03\.png"):
         toy_run(checkpoint, data, tmp_path / "run")
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
     config = run.read_json("config.json")
     shutil.copytree(run.directory, tmp_path / "old")
     RunDirectory(tmp_path / "old").write_json("config.json", {**config, "data": str(data)})
@@ -428,18 +440,15 @@ def test_a_damaged_image_anywhere_is_found_before_anything_is_written(run, check
 
 
 def test_a_network_that_cannot_take_the_images_is_refused(image_folder, tmp_path):
-    from networks import toy_generator
+    def save(folder, **options):
+        sides = (Side(name, toy_generator(**options), build(DiscriminatorConfig(ndf=4))) for name in SIDES)
+        save_cyclegan(CycleGAN(*sides), folder)
 
-    from ganprune.models.architecture import build
-    from ganprune.models.checkpoint import CycleGAN, Side, save_cyclegan
-
-    judge = build(DiscriminatorConfig(ndf=4))
-    save_cyclegan(CycleGAN(*(Side(name, toy_generator(), judge) for name in SIDES)), tmp_path / "large")
+    save(tmp_path / "large")
     with pytest.raises(UserError, match=r"size: got 16, which the A2B discriminator can't take.*larger --size"):
         toy_run(tmp_path / "large", image_folder, tmp_path / "run")
-    grey = toy_generator(in_channels=1, out_channels=1)
-    save_cyclegan(CycleGAN(*(Side(name, grey, judge) for name in SIDES)), tmp_path / "grey")
-    with pytest.raises(UserError, match="A2B generator can't take.*RGB"):
+    save(tmp_path / "grey", in_channels=1, out_channels=1)
+    with pytest.raises(UserError, match=r"A2B generator can't take.*RGB"):
         toy_run(tmp_path / "grey", image_folder, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -454,7 +463,7 @@ def toy_pretrain(images, path, **options):
 
 def test_pretraining_writes_a_checkpoint_that_loads(images, tmp_path):
     seen = []
-    cyclegan = toy_pretrain(images, tmp_path / "run", save_every=3, report=lambda *arguments: seen.append(arguments[:2]))
+    cyclegan = toy_pretrain(images, tmp_path / "run", save_every=3, report=lambda *given: seen.append(given[:2]))
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
         "config.json", "cyclegan.json", "cyclegan.safetensors", "logbook.jsonl", "samples-000003.png",

@@ -9,7 +9,10 @@ from ganprune.models.checkpoint import save_cyclegan
 from ganprune.pipeline import compress
 from ganprune.settings import make_settings
 
-QUICK = {"population": 3, "generations": 2, "finetune_steps": 4, "finetune_batch": 2, "calibration_images": 4}
+QUICK = {
+    "population": 3, "generations": 2, "algorithm": "ga:reproduction=0.1,crossover=0.4,mutation=0.5",
+    "finetune_steps": 4, "finetune_batch": 2, "calibration_images": 4,
+}  # fmt: skip
 FILES = {
     "A2B.json", "A2B.safetensors", "B2A.json", "B2A.safetensors", "config.json", "evaluations.jsonl", "logbook.jsonl",
     "samples.png", "state.json", "summary.json",
@@ -25,7 +28,8 @@ def make_checkpoint(folder):
 def toy_run(checkpoint, images, out, reporter=None, **options):
     """Compress the toy CycleGAN with the quick preset at toy size."""
     settings = make_settings("quick", **{**QUICK, **options})
-    return compress(checkpoint, images, out=out, settings=settings, size=SIZE, device="cpu", threads=1, reporter=reporter)
+    machine = {"device": "cpu", "threads": 1}
+    return compress(checkpoint, images, out=out, settings=settings, size=SIZE, reporter=reporter, **machine)
 
 
 def outcome(run):
@@ -52,7 +56,7 @@ def contents(folder):
     return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
 
 
-def copy_images(source, target, size=None):
+def copy_images(source, target):
     """Copy an image folder, to damage it."""
     shutil.copytree(source, target)
     return target

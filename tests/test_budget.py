@@ -1,0 +1,74 @@
+"""Budgets: repair holds every individual to them, whatever made it."""
+
+import random
+
+import pytest
+from networks import random_bits, toy_generator
+
+from ganprune.errors import UserError
+from ganprune.evolution import make_toolbox
+from ganprune.filters.compact import compact
+from ganprune.filters.space import FilterSpace
+from ganprune.profile import parameters
+
+
+@pytest.fixture
+def generator():
+    return toy_generator(norm="instance", affine=True)
+
+
+@pytest.fixture
+def space(generator):
+    return FilterSpace(generator, size=16)
+
+
+def hold_to(space, ratio):
+    most = space.parameter_count(space.full()) / ratio
+    space.limit(lambda bits: space.parameter_count(bits) <= most, "target-ratio")
+    return most
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_parameter_count_is_that_of_the_compact_network(generator, space, seed):
+    bits = random_bits(space, seed)
+    assert space.parameter_count(bits) == parameters(compact(generator, space, bits))
+
+
+@pytest.mark.parametrize("ratio", [1.5, 4, 8])
+def test_repair_meets_the_budget_with_as_few_filters_dropped_as_needed(space, ratio):
+    most = hold_to(space, ratio)
+    repaired = space.repair(space.full())
+    assert space.parameter_count(repaired) <= most
+    assert all(any(part) for part in space.split(repaired))
+    dropped = [index for index, bit in enumerate(repaired) if not bit]
+    last = max(dropped, key=lambda index: space.saliency[index])
+    one_more = [bit or index == last for index, bit in enumerate(repaired)]
+    assert space.parameter_count(one_more) > most
+
+
+def test_what_fits_already_is_left_alone(space):
+    hold_to(space, 1.5)
+    small = space.repair([0] * len(space))
+    assert sum(small) == len(space.groups)
+    assert space.repair(small) == small
+
+
+def test_the_least_salient_filters_go_first(space):
+    hold_to(space, 2)
+    repaired = space.repair(space.full())
+    spared = [max(range(s, e), key=space.saliency.__getitem__) for s, e in zip(space.offsets, space.offsets[1:])]
+    kept = [space.saliency[i] for i, bit in enumerate(repaired) if bit and i not in spared]
+    dropped = [space.saliency[i] for i, bit in enumerate(repaired) if not bit]
+    assert max(dropped) <= min(kept)
+
+
+def test_every_new_individual_obeys(space):
+    most = hold_to(space, 5)
+    toolbox = make_toolbox(space, lambda individual, partner=None: (1.0,), init="initUniform:density=0.9")
+    random.seed(1)
+    assert all(space.parameter_count(individual) <= most for individual in toolbox.population(n=5))
+
+
+def test_a_budget_that_nothing_meets_is_refused(space):
+    with pytest.raises(UserError, match="target-ratio: got less than one filter per group"):
+        space.limit(lambda bits: False, "target-ratio")
