@@ -56,5 +56,7 @@ def resolve_precision(name: str, device: torch.device) -> str:
 def _native_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # older releases can't tell: float32 is always right
+    capabilities: dict[str, bool] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # older releases can't tell: float32 is always right
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
