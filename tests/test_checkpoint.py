@@ -199,7 +199,9 @@ def test_a_missing_side_is_named(tmp_path, layout):
     folder = write_layout(tmp_path / "public", layout)
     missing = LAYOUTS[layout]["B2A", "generator"]
     (folder / missing).unlink()
-    with pytest.raises(UserError, match=f"without {missing}; expected both sides: .*co-evolution needs both sides"):
+    with pytest.raises(
+        UserError, match=rf"without {missing}; expected two generators and two discriminators\. .*needs both sides"
+    ):
         load_cyclegan(folder)
 
 

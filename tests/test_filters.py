@@ -235,10 +235,16 @@ def test_saliency_is_the_mean_absolute_weight_relative_to_the_layer():
         for index, weight in enumerate((1.0, 2.0, -3.0, 6.0)):
             generator.model[1].weight[index] = weight
             generator.model[15].weight[:, index] = weight
-    saliency = make_space(generator).split(make_space(generator).saliency)
+        for layer in (generator.model[7], *(generator.model[index].conv_block[5] for index in (10, 11))):
+            layer.weight.fill_(1)
+        generator.model[7].weight[0] = 5  # four times its layer's mean of 20 / 16
+    space = make_space(generator)
+    saliency = space.split(space.saliency)
     for part in (saliency[0], saliency[-1]):  # a convolution and a transposed one
         assert part == pytest.approx([1 / 3, 2 / 3, 1, 2])
-    assert saliency[2].sum() == pytest.approx(3 * 16), "three convolutions write the trunk"
+    assert saliency[2] == pytest.approx([(4 + 1 + 1) / 3] + [(0.8 + 1 + 1) / 3] * 15), (
+        "three convolutions write the trunk"
+    )
 
 
 @pytest.mark.parametrize(
