@@ -6,6 +6,7 @@ augmentation; training draws its crops and flips from (seed, step), so that an i
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -264,7 +265,12 @@ def epoch_indices(count: int, batch: int, step: int, seed: int | str) -> list[in
     indices = []
     for position in range(step * batch, (step + 1) * batch):
         epoch, offset = divmod(position, count)
-        order = list(range(count))
-        random.Random(f"{seed}:{epoch}").shuffle(order)
-        indices.append(order[offset])
+        indices.append(_epoch_order(count, f"{seed}:{epoch}")[offset])
     return indices
+
+
+@functools.lru_cache(maxsize=8)
+def _epoch_order(count: int, seed: str) -> list[int]:
+    order = list(range(count))
+    random.Random(seed).shuffle(order)
+    return order

@@ -86,6 +86,7 @@ class CycleFitness:
         builders: bits -> network, for both sides; None for those of :func:`shared_builders`.
         reconstruct: where builders are made here: whether weights are reconstructed.
         validation_images: how many images score.
+        skip: validation images left out before them, where there are that many more: another fitness's own.
         batch: images per forward pass.
         precision: "float32", or "bfloat16" for mixed precision: about twice as fast where it is native, with losses
             that agree to about a per cent.
@@ -102,6 +103,7 @@ class CycleFitness:
         builders: Mapping[str, NetworkBuilder] | None = None,
         reconstruct: bool = True,
         validation_images: int = 32,
+        skip: int = 0,
         batch: int = 32,
         precision: str = "float32",
         cache_bytes: int = 256 * 2**20,
@@ -114,13 +116,9 @@ class CycleFitness:
         self.builders = builders or shared_builders(cyclegan, images, reconstruct=reconstruct)
         self.space: FilterSpace = self.builders[side].space
         device = next(cyclegan[side].generator.parameters()).device
-        source, target = images[cyclegan[side].source], images[cyclegan[side].target]
-        self.real = source.validation.tensor(range(min(validation_images, len(source.validation)))).to(device)
-        self.real_target = (
-            target.validation.tensor(range(min(validation_images, len(target.validation)))).to(device)
-            if self.settings.identity
-            else None
-        )
+        chosen = {domain: _chosen(images, domain, validation_images, skip) for domain in ("A", "B")}
+        self.real = chosen[cyclegan[side].source].to(device)
+        self.real_target = chosen[cyclegan[side].target].to(device) if self.settings.identity else None
         self._positions = layer_positions(cyclegan[side].generator, self.real.shape[1], images.size)
         self._full_macs = self.macs(self.space.full())
         with torch.inference_mode():
@@ -201,6 +199,13 @@ class CycleFitness:
     def macs(self, bits: Sequence[int]) -> int:
         """Return the multiply-accumulates of one image, counted at input size."""
         return macs(self.space.weight_counts(bits), self._positions)["input_size"]
+
+
+def _chosen(images: UnpairedImages, domain: str, count: int, skip: int) -> torch.Tensor:
+    """Return ``count`` validation images after the first ``skip``, or the last ones if there are not enough."""
+    validation = images[domain].validation
+    first = max(0, min(skip, len(validation) - count))
+    return validation.tensor(range(first, min(first + count, len(validation))))
 
 
 def shared_builders(cyclegan: CycleGAN, images: UnpairedImages, *, reconstruct: bool) -> dict[str, NetworkBuilder]:

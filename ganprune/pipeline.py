@@ -120,9 +120,9 @@ def compress(
         UserError: something given can't be used; nothing has been written then.
     """
     settings, reporter = settings or EvolveSettings(), reporter or Reporter()
+    settings = replace(settings, precision=resolve_precision(settings.precision, resolve_device(device)))
     check_settings(settings)
     task = load_task(_path(checkpoint), _path(data), size, device)
-    settings = replace(settings, precision=resolve_precision(settings.precision, task.device))
     configuration = {
         "command": "evolve", "ganprune": __version__, "torch": torch.__version__, "checkpoint": task.checkpoint,
         "data": task.data, "size": task.images.size, "device": str(task.device), "threads": set_threads(threads),
@@ -240,8 +240,8 @@ def continue_run(
     done = directory.read_json(STATE)["step"] if resuming and directory.exists(STATE) else 0
     reporter.stage("co-evolving both generators", (2 * (settings.generations + 1) - done) * settings.population)
     elites = coevolve(
-        search.toolboxes, generations=settings.generations, schedule=settings.schedule, run=directory, seed=settings.seed,
-        max_evaluations=settings.max_evaluations, max_seconds=settings.max_seconds, resume=resuming,
+        search.toolboxes, generations=settings.generations, schedule=settings.schedule, run=directory,
+        seed=settings.seed, max_evaluations=settings.max_evaluations, max_seconds=settings.max_seconds, resume=resuming,
         callback=reporter.search, on_evaluation=reporter.evaluation,
     )  # fmt: skip
     compact = {name: search.builders[name].final(elites[name]).requires_grad_(True) for name in elites}
@@ -251,7 +251,7 @@ def continue_run(
         finetune(task, compact, finetune_settings(settings), reporter.training)
     reporter.stage("evaluating on test images")
     save_pair(directory, task, compact, elites, settings)
-    summary = summarise(task, directory, settings, search.fitness, elites, compact)
+    summary = summarise(task, directory, settings, search, elites, compact)
     summary["seconds"] = time.perf_counter() - started
     summary["seconds_search"] = searched
     directory.write_json(SUMMARY, summary)
@@ -500,19 +500,19 @@ def summarise(
     task: Task,
     directory: RunDirectory,
     settings: EvolveSettings,
-    fitness: Mapping[str, CycleFitness],
+    search: Search,
     elites: Mapping[str, Individual],
     compact: Mapping[str, nn.Module],
 ) -> dict[str, Any]:
     """Return what ``summary.json`` holds, but for the time taken."""
     last = directory.read_jsonl("logbook.jsonl")[-1]
     sides = evaluate(task.cyclegan, compact, task.images, discriminator_output=settings.discriminator_output)
+    reference = reference_fitness(task, settings, search)
     for name, figures in sides.items():
         elite = elites[name]
-        reference = fitness[name](elite)  # against the original partner: comparable across runs
         figures["algorithm"] = settings.algorithm.partition(":")[0]
         figures["search"] = {
-            **(elite.terms or {}), "fitness": elite.fitness.values[0], "reference_fitness": reference[0],
+            **(elite.terms or {}), "fitness": elite.fitness.values[0], "reference_fitness": reference[name](elite)[0],
         }  # fmt: skip
     return {
         "format": SUMMARY_FORMAT, "ganprune": __version__, "torch": torch.__version__, "seed": settings.seed,
@@ -520,6 +520,21 @@ def summarise(
         "rescores": last["rescores"], "cost": last["cost"], "generations": last["generation"],
         "images": task.images.counts(), "data_sha256": data_digest(task.images), "sides": sides,
     }  # fmt: skip
+
+
+def reference_fitness(task: Task, settings: EvolveSettings, search: Search) -> dict[str, CycleFitness]:
+    """Return the fitness by which elites of different runs may be compared.
+
+    Against the original partner, on validation images that the search did not see, with Eq. 11's default weights,
+    reconstructed and untuned, in float32, whatever the run's own settings were.
+    """
+    own = settings.reconstruct and not tuning_settings(settings).wanted
+    spaces = {name: builder.space for name, builder in search.builders.items()}
+    builders = search.builders if own else make_builders(task.cyclegan, task.images, spaces=spaces)
+    return {
+        name: CycleFitness(task.cyclegan, task.images, name, builders=builders, skip=settings.validation_images)
+        for name in task.cyclegan
+    }
 
 
 def data_digest(images: UnpairedImages) -> str:

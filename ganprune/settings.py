@@ -61,7 +61,7 @@ class EvolveSettings:
     cost: str = "params"
     discriminator_output: str = "map"
     cycle_norm: str = "l2"
-    target_ratio: float | None = None
+    target_ratio: float | None = 4.3
     max_macs: float | None = None
     encoding: str = "grouped"
     schedule: str = "alternate"
@@ -76,7 +76,7 @@ class EvolveSettings:
     finetune_steps: int = 150
     finetune_batch: int = 8
     finetune_learning_rate: float | None = None
-    precision: str = "float32"
+    precision: str = "auto"
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -118,6 +118,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "init": "initUniform:density=0.5",
         "algorithm": "ga:reproduction=0.2,crossover=0.7,mutation=0.1",
         "identity": 0.5,
+        "target_ratio": None,
+        "precision": "float32",
         "reconstruct": False,
         "tune": "cyclegan",
         "tune_passes": 1.0,

@@ -54,9 +54,9 @@ class TuningSettings:
         for field, value, low in (
             ("tune steps", self.steps, 0),
             ("tune passes", self.passes, 0),
-            ("batch", self.batch, 1),
+            ("tune batch", self.batch, 1),
         ):
-            if value < low:
+            if not low <= value < math.inf:
                 raise UserError(field, value, f"{low} or more", f"Correct --{field.replace(' ', '-')}.")
 
     @property

@@ -462,13 +462,13 @@ def test_toolboxes_are_checked():
         coevolve({"A2B": make_side(Genetic(4))})
     bare = sides()
     bare["B2A"].unregister("generate")
-    with pytest.raises(UserError, match="toolbox of side B2A: got no generate.*register"):
+    with pytest.raises(UserError, match=r"toolbox of side B2A: got no generate.*register"):
         coevolve(bare)
 
 
 @pytest.mark.parametrize("result", [(float("nan"),), (float("inf"),), (1.0, 2.0), 0.5, None])
 def test_a_score_that_cannot_be_used_names_the_side(result):
-    with pytest.raises(UserError, match="evaluate of side A2B: got .*expected a Score of 1 finite number"):
+    with pytest.raises(UserError, match=r"evaluate of side A2B: got .*expected a Score of 1 finite number"):
         coevolve(sides(lambda individual, partner=None: result), generations=1)
 
 

@@ -12,15 +12,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 from deap import algorithms, tools
-from toys import SIZES, ToySpace, agreement, legal, make_side, onemax
+from toys import SIZES, ToySpace, agreement, legal, make_side, onemax, score, shortfalls
 
 from ganprune import evolution
 from ganprune.errors import UserError
-from ganprune.evolution import Genetic, Individual, Score, coevolve, make_toolbox, registry
+from ganprune.evolution import (
+    NSGA2,
+    UMDA,
+    Annealing,
+    BinarySwarm,
+    Genetic,
+    Individual,
+    RandomSearch,
+    Score,
+    coevolve,
+    make_toolbox,
+    registry,
+)
 from ganprune.evolution.individual import pack_bits, unpack_bits
 
 STRATEGIES = {
-    "ga": partial(Genetic, 16),
+    "ga": partial(Genetic, population=16),
+    "annealing": partial(Annealing, population=16),
+    "swarm": partial(BinarySwarm, population=16),
+    "nsga2": partial(NSGA2, population=16, objectives=shortfalls),
+    "random": partial(RandomSearch, population=16),
+    "umda": partial(UMDA, population=16),
 }
 
 
@@ -45,9 +62,7 @@ def test_individual_keeps_bits_key_and_record():
         Individual([0, 2])
 
 
-@pytest.mark.parametrize(
-    "duplicate", [copy.deepcopy, lambda individual: pickle.loads(pickle.dumps(individual))]
-)
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda individual: pickle.loads(pickle.dumps(individual))])
 def test_copies_of_an_individual_share_nothing(duplicate):
     individual = Individual([1, 0, 1])
     individual.fitness.values, individual.terms, individual.velocity = (2.5,), {"n": 1.0}, [0.1]
@@ -89,8 +104,9 @@ def test_package_lists_and_loads_its_names():
 def test_importing_and_running_leaves_torch_out():
     code = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from toys import make_side; from ganprune.evolution import Genetic, coevolve\n"
-        "coevolve({side: make_side(Genetic(4)) for side in 'ab'}, generations=2)\n"
+        "from test_evolution import STRATEGIES, coevolve, make_side\n"
+        "for make in STRATEGIES.values():\n"
+        "    coevolve({side: make_side(make()) for side in 'ab'}, generations=2)\n"
         "print('torch' in sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -117,9 +133,7 @@ def test_every_registered_operator_works_on_a_toolbox():
             for parent in parents:
                 parent.fitness.values = onemax(parent)
             if kind == "select":
-                assert all(
-                    any(chosen is parent for parent in parents) for chosen in toolbox.select(parents, 2)
-                )
+                assert all(any(chosen is parent for parent in parents) for chosen in toolbox.select(parents, 2))
             else:
                 children = getattr(toolbox, kind)(*parents[:arguments])
                 assert [len(child) for child in children] == [sum(SIZES)] * arguments
@@ -259,8 +273,7 @@ def test_strategy_state_is_json_and_continues_exactly(make_strategy):
     np.random.seed(8)
     toolbox, twin = make_side(make_strategy()), make_side(make_strategy())
     for step in range(4):
-        batch = toolbox.generate()
-        evaluated(toolbox, batch, [onemax(individual)[0] for individual in batch])
+        toolbox.update(score(toolbox, toolbox.generate()))
         twin.load_state_dict(json.loads(json.dumps(toolbox.state_dict())))
         assert twin.get_best() == toolbox.get_best()
         assert twin.get_best().fitness.values == toolbox.get_best().fitness.values
@@ -269,6 +282,7 @@ def test_strategy_state_is_json_and_continues_exactly(make_strategy):
         random.setstate(draws[0])
         np.random.set_state(draws[1])
         assert twin.generate() == expected, f"after step {step}"
+        assert not any(individual.fitness.valid for individual in expected)
     toolbox.reset()
     assert toolbox.state_dict() == make_side(make_strategy()).state_dict()
 
@@ -277,9 +291,7 @@ def test_every_strategy_is_deterministic_legal_and_solves_onemax(make_strategy):
     def search():
         sides = {side: make_side(make_strategy(), evaluate=agreement) for side in "ab"}
         batches = []
-        elites = coevolve(
-            sides, generations=60, seed=1, callback=lambda step: batches.append(step.population)
-        )
+        elites = coevolve(sides, generations=60, seed=1, callback=lambda step: batches.append(step.population))
         assert all(legal(individual) for batch in batches for individual in batch)
         assert all(individual.fitness.valid for batch in batches for individual in batch)
         return elites, [[individual.key() for individual in batch] for batch in batches]
@@ -287,3 +299,100 @@ def test_every_strategy_is_deterministic_legal_and_solves_onemax(make_strategy):
     elites, batches = search()
     assert {side: sum(elite) for side, elite in elites.items()} == dict.fromkeys("ab", sum(SIZES))
     assert search() == (elites, batches)
+
+
+class StopError(Exception):
+    """Ends a search after a step."""
+
+
+def test_every_strategy_interrupted_after_every_step_goes_on_as_if_it_were_not(make_strategy, tmp_path):
+    def search(run, resume=False, callback=None):
+        sides = {side: make_side(make_strategy()) for side in "ab"}
+        return coevolve(sides, generations=4, seed=2, run=run, resume=resume, callback=callback)
+
+    def stop(step):
+        raise StopError
+
+    def left(run):
+        state = json.loads((run / "state.json").read_text())
+        del state["timing"]
+        return state, (run / "evaluations.jsonl").read_text()
+
+    search(tmp_path / "whole")
+    for step in range(10):
+        with pytest.raises(StopError):
+            search(tmp_path / "cut", resume=step > 0, callback=stop)
+    assert left(tmp_path / "cut") == left(tmp_path / "whole")
+
+
+def levelled(individual, partner=None, steps=0):
+    """``agreement`` times a power of two that differs from partner to partner, so that the product is exact."""
+    level = 2.0 ** ((hash(tuple(partner or ())) % 61 - 30) * steps)
+    terms = agreement(individual, partner).terms
+    value = level * (1 + terms["ones"] + 0.5 * terms["same"])
+    return Score([value], {name: level * term for name, term in terms.items()})
+
+
+class Remembering(Genetic):
+    """Never gives up the fittest individual it has seen, whomever that one met."""
+
+    fittest = None
+
+    def update(self, evaluated):
+        super().update(evaluated)
+        self.fittest = max([*evaluated, *filter(None, [self.fittest])], key=lambda individual: individual.fitness)
+
+    def get_best(self):
+        return self.fittest
+
+
+def trajectory(make, steps):
+    batches = []
+    evaluate = partial(levelled, steps=steps)
+    coevolve(
+        {side: make_side(make(), evaluate) for side in "ab"},
+        generations=12,
+        seed=3,
+        callback=lambda step: batches.append(step.population),
+    )
+    return batches
+
+
+def test_no_strategy_compares_fitness_values_across_partners(make_strategy):
+    """What a whole batch's fitness is multiplied by must not matter; it does where two batches are compared."""
+    assert trajectory(make_strategy, steps=1) == trajectory(make_strategy, steps=0)
+
+
+def test_a_strategy_that_compares_across_partners_is_found_out():
+    make = partial(Remembering, 16)
+    assert trajectory(make, steps=1) != trajectory(make, steps=0)
+
+
+def test_every_elite_is_of_the_last_batch_and_every_batch_is_new(make_strategy):
+    seen, kept = set(), []
+
+    def check(step):
+        for individual in step.population:
+            assert individual.terms["ones"] == sum(individual)
+            assert agreement(individual, step.partner).terms["same"] == individual.terms["same"]
+        assert step.elite.scalar_fitness == max(individual.scalar_fitness for individual in step.population)
+        assert any(step.elite is individual for individual in step.population)
+        kept.extend(step.population)  # so that no identity is given away again
+        assert len(step.population) == len({id(individual) for individual in step.population} - seen)
+        seen.update(map(id, step.population))
+
+    coevolve({side: make_side(make_strategy()) for side in "ab"}, generations=4, seed=4, callback=check)
+
+
+def test_a_state_of_other_settings_is_refused(make_strategy):
+    state = make_side(make_strategy()).state_dict()
+    with pytest.raises(UserError, match="population: got 8; expected 16, as saved"):
+        make_side(make_strategy(population=8)).load_state_dict(state)
+
+
+def test_each_side_may_use_another_algorithm():
+    names = list(STRATEGIES)
+    for first, second in zip(names, names[1:] + names[:1], strict=True):
+        sides = {"a": make_side(STRATEGIES[first]()), "b": make_side(STRATEGIES[second]())}
+        elites = coevolve(sides, generations=25, seed=5)
+        assert all(sum(elite) >= sum(SIZES) - 1 for elite in elites.values()), (first, second)

@@ -256,8 +256,10 @@ def test_the_cache_is_bounded_in_bytes_and_never_changes_a_value(cyclegan, image
                 assert (score, score.terms) == (expected, expected.terms)
         held = sum(known.images.nbytes for known in small._translated.values())
         assert held <= 2 * each and len(none._translated) == 1
-    small(population[0])
-    assert list(small._translated) == [tuple(population[1]), tuple(population[0])]  # the latest used stay
+    assert list(small._translated) == [tuple(population[1]), tuple(population[0])]
+    small(population[1])
+    small(population[2])
+    assert list(small._translated) == [tuple(population[1]), tuple(population[2])]  # the latest used stay
 
 
 def test_batches_do_not_change_the_value(cyclegan, spaces, tmp_path):

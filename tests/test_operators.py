@@ -112,7 +112,7 @@ def test_selRoulette_follows_equation_12():
 @pytest.mark.parametrize("select", [operators.selRoulette, operators.selStochasticUniversalSampling])
 @pytest.mark.parametrize("worst", [0.0, -1.0, float("nan"), float("inf")])
 def test_proportional_selection_rejects_fitness_that_is_not_positive_and_finite(select, worst):
-    with pytest.raises(ValueError, match="expected positive, finite values. Use selTournament"):
+    with pytest.raises(ValueError, match=r"expected positive, finite values\. Use selTournament"):
         select([individual("00", 1.0), individual("01", worst)], 2)
 
 
@@ -169,7 +169,7 @@ def test_initial_groups_are_never_empty():
 
 
 def test_initial_levels_are_checked():
-    with pytest.raises(UserError, match="got 0.8 and 0.2; expected 0 <= low <= high <= 1"):
+    with pytest.raises(UserError, match=r"got 0\.8 and 0\.2; expected 0 <= low <= high <= 1"):
         initializers.initDensity(GROUPS, low=0.8, high=0.2)
 
 
@@ -244,3 +244,86 @@ def test_registry_lists_names_without_importing_deap_numpy_or_torch():
 )
 def test_short_names_stand_for_registered_ones(kind, short, full):
     assert registry.resolve(kind, short).function is registry.resolve(kind, full).function
+
+
+def test_selRank_follows_the_linear_ranking():
+    random.seed(8)
+    parents = [individual("00", -5.0), individual("01", 0.201), individual("10", 0.2), individual("11", 0.19)]
+    shares = Counter(chosen.key() for chosen in operators.selRank(parents, 12000, pressure=1.6))
+    # Of four: the best 1.6, then 1.2, 0.8, 0.4 times.
+    expected = {"01": 0.4, "10": 0.3, "11": 0.2, "00": 0.1}
+    assert {key: count / 12000 for key, count in shares.items()} == pytest.approx(expected, abs=0.02)
+
+
+def test_selRank_lets_equals_share_their_ranks_and_never_selects_the_worst_at_full_pressure():
+    random.seed(9)
+    equals = [individual("00", 1.0), individual("01", 1.0)]
+    shares = Counter(chosen.key() for chosen in operators.selRank(equals, 4000, pressure=2.0))
+    assert shares["00"] / 4000 == pytest.approx(0.5, abs=0.03)
+    parents = [individual("00", 1.0), individual("01", 2.0)]
+    assert {chosen.key() for chosen in operators.selRank(parents, 200, pressure=2.0)} == {"01"}
+    assert operators.selRank(parents[:1], 2) == parents[:1] * 2
+
+
+@pytest.mark.parametrize("pressure", [0.9, 2.1, float("nan")])
+def test_selRank_checks_its_pressure(pressure):
+    with pytest.raises(UserError, match=r"pressure of selRank: got .*expected a number from 1 to 2"):
+        operators.selRank([individual("00", 1.0)], 1, pressure=pressure)
+
+
+def test_mutFlipBitPerGroup_flips_at_the_rate_of_each_group(monkeypatch):
+    draws(monkeypatch, "random", [0.32, 0.34, 0.32, 0.49, 0.51, 0.24, 0.26, 0.24, 0.26])
+    subject = individual("000" + "11" + "0101")
+    assert operators.mutFlipBitPerGroup(subject, GROUPS)[0] is subject
+    assert subject.key() == "101" + "01" + "1111"
+    draws(monkeypatch, "random", [0.0, 0.0, 0.0, 0.99, 0.99, 0.49, 0.51, 0.51, 0.51])
+    assert operators.mutFlipBitPerGroup(individual("0" * 9), GROUPS, flips=[0, 2, 2])[0].key() == "000111000"
+
+
+def test_mutFlipBitPerGroup_wants_one_number_for_each_group():
+    with pytest.raises(UserError, match="got 2 numbers; expected 1, or 3, one for each group"):
+        operators.mutFlipBitPerGroup(individual("0" * 9), GROUPS, flips=[1, 2])
+
+
+def test_mutFlipBitGuided_drops_the_weak_and_adds_the_strong(monkeypatch):
+    saliency = [10, 30, 20, 5, 5, 4, 3, 2, 1]
+    # Rates at indpb 0.2: kept 0.4, 0, 0.2 by rank; equals 0.2; dropped 0.4, 4/15, 2/15, 0.
+    below = [0.39, 0.0, 0.19, 0.19, 0.19, 0.39, 0.26, 0.13, 0.0]
+    above = [0.41, 0.0, 0.21, 0.21, 0.21, 0.41, 0.27, 0.14, 0.0]
+    draws(monkeypatch, "random", below)
+    subject = individual("111" + "10" + "0000")
+    assert operators.mutFlipBitGuided(subject, GROUPS, saliency, indpb=0.2)[0] is subject
+    assert subject.key() == "010" + "01" + "1110"
+    draws(monkeypatch, "random", above)
+    assert operators.mutFlipBitGuided(individual("111100000"), GROUPS, saliency, indpb=0.2)[0].key() == "111100000"
+
+
+def test_mutFlipBitGuided_without_guidance_or_choice_flips_all_alike(monkeypatch):
+    draws(monkeypatch, "random", [0.19, 0.21, 0.19])
+    assert operators.mutFlipBitGuided(individual("110"), [3], [1, 2, 3], 0.2, guidance=0.0)[0].key() == "011"
+    draws(monkeypatch, "random", [0.19, 0.21])
+    assert operators.mutFlipBitGuided(individual("10"), [1, 1], [7, 9], indpb=0.2)[0].key() == "00"
+
+
+def test_mutDensity_brings_one_group_to_a_new_width(monkeypatch):
+    draws(monkeypatch, "choice", [slice(5, 9), slice(5, 9), slice(0, 3)])
+    draws(monkeypatch, "uniform", [0.76, 0.3, 0.0])
+    draws(monkeypatch, "sample", [[5, 8], [6, 7], [1, 2]])
+    subject = individual("111110100")
+    assert operators.mutDensity(subject, GROUPS)[0] is subject
+    assert subject.key() == "111111101"
+    assert operators.mutDensity(individual("111111110"), GROUPS)[0].key() == "111111000"
+    assert operators.mutDensity(individual("111110100"), GROUPS, low=0.0)[0].key() == "100110100"
+
+
+def test_mutDensity_leaves_the_other_groups_and_never_empties_one():
+    random.seed(10)
+    widths = Counter()
+    for _ in range(600):
+        mutant = operators.mutDensity(individual("110" + "10" + "1100"), GROUPS, low=0.0, high=1.0)[0].key()
+        groups = mutant[:3], mutant[3:5], mutant[5:]
+        changed = sum(after != before for after, before in zip(groups, ("110", "10", "1100"), strict=True))
+        assert changed <= 1
+        assert all("1" in group for group in groups)
+        widths[groups[2].count("1")] += 1
+    assert set(widths) == {1, 2, 3, 4}

@@ -19,7 +19,7 @@ def test_create_makes_parents_and_open_finds_the_run(tmp_path):
 @pytest.mark.parametrize("name", ["config.json", "state.json"])
 def test_create_refuses_a_folder_that_holds_a_run(tmp_path, name):
     RunDirectory(tmp_path).write_json(name, {})
-    with pytest.raises(UserError, match="holds no run yet.*Resume"):
+    with pytest.raises(UserError, match=r"holds no run yet.*Resume"):
         RunDirectory.create(tmp_path)
 
 

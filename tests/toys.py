@@ -42,6 +42,19 @@ def agreement(individual, partner=None):
     return Score([level * (1 + ones + 0.5 * same)], {"ones": ones, "same": same})
 
 
+def shortfalls(score):
+    """Two objectives for NSGA-II, of the terms of ``agreement``: ones and agreements, minimised."""
+    return -score.terms["ones"], -score.terms["same"]
+
+
+def score(toolbox, batch, partner=None):
+    """Evaluate the batch as the driver does."""
+    for individual in batch:
+        result = toolbox.evaluate(individual, partner)
+        individual.fitness.values, individual.terms = tuple(result), dict(result.terms)
+    return batch
+
+
 def make_side(strategy, evaluate=agreement, **operators):
     """A toolbox for one side with the strategy registered on it."""
     toolbox = make_toolbox(ToySpace(), evaluate, **operators)

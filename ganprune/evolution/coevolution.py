@@ -195,12 +195,12 @@ def _progress(state: SearchState, batch: Sequence[Individual], partner: Individu
 
 def _log_line(progress: Progress, step_seconds: float, hits: int) -> dict[str, Any]:
     """The step's line in the logbook; all that differs from one execution to the next is under ``timing``."""
-    values = [individual.fitness.values[0] for individual in progress.population]
+    values = [individual.scalar_fitness for individual in progress.population]
     return {
         "side": progress.side,
         "generation": progress.generation,
         "population": len(values),
-        "best": progress.elite.fitness.values[0],
+        "best": progress.elite.scalar_fitness,
         "mean": math.fsum(values) / len(values),
         "density": sum(progress.elite) / len(progress.elite),
         "terms": progress.elite.terms,

@@ -18,7 +18,8 @@ from typing import Any
 
 from ganprune.errors import UserError
 from ganprune.evolution.individual import Individual
-from ganprune.evolution.strategy import Strategy
+from ganprune.evolution.parameters import check_population
+from ganprune.evolution.strategy import Strategy, best_of
 
 
 class Genetic(Strategy):
@@ -44,8 +45,6 @@ class Genetic(Strategy):
         crossover: float = 0.7,
         mutation: float = 0.1,
     ):
-        if isinstance(population, bool) or not isinstance(population, int) or population < 2:
-            raise UserError("population", population, "a whole number of at least 2", "Choose a larger population.")
         rates = {"reproduction": reproduction, "crossover": crossover, "mutation": mutation}
         for name, rate in rates.items():
             if not 0 <= rate <= 1:
@@ -58,7 +57,7 @@ class Genetic(Strategy):
                 "rates that sum to 1",
                 "Set all three.",
             )
-        self.size = population
+        self.size = check_population(population)
         self.reproduction, self.crossover, self.mutation = reproduction, crossover, mutation
         self.population: list[Individual] = []
 
@@ -76,11 +75,8 @@ class Genetic(Strategy):
         self.population = list(evaluated)
 
     def get_best(self) -> Individual:
-        """Return the best individual of the last batch; among equals the first, so an elite gives way to better ones
-        only."""
-        if not self.population:
-            raise RuntimeError("get_best: nothing has been evaluated yet.")
-        return max(self.population, key=lambda individual: individual.fitness)
+        """Return the best individual of the last batch; among equals the first."""
+        return best_of(self.population)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the last batch with its fitness, as JSON data."""
@@ -90,7 +86,7 @@ class Genetic(Strategy):
         """Continue from a ``state_dict`` of the same population size, else UserError."""
         if state["size"] != self.size:
             raise UserError("population", self.size, f"{state['size']}, as saved", "Resume with the run's own size.")
-        self.population = [self.toolbox.restore(record) for record in state["population"]]
+        self.population = self._restore(state["population"])
 
     def _breed(self, room: int) -> list[Individual]:
         s = random.random()
@@ -104,14 +100,3 @@ class Genetic(Strategy):
 
     def _parents(self, count: int) -> list[Individual]:
         return self.toolbox.select(self.population, count)
-
-    def _copy(self, individual: Individual) -> Individual:
-        """A deep copy whose fitness has to be measured anew."""
-        child = self.toolbox.clone(individual)
-        del child.fitness.values
-        child.terms = None
-        return child
-
-    def _repair(self, child: Individual) -> Individual:
-        child[:] = self.toolbox.repair(child)
-        return child

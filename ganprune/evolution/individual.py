@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Fitness(base.Fitness):
     """One value, maximised: Eq. 11 and 13."""
 
-    weights = (1.0,)
+    weights: tuple[float, ...] = (1.0,)
 
 
 class Score(tuple):
@@ -80,6 +80,12 @@ class Individual(list):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (list(self),), self.__dict__
+
+    @property
+    def scalar_fitness(self) -> float:
+        """The one number that an evaluated individual is worth, higher = better; where there are several objectives,
+        it is not one of them."""
+        return float(self.fitness.values[0])
 
     def key(self) -> str:
         """Return the bits as text, ``'0110...'``."""

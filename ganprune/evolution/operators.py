@@ -16,13 +16,19 @@ from typing import Any
 from deap import tools
 from deap.tools import cxTwoPoint, mutFlipBit, selTournament
 
+from ganprune.errors import UserError
+
 __all__ = [
     "cxGroup",
     "cxTwoPoint",
+    "mutDensity",
     "mutFlipBit",
+    "mutFlipBitGuided",
+    "mutFlipBitPerGroup",
     "mutFlipSegment",
     "mutGroup",
     "mutGroupOrFlip",
+    "selRank",
     "selRoulette",
     "selStochasticUniversalSampling",
     "selTournament",
@@ -54,6 +60,31 @@ def selStochasticUniversalSampling(individuals: Sequence[Any], k: int) -> list[A
     return tools.selStochasticUniversalSampling(individuals, k)
 
 
+def selRank(individuals: Sequence[Any], k: int, pressure: float = 1.7) -> list[Any]:
+    """Select by linear ranking (J. E. Baker, "Adaptive selection methods for genetic algorithms", 1985).
+
+    Of n individuals the best is expected ``pressure`` times among n selected ones, the worst 2 - ``pressure`` times,
+    and the others by even steps between; equals share their ranks. What counts is the order alone, not by how much one
+    is better, so the selection stays sharp where all fitnesses are nearly alike, and takes any sign.
+
+    Args:
+        individuals: evaluated individuals.
+        k: how many to select.
+        pressure: in [1, 2]: 1 does not look at the fitness, 2 never selects the worst.
+
+    Returns:
+        ``k`` references into ``individuals``.
+
+    Raises:
+        UserError: the pressure is out of range.
+    """
+    if not 1 <= pressure <= 2:
+        raise UserError("pressure of selRank", pressure, "a number from 1 to 2", "Choose another value.")
+    steps = max(1, len(individuals) - 1)
+    weights = [2 - pressure + 2 * (pressure - 1) * rank / steps for rank in _ranks([i.fitness for i in individuals])]
+    return random.choices(individuals, weights=weights, k=k)
+
+
 def cxGroup(ind1: Any, ind2: Any, group_sizes: Sequence[int], indpb: float = 0.5) -> tuple[Any, Any]:
     """Swap whole groups of filters: uniform crossover (Syswerda, 1989) with a group as its gene.
 
@@ -72,6 +103,89 @@ def cxGroup(ind1: Any, ind2: Any, group_sizes: Sequence[int], indpb: float = 0.5
         if random.random() < indpb:
             ind1[group], ind2[group] = ind2[group], ind1[group]
     return ind1, ind2
+
+
+def mutFlipBitPerGroup(individual: Any, group_sizes: Sequence[int], flips: float | Sequence[float] = 1.0) -> tuple[Any]:
+    """Flip each bit at the rate of its group: ``flips`` / size of the group.
+
+    One rate for all bits changes wide groups often and narrow ones hardly ever. The usual rate of one expected flip per
+    string (H. Mühlenbein, "How genetic algorithms really work: mutation and hillclimbing", 1992) is here one per group.
+
+    Args:
+        individual: changed in place.
+        group_sizes: filters per group, in the order of the bits.
+        flips: the expected number of flips in a group, at least 0; one number for all, or one for each.
+
+    Returns:
+        The mutant, in a tuple.
+
+    Raises:
+        UserError: there are not as many numbers as groups.
+    """
+    expected = list(flips) if isinstance(flips, Sequence) else [flips] * len(group_sizes)
+    if len(expected) != len(group_sizes):
+        raise UserError(
+            "flips of mutFlipBitPerGroup", f"{len(expected)} numbers", f"1, or {len(group_sizes)}, one for each group",
+            "Give one number for all.",
+        )  # fmt: skip
+    for group, count in zip(_slices(group_sizes), expected, strict=True):
+        rate = count / (group.stop - group.start)
+        individual[group] = [1 - bit if random.random() < rate else bit for bit in individual[group]]
+    return (individual,)
+
+
+def mutFlipBitGuided(
+    individual: Any, group_sizes: Sequence[int], saliency: Sequence[float], indpb: float = 0.01, guidance: float = 1.0
+) -> tuple[Any]:
+    """Flip bits, dropping weak filters and adding strong ones more often than the other way round.
+
+    Norm-based pruning (H. Li et al., "Pruning filters for efficient ConvNets", 2017) as the bias of a mutation. A
+    filter of rank r in its group, from 0 for the weakest to 1 for the strongest, is flipped with probability
+
+        indpb * (1 + guidance * (1 - 2 r))  if it is kept,      indpb * (1 + guidance * (2 r - 1))  if it is not
+
+    Args:
+        individual: changed in place.
+        group_sizes: filters per group, in the order of the bits.
+        saliency: one number per bit, larger = more worth keeping. Ranks count: sizes differ from layer to layer.
+        indpb: the probability of a bit of middling saliency to be flipped, in [0, 1].
+        guidance: in [0, 1]: 0 flips all bits alike (:func:`mutFlipBit`), 1 never drops a group's strongest filter.
+
+    Returns:
+        The mutant, in a tuple.
+    """
+    for group in _slices(group_sizes):
+        ranks = _ranks(saliency[group])
+        top = max(1, len(ranks) - 1)
+        for index, rank in zip(range(group.start, group.stop), ranks, strict=True):
+            lean = 2 * rank / top - 1 if len(ranks) > 1 else 0.0
+            if random.random() < indpb * (1 + guidance * (-lean if individual[index] else lean)):
+                individual[index] = 1 - individual[index]
+    return (individual,)
+
+
+def mutDensity(individual: Any, group_sizes: Sequence[int], low: float = 0.1, high: float = 1.0) -> tuple[Any]:
+    """Draw a new density for one random group, and add or drop random filters until the group has it.
+
+    Where :func:`mutGroup` takes a step from the width that a group has, this one forgets it, as ``initDensity`` draws.
+
+    Args:
+        individual: changed in place.
+        group_sizes: filters per group, in the order of the bits.
+        low: the lowest density, in [0, 1].
+        high: the highest density, in [low, 1].
+
+    Returns:
+        The mutant, in a tuple; its group has at least one filter.
+    """
+    group = random.choice(_slices(group_sizes))
+    positions = range(group.start, group.stop)
+    kept = [index for index in positions if individual[index]]
+    dropped = [index for index in positions if not individual[index]]
+    missing = max(1, round(random.uniform(low, high) * len(positions))) - len(kept)
+    for index in random.sample(dropped if missing > 0 else kept, abs(missing)):
+        individual[index] = int(missing > 0)
+    return (individual,)
 
 
 def mutFlipSegment(individual: Any) -> tuple[Any]:
@@ -143,6 +257,21 @@ def mutGroupOrFlip(
 def _slices(group_sizes: Sequence[int]) -> list[slice]:
     ends = list(accumulate(group_sizes))
     return [slice(end - size, end) for size, end in zip(group_sizes, ends, strict=True)]
+
+
+def _ranks(values: Sequence[Any]) -> list[float]:
+    """Return the rank of each value from 0 for the smallest; equals share the mean of theirs."""
+    order = sorted(range(len(values)), key=values.__getitem__)
+    ranks = [0.0] * len(values)
+    start = 0
+    while start < len(order):
+        end = start + 1
+        while end < len(order) and values[order[end]] == values[order[start]]:
+            end += 1
+        for index in order[start:end]:
+            ranks[index] = (start + end - 1) / 2
+        start = end
+    return ranks
 
 
 def _positive_fitness(name: str, individuals: Sequence[Any]) -> list[float]:

@@ -51,6 +51,7 @@ REGISTRY: dict[str, dict[str, Entry]] = {
             {},
             "Eq. 12 with one spin of evenly spaced pointers",
         ),
+        "selRank": Entry(f"{_OPERATORS}:selRank", {"pressure": 1.7}, "by rank in place of fitness (Baker 1985)"),
         "selBest": Entry("deap.tools:selBest", {}, "the best ones only"),
         "selWorst": Entry("deap.tools:selWorst", {}, "the worst ones only, as a control"),
         "selRandom": Entry("deap.tools:selRandom", {}, "any, without looking at fitness"),
@@ -69,8 +70,23 @@ REGISTRY: dict[str, dict[str, Entry]] = {
             ("group_sizes",),
         ),
         "mutGroup": Entry(f"{_OPERATORS}:mutGroup", {"share": 0.5}, "widen or narrow one group", ("group_sizes",)),
+        "mutDensity": Entry(
+            f"{_OPERATORS}:mutDensity", {"low": 0.1, "high": 1.0}, "redraw the density of one group", ("group_sizes",)
+        ),
         "mutFlipSegment": Entry(f"{_OPERATORS}:mutFlipSegment", {}, "invert a random segment (the paper's)"),
         "mutFlipBit": Entry("deap.tools:mutFlipBit", {"indpb": 0.01}, "flip each bit with probability indpb"),
+        "mutFlipBitPerGroup": Entry(
+            f"{_OPERATORS}:mutFlipBitPerGroup",
+            {"flips": 1.0},
+            "flip bits, as many in a narrow group as in a wide one",
+            ("group_sizes",),
+        ),
+        "mutFlipBitGuided": Entry(
+            f"{_OPERATORS}:mutFlipBitGuided",
+            {"indpb": 0.01, "guidance": 1.0},
+            "flip bits, rather dropping weak filters and adding strong ones",
+            SPACE_DATA,
+        ),
         "mutShuffleIndexes": Entry("deap.tools:mutShuffleIndexes", {"indpb": 0.01}, "exchange bits with random others"),
         "mutInversion": Entry("deap.tools:mutInversion", {}, "reverse the order of a random segment"),
     },
@@ -89,6 +105,11 @@ REGISTRY: dict[str, dict[str, Entry]] = {
     },
     "algorithm": {
         "ga": Entry("ganprune.evolution.genetic:Genetic", {}, "the genetic algorithm of the paper (Algorithm 1)"),
+        "annealing": Entry("ganprune.evolution.annealing:Annealing", {}, "simulated annealing in parallel chains"),
+        "swarm": Entry("ganprune.evolution.swarm:BinarySwarm", {}, "binary particle swarm"),
+        "nsga2": Entry("ganprune.evolution.nsga2:NSGA2", {}, "a front of compromises between size and quality"),
+        "random": Entry("ganprune.evolution.random_search:RandomSearch", {}, "random search, as a control"),
+        "umda": Entry("ganprune.evolution.umda:UMDA", {}, "estimates a probability for each filter"),
     },
 }
 
@@ -100,7 +121,9 @@ _POSITIONAL = {"select": 2, "mate": 2, "mutate": 1, "init": 0, "algorithm": 0}
 _RANGES: dict[str, tuple[float, float]] = {
     "tournsize": (1, math.inf),
     "population": (2, math.inf),
-    **dict.fromkeys(("indpb", "flip", "share", "density", "low", "high", "guided"), (0.0, 1.0)),
+    "pressure": (1, 2),
+    "flips": (0, math.inf),
+    **dict.fromkeys(("indpb", "flip", "share", "density", "low", "high", "guided", "guidance"), (0.0, 1.0)),
     **dict.fromkeys(("reproduction", "crossover", "mutation"), (0.0, 1.0)),
 }
 
@@ -202,7 +225,11 @@ def _parameters(kind: str, name: str, function: Callable[..., Any], entry: Entry
     """Parse ``KEY=VALUE,KEY=VALUE`` over the entry's defaults, checked against the function's signature."""
     arguments = list(inspect.signature(function).parameters.values())[_POSITIONAL[kind] :]
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    defaults = {a.name: a.default for a in arguments if a.kind in named and a.name not in entry.needs}
+    defaults = {
+        a.name: a.default
+        for a in arguments
+        if a.kind in named and a.name not in entry.needs and not inspect.isroutine(a.default)
+    }
     defaults.update(entry.parameters)
     values = dict(entry.parameters)
     for option in filter(None, (part.strip() for part in options.split(","))):

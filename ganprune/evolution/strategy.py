@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from deap.base import Toolbox
@@ -81,7 +82,7 @@ class Strategy(ABC):
 
     @abstractmethod
     def update(self, evaluated: list[Individual]) -> None:
-        """Take the batch back, every individual scored against one and the same partner."""
+        """Take the batch back, in its order, every individual scored against one and the same partner."""
 
     @abstractmethod
     def get_best(self) -> Individual:
@@ -106,3 +107,28 @@ class Strategy(ABC):
     def reset(self) -> None:
         """Forget all steps: the state is again that of the moment of :meth:`register`."""
         self.load_state_dict(copy.deepcopy(self._pristine))
+
+    def _copy(self, individual: Individual) -> Individual:
+        """A deep copy whose fitness has to be measured anew."""
+        child = self.toolbox.clone(individual)
+        del child.fitness.values
+        child.terms = None
+        return child
+
+    def _repair(self, child: Individual) -> Individual:
+        child[:] = self.toolbox.repair(child)
+        return child
+
+    def _restore(self, records: Iterable[dict[str, Any]]) -> list[Individual]:
+        return [self.toolbox.restore(record) for record in records]
+
+
+def best_of(individuals: Sequence[Individual]) -> Individual:
+    """Return the best individual of a batch; among equals the first, so an elite gives way to better ones only.
+
+    Raises:
+        RuntimeError: there is none.
+    """
+    if not individuals:
+        raise RuntimeError("get_best: nothing has been evaluated yet.")
+    return max(individuals, key=lambda individual: individual.fitness)

@@ -63,14 +63,21 @@ def make_toolbox(
     toolbox.register("population", _population, toolbox)
     toolbox.register("restore", Individual.from_record)
     toolbox.register("repair", space.repair)
-    toolbox.register("evaluate", evaluate)
-    if not inspect.isroutine(evaluate):
-        # DEAP copies the attributes of a callable object next to it; pickled for a worker they would travel twice.
-        vars(toolbox.evaluate).clear()
-        toolbox.evaluate.__name__ = "evaluate"
+    register_evaluate(toolbox, evaluate)
     for kind, operator in (("select", select), ("mate", mate), ("mutate", mutate)):
         _register(toolbox, kind, kind, operator, space)
     return toolbox
+
+
+def register_evaluate(toolbox: Toolbox, evaluate: Callable[..., Any]) -> None:
+    """Register ``evaluate`` without what DEAP copies from a callable object.
+
+    DEAP puts the object's attributes next to it; pickled for a worker they would travel twice.
+    """
+    toolbox.register("evaluate", evaluate)
+    if not inspect.isroutine(evaluate):
+        vars(toolbox.evaluate).clear()
+        toolbox.evaluate.__name__ = "evaluate"
 
 
 def _individual(toolbox: Toolbox) -> Individual:

@@ -95,7 +95,10 @@ def find_groups(generator: nn.Module, example: torch.Tensor) -> list[FilterGroup
             group = _group(graph, name, module, names, generator)
             seen |= group.convolutions(produces=True)
             groups.append(group)
-    return [group for group in groups if not _reaches_output(generator, group, example)]
+    meta = copy.deepcopy(generator).to("meta").eval()  # there, shapes are computed and nothing else
+    image = example.to("meta", next(generator.parameters()).dtype)
+    shape = meta(image).shape
+    return [group for group in groups if not _reaches_output(meta, group, image, shape)]
 
 
 def check_layers(generator: nn.Module) -> None:
@@ -193,13 +196,10 @@ def _dimensions(traced: nn.Module, module: nn.Module, produces: bool) -> list[tu
     return present or [(WIDTH, 0)]
 
 
-def _reaches_output(generator: nn.Module, group: FilterGroup, example: torch.Tensor) -> bool:
+def _reaches_output(meta: nn.Module, group: FilterGroup, image: torch.Tensor, shape: torch.Size) -> bool:
     """Whether dropping a filter of this group would change the shape of the output image."""
     from ganprune.filters.compact import slice_network
 
-    # On the meta device shapes are computed and nothing else.
-    meta = copy.deepcopy(generator).to("meta").eval()
-    shape = meta(example.to("meta", next(generator.parameters()).dtype)).shape
     keep: dict[tuple[str, str, int], np.ndarray] = {}
     for member in group.members:
         tensor = getattr(meta.get_submodule(member.module), member.parameter)
@@ -207,6 +207,6 @@ def _reaches_output(generator: nn.Module, group: FilterGroup, example: torch.Ten
         first = {p for p, f in zip(member.positions, member.filters, strict=True) if f == 0}
         keep[member.module, member.parameter, member.dim] = np.array([i for i in range(count) if i not in first])
     try:
-        return slice_network(meta, keep)(example.to("meta", next(generator.parameters()).dtype)).shape != shape
+        return slice_network(meta, keep)(image).shape != shape
     except RuntimeError:
         return True  # the rest of the network can't do with fewer, so these filters stay
