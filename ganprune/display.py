@@ -74,7 +74,7 @@ class Display:
     def search(self, progress: SearchProgress) -> None:
         """Show a finished step of the search: best fitness, N, L_DisA and L_cyc of its side."""
         terms = progress.elite.terms or {}
-        values = [f"{progress.elite.fitness.values[0]:.4f}"]
+        values = [f"{progress.elite.scalar_fitness:.4f}"]
         values += [f"{terms[name]:.4f}" if name in terms else "-" for name in ("n", "l_disa", "l_cyc")]
         self.rows[progress.side] = [progress.side, str(progress.generation), *values, f"{progress.cost:g}"]
         if self.live_area is not None:

@@ -135,8 +135,9 @@ class CycleFitness:
             partner: bits of the other side; None is its original generator.
 
         Returns:
-            A tuple of one number, the fitness (higher is better, above 0), with ``terms``: n, l_disa, l_gena, l_cyc
-            and, where asked for, identity and macs.
+            A tuple of one number, the fitness (higher is better, above 0), with ``terms``: n, macs (both shares),
+            l_disa, l_gena, l_cyc, identity where it is asked for, and what the fitness 1 / (size + gamma * quality)
+            is made of: size and quality.
         """
         bits = tuple(self.space.repair(individual))
         back = self.cyclegan[OTHER[self.side]].generator if partner is None else self._partner(partner)
@@ -147,6 +148,7 @@ class CycleFitness:
         recovered = self._translate(back, translated.images)
         terms = dict(translated.terms)
         terms["l_cyc"] = float(cycle_consistency(recovered, self.real, self.settings.cycle_norm))
+        terms |= self._size_and_quality(terms)
         return Score((self.value(terms),), terms)
 
     def forget(self) -> None:
@@ -155,12 +157,16 @@ class CycleFitness:
 
     def value(self, terms: Mapping[str, float]) -> float:
         """Combine terms to F of Eq. 11; :data:`BROKEN` if they are not finite."""
+        parts = self._size_and_quality(terms)
+        fitness = 1.0 / max(parts["size"] + self.settings.gamma * parts["quality"], 1e-9)
+        return max(fitness, BROKEN) if math.isfinite(fitness) else BROKEN
+
+    def _size_and_quality(self, terms: Mapping[str, float]) -> dict[str, float]:
+        """Return the two things that the fitness weighs, and that NSGA-II takes as objectives."""
         settings = self.settings
-        size = terms["n"] if settings.cost == "params" else terms["macs"]
         quality = terms["l_disa" if settings.loss == "disa" else "l_gena"] + settings.lam * terms["l_cyc"]
         quality += settings.lam * settings.identity * terms.get("identity", 0.0)
-        fitness = 1.0 / max(size + settings.gamma * quality, 1e-9)
-        return max(fitness, BROKEN) if math.isfinite(fitness) else BROKEN
+        return {"size": terms["n"] if settings.cost == "params" else terms["macs"], "quality": quality}
 
     def _translated_by(self, bits: tuple[int, ...]) -> Translated:
         if bits in self._translated:

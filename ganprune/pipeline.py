@@ -512,7 +512,7 @@ def summarise(
         elite = elites[name]
         figures["algorithm"] = settings.algorithm.partition(":")[0]
         figures["search"] = {
-            **(elite.terms or {}), "fitness": elite.fitness.values[0], "reference_fitness": reference[name](elite)[0],
+            **(elite.terms or {}), "fitness": elite.scalar_fitness, "reference_fitness": reference[name](elite)[0],
         }  # fmt: skip
     return {
         "format": SUMMARY_FORMAT, "ganprune": __version__, "torch": torch.__version__, "seed": settings.seed,

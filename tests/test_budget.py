@@ -56,7 +56,8 @@ def test_what_fits_already_is_left_alone(space):
 def test_the_least_salient_filters_go_first(space):
     hold_to(space, 2)
     repaired = space.repair(space.full())
-    spared = [max(range(s, e), key=space.saliency.__getitem__) for s, e in zip(space.offsets, space.offsets[1:], strict=False)]
+    edges = zip(space.offsets[:-1], space.offsets[1:], strict=True)
+    spared = [max(range(start, end), key=space.saliency.__getitem__) for start, end in edges]
     kept = [space.saliency[i] for i, bit in enumerate(repaired) if bit and i not in spared]
     dropped = [space.saliency[i] for i, bit in enumerate(repaired) if not bit]
     assert max(dropped) <= min(kept)

@@ -21,7 +21,7 @@ GENERATIONS = 4
 STEPS = 2 * (GENERATIONS + 1)
 
 
-class Crash(Exception):
+class Crash(Exception):  # noqa: N818 - it is not the name of an error
     """Stands for anything that ends the process."""
 
 
@@ -202,9 +202,7 @@ def test_resumed_equals_uninterrupted_at_every_evaluation(tmp_path, schedule):
 
 @pytest.mark.parametrize("method", ["append_jsonl", "write_json"])
 @pytest.mark.parametrize("step", range(STEPS))
-def test_resumed_equals_uninterrupted_after_a_crash_between_two_writes(
-    whole_run, tmp_path, monkeypatch, method, step
-):
+def test_resumed_equals_uninterrupted_after_a_crash_between_two_writes(whole_run, tmp_path, monkeypatch, method, step):
     options = {"generations": GENERATIONS, "seed": 5}
     original, writes = getattr(RunDirectory, method), []
 
@@ -275,9 +273,7 @@ def test_the_callers_draws_are_untouched_and_irrelevant():
 
     random.seed(99)
     np.random.seed(99)
-    assert (
-        coevolve(sides(noisy), generations=GENERATIONS, seed=8, callback=lambda step: random.seed(1)) == quiet
-    )
+    assert coevolve(sides(noisy), generations=GENERATIONS, seed=8, callback=lambda step: random.seed(1)) == quiet
 
     random.seed(42)
     np.random.seed(42)
@@ -331,9 +327,7 @@ def test_a_budget_stops_at_the_last_whole_step_and_can_be_raised(tmp_path):
 
 
 def test_a_budget_below_generation_0_is_refused():
-    with pytest.raises(
-        UserError, match="max_evaluations: got 3; expected at least 6, what generation 0 of side A2B"
-    ):
+    with pytest.raises(UserError, match="max_evaluations: got 3; expected at least 6, what generation 0 of side A2B"):
         coevolve(sides(init="initUniform"), max_evaluations=3, seed=3)
 
 
@@ -421,9 +415,7 @@ def test_the_logbook_has_one_line_per_side_and_generation(tmp_path):
         on_evaluation=lambda side, individual: ticks.append((side, individual.fitness.valid)),
     )
     log = RunDirectory.open(tmp_path / "run").read_jsonl("logbook.jsonl")
-    assert [(line["generation"], line["side"]) for line in log] == [
-        (t, s) for t in range(3) for s in ("A2B", "B2A")
-    ]
+    assert [(line["generation"], line["side"]) for line in log] == [(t, s) for t in range(3) for s in ("A2B", "B2A")]
     assert ticks == [(side, True) for _ in range(3) for side in ("A2B", "B2A") for _ in range(6)]
     for line, step in zip(log, seen, strict=True):
         values = [individual.fitness.values[0] for individual in step.population]
@@ -517,8 +509,6 @@ def test_the_caller_may_bring_the_directory_and_any_map(tmp_path):
     run.write_json("config.json", {"mine": True})
     pair = sides()
     for toolbox in pair.values():
-        toolbox.register(
-            "map", lambda function, *columns: [function(*row) for row in zip(*columns, strict=True)]
-        )
+        toolbox.register("map", lambda function, *columns: [function(*row) for row in zip(*columns, strict=True)])
     assert coevolve(pair, generations=2, seed=4, run=run) == coevolve(sides(), generations=2, seed=4)
     assert run.read_json("config.json") == {"mine": True}

@@ -176,8 +176,10 @@ def test_each_setting_changes_the_value_as_its_formula_says(cyclegan, images, bu
     score, usual = settings_fitness(cyclegan, images, builders, **settings)(bits), fitness(bits)
     assert score[0] == pytest.approx(1 / size_and_quality(score.terms), rel=1e-9)
     assert score[0] != pytest.approx(usual[0], rel=1e-5)
-    for term in usual.terms:
+    for term in usual.terms.keys() - {"size", "quality"}:  # what is measured does not depend on the weights
         assert score.terms[term] == usual.terms[term]
+    parts = score.terms["size"] + settings.get("gamma", 10) * score.terms["quality"]
+    assert parts == pytest.approx(size_and_quality(score.terms), rel=1e-9)
 
 
 @torch.no_grad()
