@@ -167,11 +167,12 @@ def evolve_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def evolve(data: Path | None, checkpoint: Path | None, out: Path | None, resume: Path | None, **options: Any) -> None:
     """Prune both generators of a CycleGAN by co-evolution; without arguments, the shipped one."""
     from ganprune import pipeline
+    from ganprune.search import OPERATORS
     from ganprune.settings import make_settings
 
     machine = {name: options.pop(name) for name in ("size", "device", "threads")}
     preset = options.pop("preset")
-    operators = {name: options[name] for name in pipeline.OPERATORS if options[name] is not None}
+    operators = {name: options[name] for name in OPERATORS if options[name] is not None}
     refuse_with_resume(resume, operators)
     settings = make_settings(preset, **options)
     with showing("ganprune evolve --resume {}") as reporter:
@@ -274,7 +275,7 @@ def bench(repeats: int, images: int, paper: bool, as_json: bool, threads: int | 
 
     from ganprune.bench import bench as run_bench
     from ganprune.device import set_threads
-    from ganprune.pipeline import load_task
+    from ganprune.task import load_task
 
     for name, value in (("repeats", repeats), ("images", images)):
         if value < 1:

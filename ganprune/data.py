@@ -205,6 +205,17 @@ class UnpairedImages:
                 for index in range(len(images)):
                     images[index]
 
+    def whole_training(self) -> dict[str, Split]:
+        """Return the splits with set-aside validation images put back into training, for a final fine-tune."""
+        whole = {}
+        for domain in DOMAINS:
+            split = self[domain]
+            own_folder = (self.root / ("val" + domain)).is_dir()
+            paths = split.train.paths if own_folder else sorted(split.train.paths + split.validation.paths)
+            train = split.train if own_folder else ImageSet(paths, self.size)
+            whole[domain] = Split(train, split.validation, split.test)
+        return whole
+
     def calibration(self, domain: str, count: int = CALIBRATION_IMAGES) -> torch.Tensor:
         """Return the first ``count`` training images: (N, 3, size, size) in [-1, 1]."""
         train = self[domain].train

@@ -73,7 +73,7 @@ class EvolveSettings:
     tune_batch: int = 4
     validation_images: int = 32
     finetune: str = "distil"
-    finetune_steps: int = 150
+    finetune_steps: int = 120
     finetune_batch: int = 8
     finetune_learning_rate: float | None = None
     precision: str = "auto"

@@ -31,8 +31,8 @@ from ganprune.fitness import CycleFitness, make_builders
 from ganprune.losses import cycle_consistency, discriminator_aware
 from ganprune.metrics.paired import paired_l1
 from ganprune.models.checkpoint import OTHER
-from ganprune.pipeline import Task, load_task
 from ganprune.runs import RunDirectory
+from ganprune.task import Task, load_task
 from ganprune.tuning import TunedBuilder, TuningSettings
 
 GAMMA, LAM = 10.0, 10.0

@@ -9,8 +9,8 @@ import ganprune
 
 ROOMS = [
     "errors", "settings", "device", "runs", "evolution", "data", "assets", "models", "filters", "profile", "losses",
-    "training", "tuning", "fitness", "baselines", "metrics", "evaluate", "report", "pretrain", "workers", "pipeline",
-    "compare", "bench", "export", "translate", "display", "cli",
+    "training", "tuning", "fitness", "baselines", "metrics", "evaluate", "report", "pretrain", "task", "search",
+    "results", "workers", "pipeline", "compare", "bench", "export", "translate", "display", "cli",
 ]  # fmt: skip
 PACKAGE = Path(ganprune.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))

@@ -15,7 +15,7 @@ from PIL import Image
 from toytask import FILES, QUICK, contents, copy_images, elites, make_checkpoint, outcome, toy_run
 
 import ganprune
-from ganprune import pipeline
+from ganprune import pipeline, search
 from ganprune.data import UnpairedImages
 from ganprune.errors import UserError
 from ganprune.evolution.interruption import Interrupted
@@ -368,10 +368,10 @@ def test_the_paper_preset_is_the_papers():
         "reconstruct": False, "tune": "cyclegan", "tune_passes": 1.0, "tune_steps": 0, "finetune": "cyclegan",
     }  # fmt: skip
     assert {name: getattr(settings, name) for name in expected} == expected
-    strategy = pipeline.make_strategy(settings)
+    strategy = search.make_strategy(settings)
     assert strategy.size == 32
     assert (strategy.reproduction, strategy.crossover, strategy.mutation) == (0.2, 0.7, 0.1)
-    training = pipeline.finetune_settings(settings)
+    training = search.finetune_settings(settings)
     assert (training.lam, training.identity, training.adversarial, training.distil) == (10, 0.5, 1, 0)
     assert (training.total, training.batch, training.learning_rate) == (2000, 1, 2e-4)
     assert training.augment == 286 / 256 and training.pool == 50

@@ -56,6 +56,7 @@ class Annealing(Strategy):
     """
 
     requires = (*Strategy.requires, "mutate")
+    later = 2  # current points and their neighbours
 
     def __init__(
         self,

@@ -90,6 +90,7 @@ class NSGA2(Strategy):
     """
 
     requires = (*Strategy.requires, "evaluate", "mate", "mutate")
+    later = 2  # parents and offspring
 
     def __init__(
         self,

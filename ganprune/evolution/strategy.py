@@ -34,10 +34,14 @@ class Strategy(ABC):
 
     Attributes:
         requires: the names that :meth:`register` expects on the toolbox.
+        size: individuals in the first batch.
+        later: about how many times as many are in each further batch; tells how long a search will take.
         toolbox: what the strategy is registered on, once it is.
     """
 
     requires: tuple[str, ...] = ("individual", "population", "repair", "clone")
+    size: int = 1
+    later: int = 1
     toolbox: Toolbox
 
     def register(self, toolbox: Toolbox) -> Strategy:

@@ -46,6 +46,8 @@ class BinarySwarm(Strategy):
         UserError: a parameter is out of range.
     """
 
+    later = 2  # particles and their personal bests
+
     def __init__(
         self,
         population: int = 32,

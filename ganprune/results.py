@@ -1,0 +1,103 @@
+"""What a run leaves behind: compact generators, the summary, a picture."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ganprune import __version__
+from ganprune.data import UnpairedImages, to_uint8
+from ganprune.evaluate import evaluate, run
+from ganprune.evolution.individual import Individual
+from ganprune.filters.compact import load_generator, save_generator
+from ganprune.report.figures import save_grid
+from ganprune.runs import LOGBOOK, RunDirectory
+from ganprune.search import Search, reference_fitness
+from ganprune.settings import EvolveSettings
+from ganprune.task import Task
+
+SUMMARY_FORMAT = 1
+SAMPLES = 12
+
+
+def save_pair(
+    directory: RunDirectory,
+    task: Task,
+    compact: Mapping[str, nn.Module],
+    elites: Mapping[str, Individual],
+    settings: EvolveSettings,
+) -> None:
+    """Write both compact generators with what is needed to build them."""
+    for name, network in compact.items():
+        architecture = task.cyclegan[name].generator.config.to_json()  # type: ignore[union-attr, operator]
+        save_generator(
+            network, directory.path(name), architecture=architecture, bits=elites[name].key(), side=name,
+            size=task.images.size, encoding=settings.encoding,
+        )  # fmt: skip
+
+
+def load_pair(directory: RunDirectory, device: torch.device | str) -> dict[str, nn.Module]:
+    """Load both compact generators of a run."""
+    return {name: load_generator(directory.path(name), device=device) for name in ("A2B", "B2A")}
+
+
+def summarise(
+    task: Task,
+    directory: RunDirectory,
+    settings: EvolveSettings,
+    search: Search,
+    elites: Mapping[str, Individual],
+    compact: Mapping[str, nn.Module],
+) -> dict[str, Any]:
+    """Return what ``summary.json`` holds, but for the time taken."""
+    last = directory.read_jsonl(LOGBOOK)[-1]
+    sides = evaluate(task.cyclegan, compact, task.images, discriminator_output=settings.discriminator_output)
+    reference = reference_fitness(task, settings, search)
+    for name, figures in sides.items():
+        elite = elites[name]
+        figures["algorithm"] = settings.algorithm.partition(":")[0]
+        figures["search"] = {
+            **(elite.terms or {}), "fitness": elite.scalar_fitness, "reference_fitness": reference[name](elite)[0],
+        }  # fmt: skip
+    return {
+        "format": SUMMARY_FORMAT, "ganprune": __version__, "torch": torch.__version__, "seed": settings.seed,
+        "threads": torch.get_num_threads(), "device": str(task.device), "evaluations": last["evaluations"],
+        "rescores": last["rescores"], "cost": last["cost"], "generations": last["generation"],
+        "images": task.images.counts(), "data_sha256": data_digest(task.images), "sides": sides,
+    }  # fmt: skip
+
+
+def data_digest(images: UnpairedImages) -> str:
+    """Return a SHA-256 over the decoded test and validation images, so that runs on other data are told apart."""
+    digest = hashlib.sha256()
+    for domain in ("A", "B"):
+        for role in (images[domain].validation, images[domain].test):
+            for index in range(len(role)):
+                digest.update(to_uint8(role.tensor([index])).numpy().tobytes())
+    return digest.hexdigest()
+
+
+@torch.inference_mode()
+def draw_samples(path: Path, task: Task, compact: Mapping[str, nn.Module]) -> None:
+    """Write a picture of test images: input, original's and compact's translation, and truth where it is known."""
+    sections = {}
+    pairs = task.images.paired_test[:SAMPLES]
+    for name, side in task.cyclegan.items():
+        source, target = task.images[side.source].test, task.images[side.target].test
+        pairs_of_side = pairs if name == "A2B" else [(b, a) for a, b in pairs]
+        chosen = [index for index, _ in pairs_of_side] or list(range(min(SAMPLES, len(source))))
+        real = source.tensor(chosen)
+        rows = {
+            "input": real,
+            "original": run(side.generator, real, task.device),
+            "compact": run(compact[name], real, task.device),
+        }
+        if pairs:
+            rows["truth"] = target.tensor([index for _, index in pairs_of_side])
+        sections[f"{name} (test images)"] = rows
+    save_grid(path, sections, zoom=max(1, 96 // task.images.size))

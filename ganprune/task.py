@@ -1,0 +1,44 @@
+"""What is compressed: a trained CycleGAN and its images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ganprune.assets import default_checkpoint, default_images
+from ganprune.data import UnpairedImages
+from ganprune.device import resolve_device
+from ganprune.errors import UserError
+from ganprune.models.checkpoint import CycleGAN, check_size, load_cyclegan
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is compressed: a CycleGAN, its images, and where they came from."""
+
+    cyclegan: CycleGAN
+    images: UnpairedImages
+    checkpoint: str | None
+    data: str | None
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.cyclegan["A2B"].generator.parameters()).device
+
+
+def load_task(checkpoint: Path | None, data: Path | None, size: int | None = None, device: str = "auto") -> Task:
+    """Load a checkpoint and its images; None stands for the shipped ones.
+
+    Raises:
+        UserError: one of them can't be used, or one is the shipped one and the other is not.
+    """
+    if (checkpoint is None) != (data is None):
+        given, missing = ("data", "checkpoint") if checkpoint is None else ("checkpoint", "data")
+        raise UserError(missing, "nothing", f"a --{missing} to go with --{given}", "Give both, or neither.")
+    target = resolve_device(device)
+    images = UnpairedImages(data or default_images(), size)
+    cyclegan = load_cyclegan(checkpoint or default_checkpoint(), device=target)
+    check_size(cyclegan, images.size)
+    return Task(cyclegan, images, *(str(path.resolve()) if path else None for path in (checkpoint, data)))
