@@ -17,6 +17,7 @@ from toytask import FILES, QUICK, contents, copy_images, elites, make_checkpoint
 import ganprune
 from ganprune import pipeline, search
 from ganprune.data import UnpairedImages
+from ganprune.device import resolve_precision
 from ganprune.errors import UserError
 from ganprune.evolution.interruption import Interrupted
 from ganprune.fitness import CycleFitness, make_builders
@@ -47,6 +48,13 @@ def run(checkpoint, image_folder, tmp_path_factory):
 @pytest.fixture
 def summary(run):
     return run.read_json("summary.json")
+
+
+def test_the_precision_that_a_run_resolved_is_what_it_saves(checkpoint, image_folder, tmp_path):
+    run = toy_run(checkpoint, image_folder, tmp_path / "run", precision="auto", finetune_steps=0)
+    wanted = resolve_precision("auto", torch.device("cpu"))
+    assert wanted in ("float32", "bfloat16")
+    assert run.read_json("config.json")["settings"]["precision"] == wanted
 
 
 def test_a_run_writes_every_file(run):

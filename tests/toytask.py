@@ -11,7 +11,7 @@ from ganprune.settings import make_settings
 
 QUICK = {
     "population": 3, "generations": 2, "algorithm": "ga:reproduction=0.1,crossover=0.4,mutation=0.5",
-    "finetune_steps": 4, "finetune_batch": 2, "calibration_images": 4,
+    "finetune_steps": 4, "finetune_batch": 2, "calibration_images": 4, "precision": "float32",
 }  # fmt: skip
 FILES = {
     "A2B.json", "A2B.safetensors", "B2A.json", "B2A.safetensors", "config.json", "evaluations.jsonl", "logbook.jsonl",
