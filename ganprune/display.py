@@ -42,7 +42,6 @@ class Display:
         self.count = 0
         self.total: int | None = None
         self.rows: dict[str, list[str]] = {}
-        self.evaluations: int | None = None
 
     @contextmanager
     def live(self) -> Iterator[Display]:
