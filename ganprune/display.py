@@ -66,8 +66,7 @@ class Display:
         self.count += 1
         if self.live_area is not None and self.task is not None:
             rate = self.count / max(time.monotonic() - self.begun, 1e-3)
-            total = self.evaluations
-            self.bar.update(self.task, completed=self.count, total=total, rate=f"{rate:.1f} evaluations/s")
+            self.bar.update(self.task, completed=self.count, rate=f"{rate:.1f} evaluations/s")
             self._draw()
 
     def search(self, progress: SearchProgress) -> None:
@@ -82,8 +81,8 @@ class Display:
         elif time.monotonic() - self.printed >= PLAIN_SECONDS or progress.generation == 0:
             self.printed = time.monotonic()
             rate = self.count / max(self.printed - self.begun, 1e-3)
-            total = self.evaluations
-            left = f", about {(total - self.count) / rate:.0f} s left" if total and self.count < total else ""
+            waiting = (self.total or 0) - self.count
+            left = f", about {waiting / rate:.0f} s left" if waiting > 0 and rate > 0 else ""
             names = ("generation", "best fitness", "N", "L_DisA", "L_cyc", "cost")
             shown = "  ".join(f"{n} {v}" for n, v in zip(names, self.rows[progress.side][1:], strict=True))
             self._plain(f"{progress.side}  {shown}  ({rate:.1f} evaluations/s{left})")
