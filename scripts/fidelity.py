@@ -5,6 +5,7 @@ gamma * (L_DisA + lam * L_cyc) on validation images against the original partner
 long fine-tune ("truth"), run with two seeds: their agreement is the ceiling. Everything measured is appended to one
 file, so an interrupted study goes on where it was::
 
+    pip install matplotlib
     python scripts/fidelity.py measure --out runs/fidelity --side A2B --individuals 24 --low 0.2 --high 0.3
     python scripts/fidelity.py report --out runs/fidelity
 """
