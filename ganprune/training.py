@@ -30,7 +30,7 @@ from ganprune.errors import UserError
 from ganprune.losses import adversarial
 from ganprune.models.checkpoint import CycleGAN, load_into, read_safetensors
 
-STATE_NAME, TENSORS_NAME = "training.json", "training.safetensors"
+TENSORS_NAME = "training.safetensors"
 
 
 @dataclass(frozen=True)

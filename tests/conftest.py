@@ -5,6 +5,7 @@ import pytest
 import torch
 from networks import toy_cyclegan
 from PIL import Image
+from toytask import make_checkpoint, toy_run
 
 from ganprune.data import UnpairedImages
 
@@ -48,3 +49,15 @@ def image_folder(tmp_path_factory):
 def images(image_folder):
     """The image folder at 16x16."""
     return UnpairedImages(image_folder, 16)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A saved toy CycleGAN, one for each test module."""
+    return make_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture(scope="module")
+def run(checkpoint, image_folder, tmp_path_factory):
+    """A finished toy run, one for each test module."""
+    return toy_run(checkpoint, image_folder, tmp_path_factory.mktemp("finished") / "run")

@@ -12,23 +12,12 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from toytask import FILES, QUICK, contents, copy_images, elites, make_checkpoint, outcome, toy_run
+from toytask import FILES, QUICK, contents, copy_images, elites, outcome
 
 from ganprune.cli import main
 from ganprune.evolution import registry
 from ganprune.runs import RunDirectory
 from ganprune.training import CycleGANTrainer
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    return make_checkpoint(tmp_path_factory.mktemp("checkpoint"))
-
-
-@pytest.fixture(scope="module")
-def run(checkpoint, image_folder, tmp_path_factory):
-    """A finished run."""
-    return toy_run(checkpoint, image_folder, tmp_path_factory.mktemp("finished") / "run")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 import torch
 from networks import SIZE, toy_generator
 from PIL import Image
-from toytask import FILES, QUICK, contents, copy_images, elites, make_checkpoint, outcome, toy_run
+from toytask import FILES, QUICK, contents, copy_images, elites, outcome, toy_run
 
 import ganprune
 from ganprune import pipeline, search
@@ -32,17 +32,6 @@ from ganprune.settings import EvolveSettings, make_settings
 from ganprune.training import TrainingSettings
 
 SIDES = ("A2B", "B2A")
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    return make_checkpoint(tmp_path_factory.mktemp("checkpoint"))
-
-
-@pytest.fixture(scope="module")
-def run(checkpoint, image_folder, tmp_path_factory):
-    """A finished run."""
-    return toy_run(checkpoint, image_folder, tmp_path_factory.mktemp("finished") / "run")
 
 
 @pytest.fixture
