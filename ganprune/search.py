@@ -110,6 +110,7 @@ def tuning_settings(settings: EvolveSettings) -> TuningSettings:
         batch=settings.tune_batch,
         learning_rate=rate,
         seed=settings.seed,
+        precision="float32" if settings.precision == "auto" else settings.precision,
     )
 
 

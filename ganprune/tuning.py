@@ -38,6 +38,7 @@ class TuningSettings:
         learning_rate: Adam's, constant.
         share: share of the training images that it uses, drawn once from ``seed``.
         seed: of the choice of images and, with the bits, of their order.
+        precision: "float32", or "bfloat16" for mixed precision.
     """
 
     steps: int = 0
@@ -47,6 +48,7 @@ class TuningSettings:
     learning_rate: float = 5e-4
     share: float = 0.1
     seed: int = 0
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
@@ -125,6 +127,7 @@ class TunedBuilder(NetworkBuilder):
             adversarial=0.0 if distil else 1.0,
             distil=1.0 if distil else 0.0,
             augment=1.0 if distil else 286 / 256,
+            precision=self.settings.precision,
             seed=draw.getrandbits(31),
         )
         pair = self.cyclegan.with_generators({self.side: network, OTHER[self.side]: partner})

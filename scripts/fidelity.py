@@ -1,9 +1,9 @@
 """Does the fitness that we search by predict the quality after tuning? The study behind docs/fidelity.md.
 
 Individuals of one side inside a size band are scored in several ways; each way's ranking of their quality,
-gamma * (L_DisA + lam * L_cyc) on validation images against the original partner, is compared with the ranking after a
-long fine-tune ("truth"), run with two seeds: their agreement is the ceiling. Everything measured is appended to one
-file, so an interrupted study goes on where it was::
+gamma * (L_DisA + lam * L_cyc) on the search's validation images against the original partner, is compared with the
+ranking, on test images, after a long fine-tune from reconstructed weights ("truth"), run with two seeds: their
+agreement is the ceiling. Everything measured is appended to one file, so an interrupted study goes on where it was::
 
     pip install matplotlib
     python scripts/fidelity.py measure --out runs/fidelity --side A2B --individuals 24 --low 0.2 --high 0.3
@@ -24,35 +24,49 @@ import torch
 from scipy import stats
 from torch import nn
 
+from ganprune.device import resolve_precision
 from ganprune.evolution.individual import pack_bits
 from ganprune.evolution.initializers import initMixed
 from ganprune.filters.builder import NetworkBuilder
 from ganprune.filters.compact import compact
 from ganprune.fitness import CycleFitness, make_builders
 from ganprune.losses import cycle_consistency, discriminator_aware
+from ganprune.metrics.kid import polynomial_mmd2
 from ganprune.metrics.paired import paired_l1
-from ganprune.models.checkpoint import OTHER
+from ganprune.models.checkpoint import OTHER, Side
 from ganprune.runs import RunDirectory
 from ganprune.task import Task, load_task
+from ganprune.training import CycleGANTrainer, TrainingSettings
 from ganprune.tuning import TunedBuilder, TuningSettings
 
 GAMMA, LAM = 10.0, 10.0
 TRUTHS = ("truth_1", "truth_2")
 WAYS = ("sliced", "reconstructed", "sequential", "tuned_20", "tuned_80")
+LABELS = {
+    "sliced": "sliced",
+    "reconstructed": "reconstructed",
+    "sequential": "reconstructed, sequentially",
+    "tuned_20": "sliced, 20 tuning steps",
+    "tuned_80": "sliced, 80 tuning steps",
+}
 MEASUREMENTS = "measurements.jsonl"
 BOOTSTRAPS = 2000
+DRAWS = 20_000  # tries per size slot before we give up
 
 
 def draw_individuals(fitness: CycleFitness, count: int, low: float, high: float, seed: int) -> list[list[int]]:
-    """Draw individuals as ``quick`` does until ``count`` of them have N between ``low`` and ``high``."""
+    """Draw individuals as ``quick`` does, one in each of ``count`` equal slices of the size band [low, high]."""
     space = fitness.space
     random.seed(seed)
-    chosen: list[list[int]] = []
-    while len(chosen) < count:
-        bits = space.repair(initMixed(space.group_sizes, space.saliency, low=0.15, high=0.95))
-        if low <= space.size_share(bits) <= high:
-            chosen.append(bits)
-    return chosen
+    slots: dict[int, list[int]] = {}
+    for _ in range(DRAWS):
+        bits = space.repair(initMixed(space.group_sizes, space.saliency, low=0.1, high=0.95))
+        slot = int((space.size_share(bits) - low) / (high - low) * count)
+        if 0 <= slot < count:
+            slots.setdefault(slot, bits)
+        if len(slots) == count:
+            return [slots[index] for index in range(count)]
+    raise click.ClickException(f"only {len(slots)} of {count} individuals found between {low} and {high}")
 
 
 class Study:
@@ -61,63 +75,110 @@ class Study:
     Args:
         task: the CycleGAN and its images.
         side: whose individuals.
-        truth_steps: steps of the long fine-tune.
+        truth_steps: steps of the long fine-tune, the second half at a decaying rate.
+        precision: "float32" or "bfloat16", of scoring and training; test figures are always float32.
     """
 
-    def __init__(self, task: Task, side: str, truth_steps: int):
-        self.task, self.side = task, side
+    def __init__(self, task: Task, side: str, truth_steps: int, precision: str):
+        self.task, self.side, self.precision = task, side, precision
         self.builders = make_builders(task.cyclegan, task.images)
-        self.fitness = CycleFitness(task.cyclegan, task.images, side, builders=self.builders)
+        self.fitness = CycleFitness(task.cyclegan, task.images, side, builders=self.builders, precision=precision)
         builder = self.builders[side]
-        sliced = NetworkBuilder(builder.generator, builder.space)
         self.ways: dict[str, Callable[[list[int]], nn.Module]] = {
             "sliced": lambda bits: compact(builder.generator, builder.space, bits),
             "reconstructed": builder.fresh,
             "sequential": builder.final,
-            "tuned_20": self._tuner(sliced, 20),
-            "tuned_80": self._tuner(sliced, 80),
-            "truth_1": self._tuner(builder, truth_steps, share=1.0, seed=1),
-            "truth_2": self._tuner(builder, truth_steps, share=1.0, seed=2),
+            "tuned_20": self._tuner(20),
+            "tuned_80": self._tuner(80),
+            "truth_1": lambda bits: self._long_finetune(bits, truth_steps, 1),
+            "truth_2": lambda bits: self._long_finetune(bits, truth_steps, 2),
         }
+        self.test = TestImages(task, side)
 
-    def _tuner(
-        self, builder: NetworkBuilder, steps: int, share: float = 0.1, seed: int = 0
-    ) -> Callable[[list[int]], nn.Module]:
-        settings = TuningSettings(steps=steps, batch=8, share=share, seed=seed)
+    def _tuner(self, steps: int) -> Callable[[list[int]], nn.Module]:
+        builder = NetworkBuilder(self.builders[self.side].generator, self.fitness.space)
+        settings = TuningSettings(steps=steps, batch=8, precision=self.precision)
         return TunedBuilder(builder, self.task.cyclegan, self.task.images, self.side, settings).fresh
 
+    def _long_finetune(self, bits: list[int], steps: int, seed: int) -> nn.Module:
+        """Distil from the original on all training images, as long as it takes to settle."""
+        network = self.builders[self.side].fresh(bits)
+        settings = TrainingSettings(
+            steps=steps // 2, decay_steps=steps - steps // 2, batch=8, learning_rate=5e-4, lam=0.0, identity=0.0,
+            adversarial=0.0, distil=1.0, augment=1.0, precision=self.precision, seed=seed,
+        )  # fmt: skip
+        partner = self.task.cyclegan.partner(self.side).generator
+        pair = self.task.cyclegan.with_generators({self.side: network, OTHER[self.side]: partner})
+        trainer = CycleGANTrainer(pair, self.task.images, settings, teacher=self.task.cyclegan, sides=[self.side])
+        for _ in trainer.train():
+            pass
+        return network
+
     def measure(self, bits: list[int], way: str) -> dict[str, Any]:
-        """Build ``bits`` in one way; return quality, test figures, and cost in forward passes."""
+        """Build ``bits`` in one way; return its quality, test figures, and its cost in forward passes."""
         start = time.perf_counter()
         network = self.ways[way](bits)
         built = time.perf_counter() - start
-        with torch.inference_mode():
+        fitness = self.fitness
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16"):
             start = time.perf_counter()
-            fake = network(self.fitness.real)
+            fake = network(fitness.real).float()
             forward = time.perf_counter() - start
-            judged = self.task.cyclegan[self.side].discriminator(fake)
-            back = self.task.cyclegan[OTHER[self.side]].generator(fake)
-            disa = float(discriminator_aware(judged, self.fitness.judged_original))
-            cycle = float(cycle_consistency(back, self.fitness.real))
-            test = self._test_l1(network)
-        quality = GAMMA * (disa + LAM * cycle)
-        return {"quality": quality, "l_disa": disa, "l_cyc": cycle, "paired_l1": test, "forwards": built / forward}
-
-    def _test_l1(self, network: nn.Module) -> float:
-        images = self.task.images
-        pairs = images.paired_test if self.side == "A2B" else [(b, a) for a, b in images.paired_test]
-        source, target = self.task.cyclegan[self.side].source, self.task.cyclegan[self.side].target
-        fake = torch.cat([network(images[source].test.tensor([s])) for s, _ in pairs])
-        return paired_l1(fake, images[target].test.tensor([t for _, t in pairs]))
+            judged = self.task.cyclegan[self.side].discriminator(fake).float()
+            back = self.task.cyclegan[OTHER[self.side]].generator(fake).float()
+        losses = quality(judged, fitness.judged_original, back, fitness.real)
+        return {**losses, **self.test.figures(network), "seconds": built, "forwards": built / forward}
 
 
-def unfinished(run: RunDirectory, side: str, individuals: list[list[int]]) -> Iterator[tuple[list[int], str]]:
+class TestImages:
+    """The test images of one side, and what the original networks make of them."""
+
+    @torch.inference_mode()
+    def __init__(self, task: Task, side: str):
+        images, self.side = task.images, task.cyclegan[side]
+        pairs = images.paired_test if side == "A2B" else [(b, a) for a, b in images.paired_test]
+        self.real = images[self.side.source].test.tensor([source for source, _ in pairs])
+        self.truth = images[self.side.target].test.tensor([truth for _, truth in pairs])
+        self.partner = task.cyclegan[OTHER[side]].generator
+        self.judged = self.side.discriminator(apply(self.side.generator, self.real))
+        self.features = discriminator_features(self.side, self.truth)
+
+    @torch.inference_mode()
+    def figures(self, network: nn.Module) -> dict[str, float]:
+        """Return the test quality, the paired L1 on [0, 1], and a KID-like figure against the true drawings."""
+        fake = apply(network, self.real)
+        losses = quality(self.side.discriminator(fake), self.judged, apply(self.partner, fake), self.real)
+        kid = polynomial_mmd2(discriminator_features(self.side, fake), self.features)
+        named = {f"test_{name}": value for name, value in losses.items()}
+        return {**named, "paired_l1": paired_l1(fake, self.truth), "kid_like": kid}
+
+
+def quality(
+    judged: torch.Tensor, judged_original: torch.Tensor, back: torch.Tensor, real: torch.Tensor
+) -> dict[str, float]:
+    """Return gamma * (L_DisA + lam * L_cyc) and its terms; lower is better."""
+    disa, cycle = float(discriminator_aware(judged, judged_original)), float(cycle_consistency(back, real))
+    return {"quality": GAMMA * (disa + LAM * cycle), "l_disa": disa, "l_cyc": cycle}
+
+
+def discriminator_features(side: Side, images: torch.Tensor) -> torch.Tensor:
+    """Return (N, d): what the original discriminator's last layer is given, averaged over positions."""
+    layers: nn.Sequential = side.discriminator.model[:-1]  # type: ignore[union-attr, index, assignment]
+    return apply(layers, images).mean((2, 3))
+
+
+def apply(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """Apply a network in batches of 50."""
+    return torch.cat([network(part) for part in images.split(50)])
+
+
+def unfinished(run: RunDirectory, side: str, individuals: list[list[int]]) -> Iterator[tuple[int, list[int], str]]:
     """Yield what has not been measured yet, individual by individual."""
     done = {(record["side"], record["bits"], record["way"]) for record in run.read_jsonl(MEASUREMENTS)}
-    for bits in individuals:
+    for index, bits in enumerate(individuals):
         for way in (*WAYS, *TRUTHS):
             if (side, pack_bits(bits), way) not in done:
-                yield bits, way
+                yield index, bits, way
 
 
 @click.group()
@@ -131,23 +192,29 @@ def main() -> None:
 @click.option("--individuals", type=int, default=24, show_default=True)
 @click.option("--low", type=float, default=0.2, show_default=True, help="Least N.")
 @click.option("--high", type=float, default=0.3, show_default=True, help="Largest N.")
-@click.option("--truth-steps", type=int, default=300, show_default=True)
+@click.option("--truth-steps", type=int, default=400, show_default=True)
+@click.option("--precision", default="auto", show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)
-def measure(out: Path, side: str, individuals: int, low: float, high: float, truth_steps: int, seed: int) -> None:
+def measure(
+    out: Path, side: str, individuals: int, low: float, high: float, truth_steps: int, precision: str, seed: int
+) -> None:
     """Score individuals in every way; goes on where it was."""
     task = load_task(None, None)
-    study = Study(task, side, truth_steps)
+    study = Study(task, side, truth_steps, resolve_precision(precision, torch.device("cpu")))
     out.mkdir(parents=True, exist_ok=True)
     run = RunDirectory(out)
     chosen = draw_individuals(study.fitness, individuals, low, high, seed)
     band = f"{low:g}-{high:g}"
-    for bits, way in unfinished(run, side, chosen):
+    for index, bits, way in unfinished(run, side, chosen):
         figures = study.measure(bits, way)
         record = {"side": side, "band": band, "bits": pack_bits(bits), "way": way, **figures}
         run.append_jsonl(
             MEASUREMENTS, {**record, "n": study.fitness.space.size_share(bits), "truth_steps": truth_steps}
         )
-        click.echo(f"{side} {band} {way}: quality {figures['quality']:.4f}, {figures['forwards']:.1f} forward passes")
+        click.echo(
+            f"{side} {band} {index + 1}/{individuals} {way}: quality {figures['quality']:.3f}, on test images "
+            f"{figures['test_quality']:.3f}, paired L1 {figures['paired_l1']:.4f}, {figures['seconds']:.2f} s"
+        )
 
 
 @main.command()
@@ -161,29 +228,47 @@ def report(out: Path) -> None:
         draw_scatter(out / f"fidelity-{side}-{band}.png", side, table)
 
 
-def pivot(records: list[dict[str, Any]]) -> dict[str, dict[str, np.ndarray]]:
+Table = dict[str, dict[str, np.ndarray]]
+
+
+def pivot(records: list[dict[str, Any]]) -> Table:
     """Return way -> figure -> one value per individual, of the individuals that were measured in every way."""
     by_bits: dict[str, dict[str, dict[str, Any]]] = {}
     for record in records:
         by_bits.setdefault(record["bits"], {})[record["way"]] = record
     whole = [ways for ways in by_bits.values() if all(way in ways for way in (*WAYS, *TRUTHS))]
-    figures = ("quality", "paired_l1", "forwards")
+    figures = ("n", "quality", "test_quality", "paired_l1", "kid_like", "forwards", "seconds")
     return {way: {f: np.array([ways[way][f] for ways in whole]) for f in figures} for way in (*WAYS, *TRUTHS)}
 
 
-def print_table(side: str, band: str, table: dict[str, dict[str, np.ndarray]]) -> None:
+def truth_of(table: Table, figure: str) -> np.ndarray:
+    """Return the mean of a figure over the two long fine-tunes."""
+    mean: np.ndarray = (table["truth_1"][figure] + table["truth_2"][figure]) / 2
+    return mean
+
+
+def print_table(side: str, band: str, table: Table) -> None:
     """Print a Markdown table of rank correlations with the truth, with 95 % bootstrap intervals."""
-    truth = (table["truth_1"]["quality"] + table["truth_2"]["quality"]) / 2
-    paired = (table["truth_1"]["paired_l1"] + table["truth_2"]["paired_l1"]) / 2
-    ceiling = interval(table["truth_1"]["quality"], table["truth_2"]["quality"], stats.kendalltau)
-    print(f"\n### {side}, N in {band}, {len(truth)} individuals; tau between the two truths (ceiling): {ceiling}\n")
-    print("| scored by | Kendall tau | Spearman rho | tau with test paired L1 | forward passes |")
-    print("| --- | --- | --- | --- | --- |")
+    figures = ("test_quality", "paired_l1", "kid_like")
+    truth = {figure: truth_of(table, figure) for figure in figures}
+    print(f"\n### {side}, N in {band}, {len(truth['paired_l1'])} individuals\n")
+    print("| scored by | tau | rho | tau, paired L1 | tau, KID-like | forward passes | seconds | median quality |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for way in WAYS:
         scores = table[way]["quality"]
-        cells = [interval(scores, truth, stats.kendalltau), interval(scores, truth, stats.spearmanr)]
-        cells += [interval(scores, paired, stats.kendalltau), f"{np.median(table[way]['forwards']):.1f}"]
-        print(f"| {way.replace('_', ', ')} | " + " | ".join(cells) + " |")
+        cells = [interval(scores, truth["test_quality"], stats.kendalltau)]
+        cells += [interval(scores, truth["test_quality"], stats.spearmanr)]
+        cells += [interval(scores, truth[figure], stats.kendalltau) for figure in figures[1:]]
+        cells += [f"{np.median(table[way]['forwards']):.1f}", f"{np.median(table[way]['seconds']):.2f}"]
+        print(f"| {LABELS[way]} | " + " | ".join([*cells, f"{np.median(scores):.2f}"]) + " |")
+    first, second = (table[name] for name in TRUTHS)
+    cells = [interval(first["test_quality"], second["test_quality"], stats.kendalltau)]
+    cells += [interval(first["test_quality"], second["test_quality"], stats.spearmanr)]
+    cells += [interval(first[figure], second[figure], stats.kendalltau) for figure in figures[1:]]
+    cells += [f"{np.median(first['forwards']):.0f}", f"{np.median(first['seconds']):.1f}"]
+    print("| *ceiling: the two long fine-tunes* | " + " | ".join([*cells, f"{np.median(first['quality']):.2f}"]) + " |")
+    sizes = interval(-table["sliced"]["n"], truth["test_quality"], stats.kendalltau)
+    print(f"\nFor comparison, the size N alone (larger is better): tau {sizes}.")
 
 
 def interval(first: np.ndarray, second: np.ndarray, correlate: Callable[..., Any]) -> str:
@@ -197,19 +282,20 @@ def interval(first: np.ndarray, second: np.ndarray, correlate: Callable[..., Any
     return f"{correlate(first, second).statistic:.2f} [{low:.2f}, {high:.2f}]"
 
 
-def draw_scatter(path: Path, side: str, table: dict[str, dict[str, np.ndarray]]) -> None:
-    """Draw each way's quality against the truth's."""
+def draw_scatter(path: Path, side: str, table: Table) -> None:
+    """Draw each way's quality against the truth's, in the colours of the individuals' sizes."""
     import matplotlib.pyplot as plt
 
-    truth = (table["truth_1"]["quality"] + table["truth_2"]["quality"]) / 2
-    figure, axes = plt.subplots(1, len(WAYS), figsize=(3 * len(WAYS), 3), sharey=True)
+    truth = truth_of(table, "test_quality")
+    figure, axes = plt.subplots(1, len(WAYS), figsize=(3.1 * len(WAYS), 3.2), sharey=True, layout="constrained")
     for axis, way in zip(axes, WAYS, strict=True):
-        axis.scatter(table[way]["quality"], truth, s=12)
-        axis.set_title(way.replace("_", ", "))
-        axis.set_xlabel("quality as scored")
+        points = axis.scatter(table[way]["quality"], truth, s=18, c=table[way]["n"], cmap="viridis")
+        tau = stats.kendalltau(table[way]["quality"], truth).statistic
+        axis.set_title(f"{LABELS[way]}\ntau = {tau:.2f}", fontsize=10)
+        axis.set_xlabel("quality as scored (lower is better)", fontsize=9)
     axes[0].set_ylabel(f"{side}: after a long fine-tune")
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    figure.colorbar(points, ax=axes, label="size N", pad=0.01)
+    figure.savefig(path, dpi=110)
     plt.close(figure)
 
 
