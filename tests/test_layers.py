@@ -77,4 +77,4 @@ def test_every_form_of_import_is_seen(text, rooms):
 
 
 def test_the_modules_are_found():
-    assert {"cli.py", "filters/space.py", "evolution/coevolution.py"} <= set(MODULES)
+    assert {"cli/group.py", "filters/space.py", "evolution/coevolution.py"} <= set(MODULES)

@@ -1,0 +1,8 @@
+"""The ``ganprune`` command: parse, call, print. Heavy imports happen inside the commands, so that help is instant."""
+
+from ganprune.cli.group import main
+
+# Importing a module of commands puts them on ``main``.
+from ganprune.cli import evolving, measuring, training  # noqa: F401  isort: skip
+
+__all__ = ["main"]

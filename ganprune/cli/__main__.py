@@ -1,0 +1,5 @@
+"""``python -m ganprune.cli``."""
+
+from ganprune.cli import main
+
+main()

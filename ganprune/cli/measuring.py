@@ -1,0 +1,72 @@
+"""Commands that measure: evaluate and bench."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ganprune.cli.group import main
+from ganprune.cli.options import FOLDER, machine_options
+from ganprune.cli.showing import print_summary, showing
+from ganprune.errors import UserError
+
+
+@main.command()
+@click.argument("run", type=FOLDER)
+@click.option("--data", type=FOLDER, help="Images, where RUN is a checkpoint.  [default: the run's own]")
+@click.option("--size", type=int, help="Side length of the images, where RUN is a checkpoint.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@machine_options
+def evaluate(run: Path, as_json: bool, **options: Any) -> None:
+    """Print the table of figures of RUN, or of a checkpoint's own generators."""
+    import json
+
+    from ganprune import pipeline
+
+    with showing() as reporter:
+        sides = pipeline.evaluate_run(run, reporter=reporter, **options)
+    if as_json:
+        click.echo(json.dumps(sides, indent=1))
+    else:
+        print_summary(sides)
+
+
+@main.command()
+@click.option("--repeats", type=int, default=9, show_default=True, help="Timed repeats of each measurement.")
+@click.option("--images", type=int, default=32, show_default=True, help="Validation images per evaluation.")
+@click.option("--paper/--no-paper", default=True, show_default=True, help="Also the paper's networks at 256x256.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--threads", type=int, help="CPU threads per evaluation.  [default: PyTorch's choice]")
+def bench(repeats: int, images: int, paper: bool, as_json: bool, threads: int | None) -> None:
+    """Time evaluations on this machine against the published procedure."""
+    import json
+
+    from ganprune.bench import bench as run_bench
+    from ganprune.device import set_threads
+    from ganprune.task import load_task
+
+    for name, value in (("repeats", repeats), ("images", images)):
+        if value < 1:
+            raise UserError(name, value, "1 or more", f"Correct --{name}.")
+    set_threads(threads)
+    task = load_task(None, None, device="cpu")
+    result = run_bench(task.images, task.cyclegan, repeats=repeats, scored=images, paper=paper)
+    if as_json:
+        click.echo(json.dumps(result, indent=1))
+    else:
+        print_bench(result)
+
+
+def print_bench(result: dict[str, Any]) -> None:
+    """Print the benchmark's figures, one line each."""
+    for section, figures in result.items():
+        if not isinstance(figures, dict):
+            click.echo(f"{section}: {figures}")
+            continue
+        click.echo(f"\n{section}")
+        for name, value in figures.items():
+            shown = value if not isinstance(value, dict) else value["evaluations_per_second"]
+            unit = " evaluations/s" if isinstance(value, dict) else ""
+            click.echo(f"  {name.replace('_', ' ')}: {shown:.4g}{unit}")

@@ -1,0 +1,67 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+FOLDER = click.Path(path_type=Path)
+
+
+def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --device and --threads."""
+    threads = click.option("--threads", type=int, help="CPU threads per evaluation.  [default: PyTorch's choice]")
+    command = threads(command)
+    return click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")(command)
+
+
+def operator_help(kind: str) -> str:
+    """List the registered names of a kind for --help."""
+    from ganprune.evolution.registry import names
+
+    return ", ".join(names(kind)) + "; NAME:KEY=VALUE,..., or package.module:function."
+
+
+def evolve_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add everything that a preset decides; options left out keep the preset's value."""
+    options = [
+        click.option("--algorithm", help="Search algorithm: " + operator_help("algorithm")),
+        click.option("--population", type=int, help="Individuals per side (the paper's K)."),
+        click.option("--generations", type=int, help="Generations (the paper's T)."),
+        click.option("--max-evaluations", type=float, help="Stop before this cost: evaluations + rescores / 2."),
+        click.option("--max-seconds", type=float, help="Stop the search after this time."),
+        click.option("--select", help="Selection: " + operator_help("select")),
+        click.option("--mate", help="Crossover: " + operator_help("mate")),
+        click.option("--mutate", help="Mutation: " + operator_help("mutate")),
+        click.option("--init", help="First individuals: " + operator_help("init")),
+        click.option("--gamma", type=float, help="Weight of quality against size (Eq. 11)."),
+        click.option("--lam", type=float, help="Weight of the cycle term (Eq. 11)."),
+        click.option("--identity", type=float, help="Weight of the identity term, times --lam."),
+        click.option("--loss", help="disa (Eq. 5) or gena (Eq. 4)."),
+        click.option("--cost", help="Size term: params (Eq. 10) or macs."),
+        click.option("--target-ratio", type=float, help="Hold every individual to this many times fewer parameters."),
+        click.option("--max-macs", type=float, help="Hold every individual to this many MACs per image."),
+        click.option("--discriminator-output", help="map, or mean as in the authors' code."),
+        click.option("--cycle-norm", help="l2 (Eq. 6) or l1."),
+        click.option("--encoding", help="grouped, or tied as in the authors' code."),
+        click.option("--schedule", help="alternate, simultaneous or separate."),
+        click.option("--reconstruct/--no-reconstruct", default=None, help="Closed-form weights, or sliced ones."),
+        click.option("--calibration-images", type=int, help="Training images whose statistics reconstruct weights."),
+        click.option("--tune", help="Tuning of each individual before scoring: distil, or cyclegan (the paper's)."),
+        click.option("--tune-steps", type=int, help="Its steps; 0 for none, or for --tune-passes."),
+        click.option("--tune-passes", type=float, help="Its passes over a tenth of the training images."),
+        click.option("--tune-batch", type=int, help="Its images per step."),
+        click.option("--validation-images", type=int, help="Validation images that score."),
+        click.option("--finetune", help="Final fine-tune: distil, or cyclegan (the paper's objective)."),
+        click.option("--finetune-steps", type=int, help="Its steps; 0 for none."),
+        click.option("--finetune-batch", type=int, help="Its images of each domain per step."),
+        click.option("--finetune-learning-rate", type=float, help="Its learning rate."),
+        click.option("--precision", help="float32, bfloat16 (mixed), or auto: bfloat16 where it is native."),
+        click.option("--seed", type=int, help="Of everything random."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command

@@ -1,0 +1,46 @@
+"""What commands print: progress, the final table, how to go on after Ctrl-C."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+def print_summary(sides: Any) -> None:
+    """Print the final table on standard output."""
+    from rich.console import Console
+
+    from ganprune.display import summary_table
+
+    Console(width=None if sys.stdout.isatty() else 100).print(summary_table(sides))
+
+
+@contextmanager
+def showing(again: str = "", where: Path | None = None) -> Iterator[Any]:
+    """Show progress; on Ctrl-C say what is kept and how to go on, and exit with status 130.
+
+    Args:
+        again: how to go on, {} standing for the run directory; "" if nothing is kept.
+        where: the run directory, if it is known before the reporter is told.
+    """
+    from ganprune.display import Display
+    from ganprune.pipeline import Reporter
+
+    display = Display()
+    reporter = Reporter(display.stage, display.search, display.evaluation, display.training)
+    try:
+        with display.live():
+            yield reporter
+    except KeyboardInterrupt:
+        where = reporter.directory[0] if reporter.directory else where
+        if where and again and (where / "config.json").exists():
+            kept = f"{where} holds every finished step. Go on with: {again.format(where)}"
+        else:
+            kept = "Nothing was kept."
+        click.echo(f"Interrupted. {kept}", err=True)
+        raise SystemExit(130) from None
