@@ -1,0 +1,1 @@
+"""Latency predicted from a table measured once per layer shape."""
