@@ -23,6 +23,8 @@ _EXPORTS = {
     "coevolve": "ganprune.evolution.coevolution",
     "compact": "ganprune.filters.compact",
     "compress": "ganprune.pipeline",
+    "default_checkpoint": "ganprune.assets",
+    "default_images": "ganprune.assets",
     "load_cyclegan": "ganprune.models.checkpoint",
     "load_generator": "ganprune.filters.compact",
     "make_toolbox": "ganprune.evolution.toolbox",

@@ -22,13 +22,14 @@ from ganprune.errors import UserError, did_you_mean
 from ganprune.evolution.individual import Score
 from ganprune.filters.builder import NetworkBuilder
 from ganprune.filters.space import FilterSpace
+from ganprune.latency.table import LatencyTable
 from ganprune.losses import cycle_consistency, discriminator_aware, generator_aware, identity
 from ganprune.models.checkpoint import OTHER, CycleGAN
 from ganprune.profile import layer_positions, macs
 
 BROKEN = 1e-12  # the fitness of a candidate whose images are not finite: never NaN, Inf or 0
 LOSSES = ("disa", "gena")
-COSTS = ("params", "macs")
+COSTS = {"params": "n", "macs": "macs", "latency": "latency"}  # and the term of each
 OUTPUTS = ("map", "mean")
 CYCLE_NORMS = ("l2", "l1")
 
@@ -41,7 +42,8 @@ class FitnessSettings:
         gamma: weight of the quality terms against the size term.
         lam: weight of the cycle term inside gamma(...).
         loss: "disa" (Eq. 5), or "gena" (Eq. 4), the paper's ablation.
-        cost: size term: "params" is N(p) of Eq. 10; "macs" the share of multiply-accumulates.
+        cost: size term: "params" is N(p) of Eq. 10; "macs" the share of multiply-accumulates; "latency" that of the
+            predicted milliseconds.
         identity: weight of the identity term inside gamma(...), times ``lam``; the paper applies 0.5.
         discriminator_output: "map" compares the patch map, "mean" its average (the authors' code).
         cycle_norm: "l2" (Eq. 6) or "l1".
@@ -60,7 +62,7 @@ class FitnessSettings:
             value = getattr(self, field)
             if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
                 raise UserError(field, value, "a number of 0 or more", f"Correct --{field}.")
-        choices = {"loss": LOSSES, "cost": COSTS, "discriminator_output": OUTPUTS, "cycle_norm": CYCLE_NORMS}
+        choices = {"loss": LOSSES, "cost": tuple(COSTS), "discriminator_output": OUTPUTS, "cycle_norm": CYCLE_NORMS}
         for field, allowed in choices.items():
             value = getattr(self, field)
             if value not in allowed:
@@ -85,12 +87,16 @@ class CycleFitness:
         settings: terms and weights.
         builders: bits -> network, for both sides; None for those of :func:`shared_builders`.
         reconstruct: where builders are made here: whether weights are reconstructed.
+        latency: predicts a network's milliseconds; needed where these are the size term.
         validation_images: how many images score.
         skip: validation images left out before them, where there are that many more: another fitness's own.
         batch: images per forward pass.
         precision: "float32", or "bfloat16" for mixed precision: about twice as fast where it is native, with losses
             that agree to about a per cent.
         cache_bytes: bound of the translated images that are kept.
+
+    Raises:
+        UserError: latency is the size term, and there is no table.
     """
 
     def __init__(
@@ -102,6 +108,7 @@ class CycleFitness:
         settings: FitnessSettings | None = None,
         builders: Mapping[str, NetworkBuilder] | None = None,
         reconstruct: bool = True,
+        latency: LatencyTable | None = None,
         validation_images: int = 32,
         skip: int = 0,
         batch: int = 32,
@@ -111,7 +118,9 @@ class CycleFitness:
         self.precision = precision
         if validation_images < 1:
             raise UserError("validation images", validation_images, "1 or more", "Correct --validation-images.")
-        self.side, self.settings = side, settings or FitnessSettings()
+        self.side, self.settings, self.latency = side, settings or FitnessSettings(), latency
+        if latency is None and self.settings.cost == "latency":
+            raise UserError("cost", "latency", "a latency table to go with it", "Give latency=, from measure_latency.")
         self.cyclegan, self.batch, self.cache_bytes = cyclegan, batch, cache_bytes
         self.builders = builders or shared_builders(cyclegan, images, reconstruct=reconstruct)
         self.space: FilterSpace = self.builders[side].space
@@ -136,8 +145,8 @@ class CycleFitness:
 
         Returns:
             A tuple of one number, the fitness (higher is better, above 0), with ``terms``: n, macs (both shares),
-            l_disa, l_gena, l_cyc, identity where it is asked for, and what the fitness 1 / (size + gamma * quality)
-            is made of: size and quality.
+            l_disa, l_gena, l_cyc, identity where it is asked for, with a latency table latency (a share) and
+            latency_ms, and what the fitness 1 / (size + gamma * quality) is made of: size and quality.
         """
         bits = tuple(self.space.repair(individual))
         back = self.cyclegan[OTHER[self.side]].generator if partner is None else self._partner(partner)
@@ -166,7 +175,7 @@ class CycleFitness:
         settings = self.settings
         quality = terms["l_disa" if settings.loss == "disa" else "l_gena"] + settings.lam * terms["l_cyc"]
         quality += settings.lam * settings.identity * terms.get("identity", 0.0)
-        return {"size": terms["n"] if settings.cost == "params" else terms["macs"], "quality": quality}
+        return {"size": terms[COSTS[settings.cost]], "quality": quality}
 
     def _translated_by(self, bits: tuple[int, ...]) -> Translated:
         if bits in self._translated:
@@ -189,6 +198,9 @@ class CycleFitness:
             "l_disa": float(discriminator_aware(judged, self.judged_original, self.settings.discriminator_output)),
             "l_gena": float(generator_aware(fake, self.fake_original)),
         }
+        if self.latency is not None:
+            terms["latency_ms"] = self.latency_ms(bits)
+            terms["latency"] = terms["latency_ms"] / self.latency_ms(self.space.full())
         if self.real_target is not None:
             same = self._translate(network, self.real_target)
             terms["identity"] = float(identity(same, self.real_target, self.settings.cycle_norm))
@@ -205,6 +217,11 @@ class CycleFitness:
     def macs(self, bits: Sequence[int]) -> int:
         """Return the multiply-accumulates of one image, counted at input size."""
         return macs(self.space.weight_counts(bits), self._positions)["input_size"]
+
+    def latency_ms(self, bits: Sequence[int]) -> float:
+        """Return the predicted milliseconds of one image; only with a latency table."""
+        assert self.latency is not None
+        return self.latency(self.space.widths(bits))
 
 
 def _chosen(images: UnpairedImages, domain: str, count: int, skip: int) -> torch.Tensor:

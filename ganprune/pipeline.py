@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from ganprune import __version__
 from ganprune.assets import default_checkpoint, default_images
@@ -19,13 +18,14 @@ from ganprune.evaluate import evaluate
 from ganprune.evolution.coevolution import Progress, coevolve
 from ganprune.evolution.individual import Individual
 from ganprune.filters.compact import read_description
+from ganprune.front import save_fronts
+from ganprune.latency.table import LATENCY, to_json
 from ganprune.models.checkpoint import CONFIG_NAME
-from ganprune.results import draw_samples, load_pair, save_pair, summarise
+from ganprune.results import draw_samples, finetune, load_pair, materialise, save_pair
 from ganprune.runs import CONFIG, STATE, SUMMARY, RunDirectory
-from ganprune.search import Search, check_references, check_settings, finetune_settings, prepare
+from ganprune.search import Search, check_references, check_settings, finetune_settings, needs_latency, prepare
 from ganprune.settings import EvolveSettings
 from ganprune.task import Task, load_task
-from ganprune.training import CycleGANTrainer, TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,9 @@ def compress(
     task.images.read_all()
     search = prepare(task, settings, reporter.stage)
     directory = RunDirectory.create(out or RunDirectory.next_free("runs", "evolve"))
+    if search.latency:
+        facts = {name: configuration[name] for name in ("torch", "size", "device", "threads")}
+        directory.write_json(LATENCY, to_json(search.latency, batch=1, **facts))  # before there is a run to go on with
     directory.write_json(CONFIG, configuration)
     return continue_run(task, directory, settings, search, reporter)
 
@@ -117,21 +120,23 @@ def resume(
     check_references(settings, operators or {})
     check_settings(settings)
     set_threads(config["threads"])
-    task = load_task(_path(config["checkpoint"]), _path(config["data"]), config["size"], config["device"])
+    task = configured_task(config, config["device"])
     reporter = reporter or Reporter()
     reporter.directory.append(directory.directory)
-    return continue_run(task, directory, settings, prepare(task, settings, reporter.stage), reporter, resuming=True)
+    latency = directory.read_json(LATENCY) if needs_latency(settings) else None
+    search = prepare(task, settings, reporter.stage, latency)
+    return continue_run(task, directory, settings, search, reporter, resuming=True)
 
 
 def read_config(directory: RunDirectory) -> tuple[dict[str, Any], EvolveSettings]:
-    """Return the configuration that a run of ``evolve`` or ``finetune`` was begun with.
+    """Return the configuration that a run of ``evolve``, ``finetune`` or ``pick`` was begun with.
 
     Raises:
         UserError: the file is damaged, or another program's or command's.
     """
     config = directory.read_json(CONFIG)
     try:
-        if config["command"] not in ("evolve", "finetune"):
+        if config["command"] not in ("evolve", "finetune", "pick"):
             found = f"{directory.directory} (of ganprune {config['command']})"
             raise UserError("run", found, "a run of ganprune evolve", "Check the path.")
         missing = [key for key in ("checkpoint", "data", "size", "device", "threads") if key not in config]
@@ -142,6 +147,11 @@ def read_config(directory: RunDirectory) -> tuple[dict[str, Any], EvolveSettings
         raise UserError(
             str(directory.path(CONFIG)), str(error), "the configuration of a run of ganprune evolve", "Check the path."
         ) from error
+
+
+def configured_task(config: Mapping[str, Any], device: str) -> Task:
+    """Load the checkpoint and the images that a run was begun with."""
+    return load_task(_path(config["checkpoint"]), _path(config["data"]), config["size"], device)
 
 
 def continue_run(
@@ -157,40 +167,27 @@ def continue_run(
     started = time.perf_counter() - search.seconds
     reporter.directory.append(directory.directory)
     done = directory.read_json(STATE)["step"] if resuming and directory.exists(STATE) else 0
+
+    def keep_fronts(progress: Progress) -> None:
+        save_fronts(directory, search)  # after each step, so that an interrupted search has them too
+        if reporter.search:
+            reporter.search(progress)
+
     reporter.stage("co-evolving both generators", search.expected(settings.generations, done))
     elites = coevolve(
         search.toolboxes, generations=settings.generations, schedule=settings.schedule, run=directory,
         seed=settings.seed, max_evaluations=settings.max_evaluations, max_seconds=settings.max_seconds, resume=resuming,
-        callback=reporter.search, on_evaluation=reporter.evaluation,
+        callback=keep_fronts, on_evaluation=reporter.evaluation,
     )  # fmt: skip
-    compact = {name: search.builders[name].final(elites[name]).requires_grad_(True) for name in elites}
+    save_fronts(directory, search, picture=True)
     searched = time.perf_counter() - started
-    if settings.finetune_steps:
-        reporter.stage("fine-tuning both compact generators", settings.finetune_steps)
-        finetune(task, compact, finetune_settings(settings), reporter.training)
-    reporter.stage("evaluating on test images")
-    save_pair(directory, task, compact, elites, settings)
-    summary = summarise(task, directory, settings, search, elites, compact)
-    summary["seconds"] = time.perf_counter() - started
-    summary["seconds_search"] = searched
+    compact, summary = materialise(
+        task, directory, settings, search, elites, stage=reporter.stage, training=reporter.training
+    )
+    summary |= {"seconds": time.perf_counter() - started, "seconds_search": searched}
     directory.write_json(SUMMARY, summary)
     draw_samples(directory.path("samples.png"), task, compact)
     return directory
-
-
-def finetune(
-    task: Task,
-    compact: Mapping[str, nn.Module],
-    settings: TrainingSettings,
-    report: Callable[[int, int, dict[str, float]], Any] | None = None,
-) -> None:
-    """Train the compact generators in place, with copies of the original discriminators."""
-    teacher = task.cyclegan if settings.distil else None
-    images = task.images.whole_training()
-    trainer = CycleGANTrainer(task.cyclegan.with_generators(compact), images, settings, teacher=teacher)
-    for losses in trainer.train():
-        if report:
-            report(trainer.step, settings.total, losses)
 
 
 def finetune_run(
@@ -217,7 +214,7 @@ def finetune_run(
     settings = replace(settings, finetune=objective, finetune_steps=steps, finetune_batch=batch, seed=seed)
     training = finetune_settings(settings)
     threads = set_threads(threads)
-    task = load_task(_path(config["checkpoint"]), _path(config["data"]), config["size"], device)
+    task = configured_task(config, device)
     compact = load_pair(source, task.device)
     bits = {name: Individual.from_key(read_description(source.path(name))["bits"]) for name in compact}
     task.images.read_all()

@@ -101,15 +101,16 @@ def latency_ms(
     times: dict[str, list[float]] = {name: [] for name in networks}
     for turn in range(warm_up + repeats):
         for name, network in networks.items():
-            _synchronise(example.device)
+            synchronise(example.device)
             start = time.perf_counter()
             network(example)
-            _synchronise(example.device)
+            synchronise(example.device)
             if turn >= warm_up:
                 times[name].append((time.perf_counter() - start) * 1e3)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def _synchronise(device: torch.device) -> None:
+def synchronise(device: torch.device) -> None:
+    """Wait for what the device is still computing, so that a clock read next counts it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

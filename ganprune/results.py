@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,62 @@ from ganprune.evolution.individual import Individual
 from ganprune.filters.compact import load_generator, save_generator
 from ganprune.report.figures import save_grid
 from ganprune.runs import LOGBOOK, RunDirectory
-from ganprune.search import Search, reference_fitness
+from ganprune.search import Search, algorithms, finetune_settings, reference_fitness
 from ganprune.settings import EvolveSettings
 from ganprune.task import Task
+from ganprune.training import CycleGANTrainer, TrainingSettings
 
 SUMMARY_FORMAT = 1
 SAMPLES = 12
+
+
+def materialise(
+    task: Task,
+    directory: RunDirectory,
+    settings: EvolveSettings,
+    search: Search,
+    chosen: Mapping[str, Individual],
+    *,
+    stage: Callable[..., Any],
+    training: Callable[[int, int, dict[str, float]], Any] | None = None,
+    searched: RunDirectory | None = None,
+) -> tuple[dict[str, nn.Module], dict[str, Any]]:
+    """Make both sides' individuals compact networks, fine-tune, evaluate and write the pair into ``directory``.
+
+    Args:
+        task: the original and its images.
+        directory: where ``A2B.*`` and ``B2A.*`` go; the caller writes the rest.
+        settings: the fine-tune, and what the fitness was made of.
+        search: its builders; what :func:`ganprune.search.rebuild` gives is enough.
+        chosen: side -> individual with the fitness and terms it was found with.
+        stage, training: whom to tell how far it is; see ``pipeline.Reporter``.
+        searched: the run whose logbook counts what was searched; None for ``directory``.
+
+    Returns:
+        The compact generators, and what ``summary.json`` holds but for the time taken.
+    """
+    compact = {name: search.builders[name].final(bits).requires_grad_(True) for name, bits in chosen.items()}
+    if settings.finetune_steps:
+        stage("fine-tuning both compact generators", settings.finetune_steps)
+        finetune(task, compact, finetune_settings(settings), training)
+    stage("evaluating on test images")
+    save_pair(directory, task, compact, chosen, settings)
+    return compact, summarise(task, searched or directory, settings, search, chosen, compact)
+
+
+def finetune(
+    task: Task,
+    compact: Mapping[str, nn.Module],
+    settings: TrainingSettings,
+    report: Callable[[int, int, dict[str, float]], Any] | None = None,
+) -> None:
+    """Train the compact generators in place, with copies of the original discriminators."""
+    teacher = task.cyclegan if settings.distil else None
+    images = task.images.whole_training()
+    trainer = CycleGANTrainer(task.cyclegan.with_generators(compact), images, settings, teacher=teacher)
+    for losses in trainer.train():
+        if report:
+            report(trainer.step, settings.total, losses)
 
 
 def save_pair(
@@ -60,7 +110,7 @@ def summarise(
     reference = reference_fitness(task, settings, search)
     for name, figures in sides.items():
         elite = elites[name]
-        figures["algorithm"] = settings.algorithm.partition(":")[0]
+        figures["algorithm"] = algorithms(settings)[name].partition(":")[0]
         figures["search"] = {
             **(elite.terms or {}), "fitness": elite.scalar_fitness, "reference_fitness": reference[name](elite)[0],
         }  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deap.base import Toolbox
@@ -18,6 +18,9 @@ from ganprune.evolution.toolbox import make_toolbox
 from ganprune.filters.builder import NetworkBuilder
 from ganprune.filters.space import ENCODINGS
 from ganprune.fitness import CycleFitness, FitnessSettings, make_builders
+from ganprune.latency.measure import measure_latency
+from ganprune.latency.table import LatencyTable, from_json
+from ganprune.models.checkpoint import SIDES
 from ganprune.settings import EvolveSettings
 from ganprune.task import Task
 from ganprune.training import TrainingSettings
@@ -36,19 +39,45 @@ class Search:
     toolboxes: Mapping[str, Toolbox]
     strategies: Mapping[str, Strategy]
     seconds: float
+    latency: Mapping[str, LatencyTable] = field(default_factory=dict)  # by side; none where nothing asks for it
 
     def expected(self, generations: int, done: int = 0) -> int:
         """Return about how many individuals are still to be scored after ``done`` of the steps of both sides."""
-        steps = 2 * (generations + 1) - done
-        strategy = next(iter(self.strategies.values()))
-        return strategy.size * strategy.later * steps if steps else 0
+        left = (generations + 1 - (done + 1) // 2, generations + 1 - done // 2)  # the sides take turns
+        return sum(s.size * s.later * steps for s, steps in zip(self.strategies.values(), left, strict=True))
 
 
-def prepare(task: Task, settings: EvolveSettings, stage: Callable[..., Any]) -> Search:
+def prepare(task: Task, settings: EvolveSettings, stage: Callable[..., Any], latency: Any = None) -> Search:
     """Trace the generators, take moments and set up both sides' search; writes nothing.
 
+    Args:
+        task: the CycleGAN and its images.
+        settings: of the run.
+        stage: told when a stage begins.
+        latency: the content of the run's ``latency.json``, where it has one; else latencies that the settings ask for
+            are measured.
+
     Raises:
-        UserError: a generator that can't be pruned, or a budget that nothing can meet.
+        UserError: a generator that can't be pruned, a budget that nothing can meet, or damaged latencies.
+    """
+    search = rebuild(task, settings, stage)
+    started = time.perf_counter()
+    tables = latency_tables(task, settings, search.builders, latency, stage)
+    fitness = make_fitness(task, settings, search.builders, tables)
+    set_budgets(fitness, settings)
+    strategies = {name: make_strategy(settings, name) for name in fitness}
+    toolboxes = make_toolboxes(fitness, strategies, settings)
+    seconds = search.seconds + time.perf_counter() - started
+    return replace(search, fitness=fitness, toolboxes=toolboxes, strategies=strategies, seconds=seconds, latency=tables)
+
+
+def rebuild(task: Task, settings: EvolveSettings, stage: Callable[..., Any]) -> Search:
+    """Trace the generators and take moments, to build networks as a run with these settings does.
+
+    There is nothing to search with in it: no operator is resolved, so that settings read from a file name no import.
+
+    Raises:
+        UserError: a generator that can't be pruned.
     """
     started = time.perf_counter()
     stage("tracing the generators" + (" and taking moments" if settings.reconstruct else ""))
@@ -57,11 +86,7 @@ def prepare(task: Task, settings: EvolveSettings, stage: Callable[..., Any]) -> 
         calibration_images=settings.calibration_images,
     )  # fmt: skip
     builders = tuned(builders, task.cyclegan, task.images, tuning_settings(settings))
-    fitness = make_fitness(task, settings, builders)
-    set_budgets(fitness, settings)
-    strategies = {name: make_strategy(settings) for name in fitness}
-    toolboxes = make_toolboxes(fitness, strategies, settings)
-    return Search(builders, fitness, toolboxes, strategies, time.perf_counter() - started)
+    return Search(builders, {}, {}, {}, time.perf_counter() - started)
 
 
 def check_settings(settings: EvolveSettings) -> None:
@@ -74,12 +99,13 @@ def check_settings(settings: EvolveSettings) -> None:
         if value not in choices:
             raise UserError(name, value, " or ".join(choices), did_you_mean(value, choices))
     for kind in OPERATORS:
-        resolve(kind, getattr(settings, kind))
-    size = make_strategy(settings).size
-    if settings.max_evaluations is not None and settings.max_evaluations < 2 * size:
+        for specification in specifications(settings, kind):
+            resolve(kind, specification)
+    size = sum(make_strategy(settings, side).size for side in SIDES)
+    if settings.max_evaluations is not None and settings.max_evaluations < size:
         raise UserError(
             "max evaluations", settings.max_evaluations,
-            f"{2 * size} or more, what the first generation of both sides takes",
+            f"{size} or more, what the first generation of both sides takes",
             "Raise --max-evaluations, or lower --population.",
         )  # fmt: skip
 
@@ -90,8 +116,29 @@ def check_references(settings: EvolveSettings, given: Mapping[str, str]) -> None
         saved = getattr(settings, kind)
         if kind in given and given[kind] != saved:
             raise UserError(f"--{kind}", given[kind], f"{saved}, as the run began", "Leave it out, or start a new run.")
-        if kind not in given and saved.partition(":")[0] not in REGISTRY[kind]:
+        names = [specification.partition(":")[0] for specification in specifications(settings, kind)]
+        if kind not in given and any(name not in REGISTRY[kind] for name in names):
             raise UserError(kind, f"{saved} from the run's file", "it on the command line too", f"Add --{kind} {saved}")
+
+
+def specifications(settings: EvolveSettings, kind: str) -> list[str]:
+    """Return what the settings name of a kind of :data:`OPERATORS`: for algorithms one for each side."""
+    return [*algorithms(settings).values()] if kind == "algorithm" else [getattr(settings, kind)]
+
+
+def algorithms(settings: EvolveSettings) -> dict[str, str]:
+    """Return each side's algorithm: one specification for both, or two joined by a slash, A2B's first.
+
+    Raises:
+        UserError: more than two, or an empty one.
+    """
+    parts = [part.strip() for part in settings.algorithm.split("/")]
+    if len(parts) > 2 or not all(parts):
+        known = [part for part in parts if part.partition(":")[0].lower() in REGISTRY["algorithm"]][:2]
+        remedy = f"Did you mean {'/'.join(known)!r}?" if known else did_you_mean(parts[0], REGISTRY["algorithm"])
+        expected = "one algorithm, or A2B's and B2A's joined by a slash"
+        raise UserError("algorithm", settings.algorithm or "''", expected, remedy)
+    return dict(zip(SIDES, (parts[0], parts[-1]), strict=True))
 
 
 def fitness_settings(settings: EvolveSettings) -> FitnessSettings:
@@ -127,8 +174,30 @@ def finetune_settings(settings: EvolveSettings) -> TrainingSettings:
     )  # fmt: skip
 
 
+def latency_tables(
+    task: Task, settings: EvolveSettings, builders: Mapping[str, NetworkBuilder], saved: Any, stage: Callable[..., Any]
+) -> dict[str, LatencyTable]:
+    """Return both sides' latency tables, the saved ones or measured now; none where the settings need none."""
+    if not needs_latency(settings):
+        return {}
+    spaces = {name: builder.space for name, builder in builders.items()}
+    if saved is not None:
+        return from_json(saved, spaces, task.images.size)
+    stage("measuring the latency of every layer")
+    generators = {name: side.generator for name, side in task.cyclegan.items()}
+    return measure_latency(generators, spaces, task.images.size)
+
+
+def needs_latency(settings: EvolveSettings) -> bool:
+    """Return whether a run with these settings predicts latencies."""
+    return settings.cost == "latency" or settings.max_latency_ms is not None
+
+
 def make_fitness(
-    task: Task, settings: EvolveSettings, builders: Mapping[str, NetworkBuilder]
+    task: Task,
+    settings: EvolveSettings,
+    builders: Mapping[str, NetworkBuilder],
+    latency: Mapping[str, LatencyTable],
 ) -> dict[str, CycleFitness]:
     """Return both sides' fitness, sharing their networks."""
     terms = fitness_settings(settings)
@@ -136,7 +205,7 @@ def make_fitness(
         name: CycleFitness(
             task.cyclegan, task.images, name, settings=terms, builders=builders,
             validation_images=settings.validation_images,
-            precision=settings.precision,
+            precision=settings.precision, latency=latency.get(name),
         )
         for name in task.cyclegan
     }  # fmt: skip
@@ -158,28 +227,37 @@ def reference_fitness(task: Task, settings: EvolveSettings, search: Search) -> d
 
 
 def set_budgets(fitness: Mapping[str, CycleFitness], settings: EvolveSettings) -> None:
-    """Make repair hold every individual to the settings' target ratio and MACs.
+    """Make repair hold every individual to the settings' target ratio, MACs and predicted latency.
 
     Raises:
-        UserError: a budget that nothing can meet.
+        UserError: a budget that nothing can meet; the message names the least that is possible.
     """
     for side in fitness.values():
-        limits: dict[Callable[[Sequence[int]], float], float] = {}
-        if settings.target_ratio is not None:
-            limits[side.space.parameter_count] = side.space.parameter_count(side.space.full()) / settings.target_ratio
-        if settings.max_macs is not None:
-            limits[side.macs] = settings.max_macs
+        space, limits = side.space, dict[Callable[[Sequence[int]], float], float]()
+        least, full = space.repair([0] * len(space)), space.full()
+        counts = {"target_ratio": space.parameter_count, "max_macs": side.macs, "max_latency_ms": side.latency_ms}
+        for name, count in counts.items():
+            given = getattr(settings, name)
+            if given is None:
+                continue
+            limits[count] = count(full) / given if name == "target_ratio" else given
+            if count(least) > limits[count]:
+                most = f"at most {count(full) / count(least):.6g}"
+                expected = most if name == "target_ratio" else f"{count(least):.6g} or more"
+                advice = f"{'Lower' if name == 'target_ratio' else 'Raise'} --{name.replace('_', '-')}."
+                found = f"{expected}, with one filter per group of {side.side}"
+                raise UserError(name.replace("_", " "), given, found, advice)
         if limits:
-            side.space.limit(functools.partial(_fits, limits), "target-ratio or max-macs")
+            space.limit(functools.partial(_fits, limits), "budget")
 
 
 def _fits(limits: Mapping[Callable[[Sequence[int]], float], float], bits: Sequence[int]) -> bool:
     return all(count(bits) <= most for count, most in limits.items())
 
 
-def make_strategy(settings: EvolveSettings) -> Strategy:
-    """Return a new strategy of the settings' algorithm and population."""
-    operator = resolve("algorithm", settings.algorithm)
+def make_strategy(settings: EvolveSettings, side: str) -> Strategy:
+    """Return a new strategy for a side, of the settings' algorithm and population."""
+    operator = resolve("algorithm", algorithms(settings)[side])
     strategy: Strategy = operator.function(**{"population": settings.population, **operator.parameters})
     return strategy
 

@@ -24,9 +24,10 @@ class EvolveSettings:
         max_seconds: stop the search after this many seconds.
         select, mate, mutate, init: operator specifications.
         gamma, lam, identity, loss, cost, discriminator_output, cycle_norm: the fitness; see ``FitnessSettings``.
-        target_ratio: every individual has at least this many times fewer parameters than the original; None for no
-            bound.
+        target_ratio: every individual has at least this many times fewer parameters than the original; None or 1 for
+            no bound.
         max_macs: every individual takes at most this many multiply-accumulates per image (counted at input size).
+        max_latency_ms: every individual is predicted to take at most this many milliseconds per image.
         encoding: "grouped" or "tied".
         schedule: "alternate", "simultaneous" or "separate".
         reconstruct: whether weights are reconstructed in closed form.
@@ -63,6 +64,7 @@ class EvolveSettings:
     cycle_norm: str = "l2"
     target_ratio: float | None = 4.3
     max_macs: float | None = None
+    max_latency_ms: float | None = None
     encoding: str = "grouped"
     schedule: str = "alternate"
     reconstruct: bool = True
@@ -84,11 +86,14 @@ class EvolveSettings:
         for field, low in {**least, "finetune_steps": 0}.items():
             if getattr(self, field) < low:
                 _refuse(field, getattr(self, field), f"{low} or more")
-        above = {"max_evaluations": 0, "max_seconds": 0, "finetune_learning_rate": 0, "max_macs": 0, "target_ratio": 1}
+        above = dict.fromkeys(("max_evaluations", "max_seconds", "finetune_learning_rate"), 0)
+        above |= {"max_macs": 0, "max_latency_ms": 0}
         for field, low in above.items():
             limit = getattr(self, field)
             if limit is not None and not low < limit < math.inf:
                 _refuse(field, limit, f"a number above {low}")
+        if self.target_ratio is not None and not 1 <= self.target_ratio < math.inf:
+            _refuse("target_ratio", self.target_ratio, "1 (no bound) or more")
         if not 0 <= self.seed < 2**32:
             _refuse("seed", self.seed, "a whole number from 0 to 4294967295")
         if self.precision not in PRECISIONS:
@@ -134,6 +139,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 def make_settings(preset: str, **options: Any) -> EvolveSettings:
     """Return a preset's settings with those options that are not None put in their place.
 
+    ``max_macs`` or ``max_latency_ms`` without ``target_ratio`` takes the place of the preset's ``target_ratio``.
+
     Raises:
         UserError: an unknown preset or option, or a value that can't be.
     """
@@ -144,4 +151,7 @@ def make_settings(preset: str, **options: Any) -> EvolveSettings:
     if preset not in PRESETS:
         raise UserError("preset", preset, " or ".join(PRESETS), did_you_mean(preset, PRESETS))
     base = EvolveSettings(preset=preset, **PRESETS[preset])
-    return replace(base, **{name: value for name, value in options.items() if value is not None})
+    given = {name: value for name, value in options.items() if value is not None}
+    if any(name in given for name in ("max_macs", "max_latency_ms")) and "target_ratio" not in given:
+        base = replace(base, target_ratio=None)  # a budget of one's own takes the place of the preset's
+    return replace(base, **given)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ganprune.assets import default_checkpoint, default_images
+from ganprune.assets import TOY_SIZE, default_checkpoint, default_images, toy_checkpoint
 from ganprune.data import UnpairedImages
 from ganprune.device import resolve_device
 from ganprune.errors import UserError
@@ -42,3 +42,9 @@ def load_task(checkpoint: Path | None, data: Path | None, size: int | None = Non
     cyclegan = load_cyclegan(checkpoint or default_checkpoint(), device=target)
     check_size(cyclegan, images.size)
     return Task(cyclegan, images, *(str(path.resolve()) if path else None for path in (checkpoint, data)))
+
+
+def load_toy() -> Task:
+    """Load the toy CycleGAN and the shipped images at its size: for many searches in little time, on the CPU."""
+    checkpoint = toy_checkpoint()
+    return Task(load_cyclegan(checkpoint), UnpairedImages(default_images(), TOY_SIZE), str(checkpoint), None)

@@ -10,6 +10,7 @@ from ganprune.evolution import make_toolbox
 from ganprune.filters.compact import compact
 from ganprune.filters.space import FilterSpace
 from ganprune.profile import parameters
+from ganprune.settings import make_settings
 
 
 @pytest.fixture
@@ -73,3 +74,10 @@ def test_every_new_individual_obeys(space):
 def test_a_budget_that_nothing_meets_is_refused(space):
     with pytest.raises(UserError, match="target-ratio: got less than one filter per group"):
         space.limit(lambda bits: False, "target-ratio")
+
+
+@pytest.mark.parametrize("budget", [{"max_macs": 1e6}, {"max_latency_ms": 3.0}])
+def test_a_budget_of_ones_own_takes_the_place_of_the_presets(budget):
+    assert make_settings("quick").target_ratio > 1
+    assert make_settings("quick", **budget).target_ratio is None
+    assert make_settings("quick", target_ratio=2.0, **budget).target_ratio == 2.0

@@ -125,7 +125,7 @@ def test_finetune_and_evaluate_a_run(run, here):
     assert figures["A2B"]["metrics"] == run.read_json("summary.json")["sides"]["A2B"]["metrics"]
 
 
-@pytest.mark.parametrize("command", ["evolve", "pretrain", "finetune", "evaluate"])
+@pytest.mark.parametrize("command", ["evolve", "pretrain", "finetune", "evaluate", "pick"])
 def test_help_of_every_command(command):
     text = worked(call(command, "--help")).stdout
     assert command in text and "--device" in text
@@ -165,7 +165,7 @@ BAD_VALUES = {
     "tune-steps": [("-1", "tune steps: got -1")],
     "tune-passes": [("nan", "tune passes: got nan; expected 0 or more"), ("-1", "tune passes: got -1.0")],
     "tune-batch": [("0", "tune batch: got 0; expected 1 or more. Correct --tune-batch")],
-    "target-ratio": [("1000000", "target-ratio"), ("1", "target ratio: got 1.0"), ("nan", "target ratio: got nan")],
+    "target-ratio": [("1000000", "target-ratio"), ("0.9", "target ratio: got 0.9"), ("nan", "target ratio: got nan")],
     "max-macs": [("1", "max-macs"), ("-5", "max macs: got -5.0")],
     "calibration-images": [("0", "calibration images: got 0")],
     "validation-images": [("-3", "validation images: got -3")],

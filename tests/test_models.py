@@ -8,7 +8,7 @@ from ganprune.errors import UserError
 from ganprune.models.architecture import build, config_from_json
 from ganprune.models.checkpoint import new_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig, PatchDiscriminator
-from ganprune.models.generator import GeneratorConfig, ResnetGenerator
+from ganprune.models.generator import GeneratorConfig, ResnetGenerator, norm_layer
 from ganprune.profile import memory_mb, parameters
 
 
@@ -160,3 +160,22 @@ def test_configurations_survive_json(config):
 def test_bad_architectures_are_named(make, message):
     with pytest.raises(UserError, match=message):
         make()
+
+
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_our_instance_norm_is_pytorchs(affine, dtype):
+    ours = norm_layer("instance", 6, affine).to(dtype)
+    theirs = torch.nn.InstanceNorm2d(6, affine=affine).to(dtype)
+    if affine:
+        torch.nn.init.normal_(ours.weight)
+        torch.nn.init.normal_(ours.bias)
+        theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(3, 6, 5, 7, generator=torch.Generator().manual_seed(0)).mul(3).add(1).to(dtype)
+    assert torch.allclose(ours(x), theirs(x), atol=1e-12 if dtype == torch.float64 else 1e-5)
+    assert set(ours.state_dict()) == set(theirs.state_dict())
+
+
+def test_an_image_too_small_to_normalise_is_still_an_error():
+    with pytest.raises(ValueError, match="spatial"):
+        norm_layer("instance", 6).train()(torch.zeros(1, 6, 1, 1))

@@ -263,8 +263,11 @@ def test_a_target_ratio_holds_for_every_individual_and_an_impossible_one_writes_
     run = toy_run(checkpoint, image_folder, tmp_path / "run", generations=1, finetune_steps=0, target_ratio=6.0)
     for side in run.read_json("summary.json")["sides"].values():
         assert side["parameters"]["ratio"] >= 6
-    for impossible in ({"target_ratio": 1e6}, {"max_macs": 10.0}):
-        with pytest.raises(UserError, match=r"target.ratio"):
+    for impossible, message in (
+        ({"target_ratio": 1e6}, r"target ratio: got 1000000.0; expected at most \d+.*Lower --target-ratio"),
+        ({"max_macs": 10.0}, r"max macs: got 10.0; expected \d+ or more.*Raise --max-macs"),
+    ):
+        with pytest.raises(UserError, match=message):
             toy_run(checkpoint, image_folder, tmp_path / "other", **impossible)
     assert not (tmp_path / "other").exists()
 
@@ -365,7 +368,7 @@ def test_the_paper_preset_is_the_papers():
         "reconstruct": False, "tune": "cyclegan", "tune_passes": 1.0, "tune_steps": 0, "finetune": "cyclegan",
     }  # fmt: skip
     assert {name: getattr(settings, name) for name in expected} == expected
-    strategy = search.make_strategy(settings)
+    strategy = search.make_strategy(settings, "A2B")
     assert strategy.size == 32
     assert (strategy.reproduction, strategy.crossover, strategy.mutation) == (0.2, 0.7, 0.1)
     training = search.finetune_settings(settings)

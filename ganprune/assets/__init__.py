@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "colour_ink"
+TOY_SIZE = 32  # side length of the images that the toy CycleGAN was trained on
 
 
 def default_images() -> Path:
@@ -15,3 +16,8 @@ def default_images() -> Path:
 def default_checkpoint() -> Path:
     """Return the folder of the shipped CycleGAN (ngf=32, 6 blocks, ndf=32)."""
     return FOLDER / "checkpoint"
+
+
+def toy_checkpoint() -> Path:
+    """Return the folder of a tiny CycleGAN of the same images at 32x32 (ngf=8, 2 blocks, ndf=16): for comparisons."""
+    return FOLDER / "toy"

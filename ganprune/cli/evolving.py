@@ -43,6 +43,8 @@ def evolve(data: Path | None, checkpoint: Path | None, out: Path | None, resume:
     summary = run.read_json("summary.json")
     print_summary(summary["sides"])
     click.echo(f"{summary['seconds']:.0f} s; seed {summary['seed']}; {summary['evaluations']} evaluations")
+    if run.exists("front.png"):
+        click.echo(f"Front: {run.path('front.png')}. Take any point of it: ganprune pick {run.directory} --knee")
     click.echo(f"Look at {run.path('samples.png')}; compact generators and figures: {run.directory}")
 
 

@@ -28,7 +28,7 @@ def operator_help(kind: str) -> str:
 def evolve_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add everything that a preset decides; options left out keep the preset's value."""
     options = [
-        click.option("--algorithm", help="Search algorithm: " + operator_help("algorithm")),
+        click.option("--algorithm", help="Search algorithm, or two as A2B/B2A: " + operator_help("algorithm")),
         click.option("--population", type=int, help="Individuals per side (the paper's K)."),
         click.option("--generations", type=int, help="Generations (the paper's T)."),
         click.option("--max-evaluations", type=float, help="Stop before this cost: evaluations + rescores / 2."),
@@ -41,9 +41,12 @@ def evolve_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--lam", type=float, help="Weight of the cycle term (Eq. 11)."),
         click.option("--identity", type=float, help="Weight of the identity term, times --lam."),
         click.option("--loss", help="disa (Eq. 5) or gena (Eq. 4)."),
-        click.option("--cost", help="Size term: params (Eq. 10) or macs."),
-        click.option("--target-ratio", type=float, help="Hold every individual to this many times fewer parameters."),
+        click.option("--cost", help="Size term: params (Eq. 10), macs, or latency (predicted for one image)."),
+        click.option(
+            "--target-ratio", type=float, help="Hold every individual to this many times fewer parameters; 1: no bound."
+        ),
         click.option("--max-macs", type=float, help="Hold every individual to this many MACs per image."),
+        click.option("--max-latency-ms", type=float, help="Hold every individual to this predicted time per image."),
         click.option("--discriminator-output", help="map, or mean as in the authors' code."),
         click.option("--cycle-norm", help="l2 (Eq. 6) or l1."),
         click.option("--encoding", help="grouped, or tied as in the authors' code."),

@@ -203,6 +203,7 @@ def _log_line(progress: Progress, step_seconds: float, hits: int) -> dict[str, A
         "best": progress.elite.scalar_fitness,
         "mean": math.fsum(values) / len(values),
         "density": sum(progress.elite) / len(progress.elite),
+        "elite": pack_bits(progress.elite),
         "terms": progress.elite.terms,
         "evaluations": progress.evaluations,
         "rescores": progress.rescores,

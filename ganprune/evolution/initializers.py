@@ -1,6 +1,6 @@
 """How the first individuals are drawn.
 
-The paper and its authors' code set every bit with probability one half (:func:`initUniform`). The others give each
+The paper's authors set every bit with probability one half in their code (:func:`initUniform`). The others give each
 individual its own overall density and each group of filters its own around it, so that the first population already
 spans small and large networks and uneven widths. All draw from the global ``random`` only.
 """

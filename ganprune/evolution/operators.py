@@ -189,7 +189,7 @@ def mutDensity(individual: Any, group_sizes: Sequence[int], low: float = 0.1, hi
 
 
 def mutFlipSegment(individual: Any) -> tuple[Any]:
-    """Invert every bit between two random cut points: the mutation of the paper's Algorithm 1.
+    """Invert every bit between two random cut points: the mutation of the authors' code for Algorithm 1.
 
     Args:
         individual: changed in place; at least one bit is inverted, at most all.

@@ -58,7 +58,7 @@ REGISTRY: dict[str, dict[str, Entry]] = {
     },
     "mate": {
         "cxGroup": Entry(f"{_OPERATORS}:cxGroup", {"indpb": 0.5}, "swap whole groups of filters", ("group_sizes",)),
-        "cxTwoPoint": Entry("deap.tools:cxTwoPoint", {}, "swap the bits between two points (the paper's)"),
+        "cxTwoPoint": Entry("deap.tools:cxTwoPoint", {}, "swap the bits between two points (--preset paper)"),
         "cxOnePoint": Entry("deap.tools:cxOnePoint", {}, "swap the bits after one point"),
         "cxUniform": Entry("deap.tools:cxUniform", {"indpb": 0.5}, "swap each bit with probability indpb"),
     },
@@ -73,7 +73,7 @@ REGISTRY: dict[str, dict[str, Entry]] = {
         "mutDensity": Entry(
             f"{_OPERATORS}:mutDensity", {"low": 0.1, "high": 1.0}, "redraw the density of one group", ("group_sizes",)
         ),
-        "mutFlipSegment": Entry(f"{_OPERATORS}:mutFlipSegment", {}, "invert a random segment (the paper's)"),
+        "mutFlipSegment": Entry(f"{_OPERATORS}:mutFlipSegment", {}, "invert a random segment (--preset paper)"),
         "mutFlipBit": Entry("deap.tools:mutFlipBit", {"indpb": 0.01}, "flip each bit with probability indpb"),
         "mutFlipBitPerGroup": Entry(
             f"{_OPERATORS}:mutFlipBitPerGroup",
@@ -99,7 +99,7 @@ REGISTRY: dict[str, dict[str, Entry]] = {
         "initUniform": Entry(
             f"{_INITIALIZERS}:initUniform",
             {"density": 0.5},
-            "every bit with one probability (the paper's)",
+            "every bit with one probability (--preset paper)",
             ("group_sizes",),
         ),
     },

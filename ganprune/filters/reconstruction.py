@@ -24,7 +24,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ganprune.filters.compact import Keep, compact
+from ganprune.filters.compact import Keep, slice_network
 from ganprune.filters.space import FilterSpace
 
 RIDGE = 1e-3  # r, relative to the mean diagonal of G
@@ -66,13 +66,14 @@ class Reconstruction:
     ):
         self.generator, self.space, self.ridge = generator, space, ridge
         self.images, self.batch = images, batch
+        self.layers = dict(convolutions(generator))
         self.has_batch_norm = any(isinstance(module, nn.BatchNorm2d) for module in generator.modules())
         self.moments = self._collect()
 
     @torch.no_grad()
     def _collect(self) -> dict[str, LayerMoments]:
         """Run the calibration images through the original once, adding up each layer's moments as they stream by."""
-        layers = dict(convolutions(self.generator))
+        layers = self.layers
         grams: dict[str, torch.Tensor] = {}
         self.samplers = {name: PatchSampler(layer, len(self.images)) for name, layer in layers.items()}
         counts = dict.fromkeys(layers, 0)
@@ -97,13 +98,12 @@ class Reconstruction:
 
         Layers that keep all their inputs are sliced, not solved. Batch norms get their statistics re-estimated.
         """
-        network = compact(self.generator, self.space, bits)
         kept = self.space.kept(bits)
-        for name, original in convolutions(self.generator):
-            layer = layer_at(network, name)
+        network = slice_network(self.generator, kept)
+        for name, original in self.layers.items():
             outputs, inputs = _kept_filters(original, name, kept)
             if len(inputs) < original.in_channels:
-                self._solve_layer(name, layer, outputs, inputs)
+                self._solve_layer(name, layer_at(network, name), outputs, inputs)
         if self.has_batch_norm and not all(bits):
             restore_batch_statistics(network, self.images, self.batch)
         return network
@@ -112,8 +112,10 @@ class Reconstruction:
         moments = self.moments[name]
         columns = _columns(moments.weight, layer, inputs)
         rows = torch.as_tensor(outputs, device=moments.gram.device)
-        gram = moments.gram[columns][:, columns]
-        cross, prior = moments.product[rows][:, columns], moments.weight[rows][:, columns]
+        gram, cross, prior = (
+            matrix.index_select(0, index).index_select(1, columns)  # half the time of matrix[index][:, columns]
+            for matrix, index in ((moments.gram, columns), (moments.product, rows), (moments.weight, rows))
+        )
         set_weight_matrix(layer, solve_ridge(gram, cross, prior, self.ridge))
 
     @torch.no_grad()
@@ -126,7 +128,7 @@ class Reconstruction:
         network = self.network(bits)
         kept = self.space.kept(bits)
         targets = self._original_outputs()
-        for name, original in convolutions(self.generator):
+        for name, original in self.layers.items():
             layer = layer_at(network, name)
             outputs, inputs = _kept_filters(original, name, kept)
             rows = torch.as_tensor(outputs, device=self.images.device)
@@ -139,7 +141,7 @@ class Reconstruction:
 
     def _original_outputs(self) -> dict[str, torch.Tensor]:
         """Return, per layer, the original's outputs at the sampled positions: (P, C_out)."""
-        layers = dict(convolutions(self.generator))
+        layers = self.layers
         outputs: dict[str, list[torch.Tensor]] = {name: [] for name in layers}
 
         def add(name: str, layer: Layer, inputs: torch.Tensor) -> None:
@@ -228,23 +230,24 @@ def solve_ridge(gram: torch.Tensor, cross: torch.Tensor, prior: torch.Tensor, ri
     """Return W' = (cross + r prior) (gram + r I)^-1 by Cholesky; r is raised tenfold until it succeeds.
 
     Args:
-        gram: (s, s), positive semidefinite.
+        gram: (s, s), positive semidefinite; its diagonal is changed.
         cross, prior: (out, s).
         ridge: r relative to the mean diagonal of ``gram``.
 
     Returns:
         (out, s), always finite: the prior itself (the sliced weights) if nothing else is.
     """
-    scale = gram.diagonal().mean().clamp_min(torch.finfo(gram.dtype).tiny)
+    diagonal = gram.diagonal()
+    bare = diagonal.clone()
+    scale = bare.mean().clamp_min(torch.finfo(gram.dtype).tiny)
     for attempt in range(MAX_RIDGE_RAISES):
         r = ridge * 10**attempt * scale
-        ridged = gram.clone()
-        ridged.diagonal().add_(r)
-        factor, failed = torch.linalg.cholesky_ex(ridged)
+        torch.add(bare, r, out=diagonal)
+        factor, failed = torch.linalg.cholesky_ex(gram)
         if int(failed):
             continue
-        solution = torch.cholesky_solve((cross + r * prior).T, factor).T
-        if torch.isfinite(solution).all():
+        solution = torch.cholesky_solve(torch.addcmul(cross, prior, r).T, factor).T
+        if torch.isfinite(solution.sum()):  # any NaN or Inf shows in the sum
             return solution
     return prior
 

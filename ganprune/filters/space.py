@@ -28,6 +28,7 @@ class FilterSpace:
     Attributes:
         groups: the prunable groups in the order of the layers; their bits follow each other.
         group_sizes: bits of each group.
+        depthwise: paths of the depthwise convolutions, whose input and output channels are the same bits'.
         saliency: per bit, the mean absolute weight of its filters relative to their layer's (higher matters more).
 
     Raises:
@@ -47,11 +48,10 @@ class FilterSpace:
         self.group_sizes = [group.size for group in self.groups]
         self.offsets = np.concatenate([[0], np.cumsum(self.group_sizes)])
         self._controllers, self._produced = self._index(generator)
-        self._weights = {
-            name: tuple(module.weight.shape)
-            for name, module in generator.named_modules()
-            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d))
-        }
+        layers = {n: m for n, m in generator.named_modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))}
+        self._weights = {name: tuple(module.weight.shape) for name, module in layers.items()}
+        self._transposed = {name for name, module in layers.items() if isinstance(module, nn.ConvTranspose2d)}
+        self.depthwise = {name for name, module in layers.items() if module.groups > 1}
         self._total = sum(int(np.prod(shape)) for shape in self._weights.values())
         self._tensors = {name: tuple(tensor.shape) for name, tensor in generator.named_parameters()}
         self._fits: Callable[[Sequence[int]], bool] | None = None
@@ -202,14 +202,29 @@ class FilterSpace:
         array = self.check(bits)
         return {name: self._elements(name, "weight", shape, array) for name, shape in self._weights.items()}
 
+    def widths(self, bits: Sequence[int]) -> dict[str, tuple[int, int]]:
+        """Return the kept (input, output) channels of each convolution by its path."""
+        array, widths = self.check(bits), {}
+        for name, shape in self._weights.items():
+            first, second = self._kept_shape(name, "weight", shape, array)[:2]
+            if name in self.depthwise:
+                widths[name] = (first, first)
+            else:
+                widths[name] = (first, second) if name in self._transposed else (second, first)
+        return widths
+
     def _elements(self, module: str, parameter: str, shape: Sequence[int], array: np.ndarray) -> int:
         """Return how many elements of a tensor the bits keep."""
+        return math.prod(self._kept_shape(module, parameter, shape, array))
+
+    def _kept_shape(self, module: str, parameter: str, shape: Sequence[int], array: np.ndarray) -> list[int]:
+        """Return the shape of what the bits keep of a tensor."""
         kept = list(shape)
         for dim in range(min(2, len(shape))):
             controller = self._controllers.get((module, parameter, dim))
             if controller is not None:
                 kept[dim] = int(((controller < 0) | array[controller]).sum())
-        return math.prod(kept)
+        return kept
 
     def parameter_count(self, bits: Sequence[int]) -> int:
         """Return the number of learned values of the compact network, biases and norms included."""

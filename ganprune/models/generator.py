@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from ganprune.errors import UserError, did_you_mean
 
@@ -67,7 +68,20 @@ def norm_layer(norm: str, channels: int, affine: bool = False) -> nn.Module:
     """Return the 2-d normalisation layer of that name (no running statistics for instance norm)."""
     if norm == "batch":
         return nn.BatchNorm2d(channels)
-    return nn.InstanceNorm2d(channels, affine=affine, track_running_stats=False)
+    return InstanceNorm2d(channels, affine=affine, track_running_stats=False)
+
+
+class InstanceNorm2d(nn.InstanceNorm2d):
+    """The same function, computed as a group norm of one channel per group: 2-4 times as fast in float32 on CPUs.
+
+    Mixed precision keeps PyTorch's own, since autocast would turn a group norm's input to float32 and back.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        plain = x.dtype in (torch.float32, torch.float64) and not self.track_running_stats
+        if not plain or x.shape[2:].numel() == 1:  # a single value per channel is an error, which PyTorch's own words
+            return super().forward(x)
+        return F.group_norm(x, x.shape[1], self.weight, self.bias, self.eps)
 
 
 class ResnetBlock(nn.Module):

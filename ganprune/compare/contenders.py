@@ -1,0 +1,66 @@
+"""What is compared: settings of ``ganprune evolve`` under a name.
+
+In text a contender is an algorithm and options of ``evolve``, as they would be typed there, with an optional name::
+
+    ga
+    annealing:chains=8 --mutate mutFlipBit:indpb=0.02
+    paper operators: ga --select selRoulette --mate cxTwoPoint --mutate mutFlipSegment --init initUniform
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ganprune.errors import UserError
+from ganprune.search import check_settings
+from ganprune.settings import EvolveSettings
+
+# What all contenders share, because the comparison would not be fair otherwise, or because it is not searched.
+SHARED = ("seed", "max_evaluations", "max_seconds", "generations")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One of those compared.
+
+    Attributes:
+        name: in tables and plots.
+        settings: its search; seed and budget are the comparison's.
+    """
+
+    name: str
+    settings: EvolveSettings
+
+    def with_budget(self, seed: int, max_evaluations: float) -> EvolveSettings:
+        """Return the settings of one run; generations are bounded so that a search which only repeats itself ends."""
+        most = max(1, int(max_evaluations))
+        return replace(
+            self.settings, seed=seed, max_evaluations=max_evaluations, max_seconds=None, generations=most,
+        )  # fmt: skip
+
+
+def check_contenders(contenders: Sequence[Contender], max_evaluations: float, seeds: Sequence[int]) -> None:
+    """Find every mistake before the first run.
+
+    Raises:
+        UserError: fewer than two contenders, two of one name, no seeds, or settings that can't be.
+    """
+    names = [contender.name for contender in contenders]
+    if len(names) < 2:
+        raise UserError("contenders", names, "at least two", "Give another one.")
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UserError(
+            "contenders", f"{twice[0]!r} twice", "different names", "Name them, as in 'NAME: ga --mate ...'"
+        )
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise UserError("seeds", list(seeds), "one or more, all different", "Correct --seeds.")
+    for contender in contenders:
+        check_settings(contender.with_budget(seeds[0], max_evaluations))
+
+
+def split_name(text: str) -> tuple[str | None, str]:
+    """Split ``"NAME: ALGORITHM OPTIONS"`` into name and the rest; without a colon and a space there is no name."""
+    name, separator, rest = text.partition(": ")
+    return (name.strip(), rest.strip()) if separator and not name.lstrip().startswith("-") else (None, text.strip())

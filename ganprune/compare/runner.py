@@ -1,0 +1,280 @@
+"""Runs a comparison: every contender with every seed at equal cost, and what came of it.
+
+The yardstick is the *reference fitness* of elites: measured against the original partner on validation images that no
+search saw, in one setting for all (Eq. 11's default weights, reconstructed weights, float32). Fitness values of
+different runs can't be compared, since they were measured against different partners. Each run is a run directory of
+its own, so an interrupted comparison goes on where it was.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ganprune.compare.contenders import SHARED, Contender, check_contenders
+from ganprune.compare.statistics import bootstrap_mean, friedman, mean_ranks, pairwise_wilcoxon, vargha_delaney
+from ganprune.compare.tables import markdown
+from ganprune.errors import UserError
+from ganprune.evolution.coevolution import coevolve
+from ganprune.evolution.individual import unpack_bits
+from ganprune.fitness import CycleFitness, make_builders
+from ganprune.latency.table import LATENCY, to_json
+from ganprune.report.curves import plot_curves
+from ganprune.runs import CONFIG, LOGBOOK, SUMMARY, RunDirectory
+from ganprune.search import Search, make_strategy, make_toolboxes, prepare, tuning_settings
+from ganprune.settings import EvolveSettings
+from ganprune.task import Task
+
+FORMAT = 1
+CURVE = "curve.json"
+# Settings that decide nothing about networks and scores: contenders that differ in these only share what is prepared.
+SEARCH_ONLY = (
+    "preset", "algorithm", "population", "select", "mate", "mutate", "init", "schedule", "finetune", "finetune_steps",
+    "finetune_batch", "finetune_learning_rate", *SHARED,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A finished comparison.
+
+    Attributes:
+        directory: with ``results.csv``, ``curves.csv``, ``table.md``, ``compare.png`` and ``summary.json``.
+        summary: contender -> figures, and the tests.
+    """
+
+    directory: RunDirectory
+    summary: dict[str, Any]
+
+
+def compare(
+    task: Task,
+    contenders: Sequence[Contender],
+    *,
+    max_evaluations: float,
+    seeds: Sequence[int],
+    out: str | Path,
+    target: float | None = None,
+    resume: bool = False,
+    report: Callable[[str], Any] = lambda text: None,
+) -> Comparison:
+    """Run every contender with every seed at equal cost, and compare.
+
+    Args:
+        task: the CycleGAN and its images.
+        contenders: at least two; the first is the one that effect sizes are measured against.
+        max_evaluations: cost of each run, both sides together: evaluations + rescores / 2.
+        seeds: one run of each contender for each.
+        out: a new directory, or with ``resume`` that of the same comparison.
+        target: reference fitness whose cost is asked for; None for the median of all runs' last.
+        resume: go on with an interrupted comparison; what is finished is not run again.
+        report: called with a line of text before each run.
+
+    Raises:
+        UserError: contenders, budget or seeds can't be, or ``out`` holds something else.
+    """
+    check_contenders(contenders, max_evaluations, seeds)
+    directory = _open(task, contenders, max_evaluations, seeds, out, resume)
+    runner = Runner(task, contenders, directory)
+    curves: dict[str, list[dict[str, Any]]] = {contender.name: [] for contender in contenders}
+    jobs = [(seed, index, contender) for seed in seeds for index, contender in enumerate(contenders)]
+    for number, (seed, index, contender) in enumerate(jobs, 1):
+        path = directory.path(f"run-{index + 1:02d}-seed-{seed}")
+        report(f"{number}/{len(jobs)}: {contender.name}, seed {seed}")
+        curve = runner.run(contender.with_budget(seed, max_evaluations), path)
+        curves[contender.name].append({"seed": seed, **curve})
+    summary = summarise(curves, target)
+    write_tables(directory, curves, summary)
+    directory.write_json(SUMMARY, summary)
+    directory.path("table.md").write_text(markdown(summary), encoding="utf-8")
+    draw(directory.path("compare.png"), curves, summary)
+    return Comparison(directory, summary)
+
+
+def _open(
+    task: Task, contenders: Sequence[Contender], cost: float, seeds: Sequence[int], out: str | Path, resume: bool
+) -> RunDirectory:
+    """Make the comparison's directory, or check that an interrupted one is the same comparison."""
+    config = {
+        "command": "compare", "format": FORMAT, "checkpoint": task.checkpoint, "data": task.data,
+        "size": task.images.size, "max_evaluations": cost, "seeds": list(seeds),
+        "contenders": {contender.name: contender.settings.to_json() for contender in contenders},
+    }  # fmt: skip
+    if not resume:
+        directory = RunDirectory.create(out)
+        directory.write_json(CONFIG, config)
+        return directory
+    directory = RunDirectory.open(out)
+    saved = directory.read_json(CONFIG)
+    for field, value in config.items():
+        found = saved.get(field) if isinstance(saved, dict) else None
+        if field != "seeds" and found != value:  # more seeds may be added
+            raise UserError(
+                f"{field} of the comparison", value, f"{found}, as it began", "Repeat its options, or use a new --out."
+            )
+    directory.write_json(CONFIG, config)
+    return directory
+
+
+class Runner:
+    """Runs searches one after the other, sharing networks and moments among those that allow it.
+
+    Args:
+        task: the CycleGAN and its images.
+        contenders: all that will be run: the reference images are those that none of them scores with.
+        directory: keeps measured latencies, where settings ask for them; None measures them anew.
+    """
+
+    def __init__(self, task: Task, contenders: Sequence[Contender], directory: RunDirectory | None = None):
+        self.task, self.directory = task, directory
+        self.skip = max(contender.settings.validation_images for contender in contenders)
+        self._prepared: tuple[object, Search] | None = None
+        self._references: dict[str, dict[str, CycleFitness]] = {}
+
+    def run(self, settings: EvolveSettings, path: Path) -> dict[str, Any]:
+        """Run one search, or go on with it, or read what it gave; see :meth:`curve` for the result."""
+        directory = RunDirectory(path)
+        if directory.exists(CURVE):
+            return dict(directory.read_json(CURVE))
+        search = self.prepare(settings)
+        strategies = {name: make_strategy(settings, name) for name in search.fitness}
+        toolboxes = make_toolboxes(search.fitness, strategies, settings)
+        for side in search.fitness.values():  # lest a later run find what an earlier one translated
+            side.forget()
+            side.builders[side.side].forget()
+        resume = directory.exists(CONFIG)
+        coevolve(
+            toolboxes, generations=settings.generations, schedule=settings.schedule, seed=settings.seed,
+            max_evaluations=settings.max_evaluations, run=path, resume=resume,
+        )  # fmt: skip
+        directory = RunDirectory.open(path)
+        curve = self.curve(directory.read_jsonl(LOGBOOK), settings.encoding)
+        directory.write_json(CURVE, curve)
+        return curve
+
+    def prepare(self, settings: EvolveSettings) -> Search:
+        """Return networks and fitness for these settings, the last ones if they serve."""
+        # Which images an individual is tuned on, and in which order, comes from the seed.
+        ignored = {*SEARCH_ONLY} - ({"seed"} if tuning_settings(settings).wanted else set())
+        key = tuple(
+            (field.name, getattr(settings, field.name)) for field in fields(settings) if field.name not in ignored
+        )
+        if self._prepared is None or self._prepared[0] != key:
+            self._prepared = None  # let go of the old moments before new ones are taken
+            self._prepared = key, self._prepare(settings)
+        return self._prepared[1]
+
+    def _prepare(self, settings: EvolveSettings) -> Search:
+        known = self.directory is not None and self.directory.exists(LATENCY)
+        saved = self.directory.read_json(LATENCY) if self.directory and known else None
+        search = prepare(self.task, settings, lambda *stage: None, saved)
+        if search.latency and self.directory and not known:
+            self.directory.write_json(LATENCY, to_json(search.latency, batch=1, size=self.task.images.size))
+        return search
+
+    def curve(self, log: Sequence[Mapping[str, Any]], encoding: str) -> dict[str, Any]:
+        """Score the elite of every step by the reference fitness.
+
+        Args:
+            log: lines of a logbook.
+            encoding: of its elites.
+
+        Returns:
+            ``steps``, one for each step of the logbook: side, generation, cost, seconds, fitness and reference fitness
+            of its elite, and ``best``: the mean over both sides of the best reference fitness so far.
+        """
+        reference = self.reference(encoding)
+        steps: list[dict[str, Any]] = []
+        best: dict[str, float] = {}
+        for line in log:
+            score = reference[line["side"]](unpack_bits(line["elite"]))
+            best[line["side"]] = max(best.get(line["side"], 0.0), score[0])
+            steps.append(
+                {
+                    "side": line["side"], "generation": line["generation"], "cost": line["cost"],
+                    "seconds": line["timing"]["seconds"], "fitness": line["best"], "reference": score[0],
+                    "n": score.terms["n"],
+                    "best": sum(best.values()) / 2 if len(best) == 2 else None,
+                }
+            )  # fmt: skip
+        for side in reference.values():
+            side.forget()
+        return {"steps": steps}
+
+    def reference(self, encoding: str) -> dict[str, CycleFitness]:
+        """Return the fitness that elites of all runs are compared by."""
+        if encoding not in self._references:
+            builders = make_builders(self.task.cyclegan, self.task.images, encoding=encoding)
+            self._references[encoding] = {
+                name: CycleFitness(self.task.cyclegan, self.task.images, name, builders=builders, skip=self.skip)
+                for name in self.task.cyclegan
+            }
+        return self._references[encoding]
+
+
+def points(curve: Mapping[str, Any]) -> list[tuple[float, float]]:
+    """Return (cost, best reference fitness so far) of a run."""
+    return [(step["cost"], step["best"]) for step in curve["steps"] if step["best"] is not None]
+
+
+def summarise(curves: Mapping[str, Sequence[Mapping[str, Any]]], target: float | None) -> dict[str, Any]:
+    """Return the table and the tests; ``target`` None stands for the median of all runs' last values."""
+    last = {name: [points(run)[-1][1] for run in runs] for name, runs in curves.items()}
+    everything = sorted(value for values in last.values() for value in values)
+    target = everything[len(everything) // 2] if target is None else target
+    first, ranks, table = next(iter(last)), mean_ranks(last), {}
+    for name, runs in curves.items():
+        reached = [cost for cost in (_cost_to(target, points(run)) for run in runs) if cost is not None]
+        table[name] = {
+            "mean": sum(last[name]) / len(runs),
+            "interval": bootstrap_mean(last[name]),
+            "rank": ranks[name],
+            "a12": vargha_delaney(last[name], last[first]),
+            "reached": len(reached),
+            "cost_to_target": sum(reached) / len(reached) if reached else None,
+            "cost": sum(points(run)[-1][0] for run in runs) / len(runs),
+            "seconds": sum(run["steps"][-1]["seconds"] for run in runs) / len(runs),
+            "values": last[name],
+        }
+    return {
+        "format": FORMAT, "seeds": [run["seed"] for run in next(iter(curves.values()))], "target": target,
+        "contenders": table, "friedman": friedman(last), "wilcoxon": pairwise_wilcoxon(last),
+    }  # fmt: skip
+
+
+def _cost_to(target: float, curve: Sequence[tuple[float, float]]) -> float | None:
+    return next((cost for cost, value in curve if value >= target), None)
+
+
+def write_tables(
+    directory: RunDirectory, curves: Mapping[str, Sequence[Mapping[str, Any]]], summary: Mapping[str, Any]
+) -> None:
+    """Write ``curves.csv``, one line per step, and ``results.csv``, one per run."""
+    everything = [(name, run) for name, runs in curves.items() for run in runs]
+    steps = [{"contender": name, "seed": run["seed"], **step} for name, run in everything for step in run["steps"]]
+    results = [
+        {"contender": name, "seed": run["seed"], "reference": points(run)[-1][1], "cost": points(run)[-1][0],
+         "seconds": run["steps"][-1]["seconds"], "cost_to_target": _cost_to(summary["target"], points(run))}
+        for name, run in everything
+    ]  # fmt: skip
+    for file, rows in (("curves.csv", steps), ("results.csv", results)):
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        directory.path(file).write_text(text.getvalue(), encoding="utf-8")
+
+
+def draw(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]], summary: Mapping[str, Any]) -> None:
+    """Draw the best reference fitness so far against cost."""
+    seeds = len(summary["seeds"])
+    plot_curves(
+        path, {name: [points(run) for run in runs] for name, runs in curves.items()},
+        x_label="cost (evaluations + rescores / 2, both sides)",
+        y_label="best reference fitness so far (mean of both sides)",
+        title=f"mean of {seeds} seed{'s' * (seeds > 1)}; bands from the lowest to the highest",
+    )  # fmt: skip
