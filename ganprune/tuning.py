@@ -136,6 +136,11 @@ class TunedBuilder(NetworkBuilder):
             pass
         return network
 
+    def forget(self) -> None:
+        """Drop the networks that were kept, tuned and untuned."""
+        self._recent.clear()
+        self.untuned.forget()
+
     def final(self, bits: Sequence[int]) -> nn.Module:
         """Return the untuned network to fine-tune on all images."""
         return self.untuned.final(bits)

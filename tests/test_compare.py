@@ -166,6 +166,12 @@ def test_a_search_that_only_repeats_itself_ends(task, tmp_path):
     assert result.summary["contenders"]["stuck"]["cost"] <= BUDGET
 
 
+def test_tuned_and_sliced_contenders_run_beside_reconstructed_ones(task, tmp_path):
+    others = [contender("tuned", tune_steps=1, tune_batch=2), contender("sliced", reconstruct=False)]
+    result = compare(task, [CONTENDERS[0], *others], max_evaluations=12, seeds=[1, 2], out=tmp_path / "out")
+    assert all(value > 0 for figures in result.summary["contenders"].values() for value in figures["values"])
+
+
 # --- statistics ---
 
 

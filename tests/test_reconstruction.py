@@ -324,3 +324,26 @@ def test_the_builder_reconstructs_where_there_are_calibration_images():
     bits = random_bits(reconstruction.space, 6)
     assert torch.equal(builder(bits)(IMAGES), reconstruction.network(bits)(IMAGES))
     assert torch.equal(builder.final(bits)(IMAGES), reconstruction.sequential(bits)(IMAGES))
+
+
+def test_layers_kept_from_relatives_change_no_network():
+    generator = toy_generator()
+    space = FilterSpace(generator, size=SIZE)
+    kept, fresh = (Reconstruction(generator, space, toy_images(6, dtype=torch.float32)) for _ in range(2))
+    parents = [random_bits(space, seed, 0.6) for seed in range(3)]
+    children = [space.repair(a[:9] + b[9:]) for a in parents for b in parents]
+    for bits in [*parents, *children, *parents]:
+        fresh.forget()
+        wanted = fresh.network(bits).state_dict()
+        assert all(torch.equal(value, wanted[key]) for key, value in kept.network(bits).state_dict().items())
+
+
+def test_solved_layers_are_bounded_in_bytes(monkeypatch):
+    generator = toy_generator()
+    space = FilterSpace(generator, size=SIZE)
+    reconstruction = Reconstruction(generator, space, toy_images(6, dtype=torch.float32))
+    monkeypatch.setattr("ganprune.filters.reconstruction.SOLVED_BYTES", 5000)
+    for seed in range(8):
+        reconstruction.network(random_bits(space, seed))
+        held = sum(solved.nbytes for solved in reconstruction._solved.values())
+        assert held == reconstruction._solved_bytes <= 5000

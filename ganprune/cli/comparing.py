@@ -50,7 +50,7 @@ def compare(contenders: tuple[str, ...], common: str, seeds: str, toy: bool, **o
     original partner on images that no search saw.
     """
     from ganprune.compare import compare as run
-    from ganprune.device import resolve_device, set_threads
+    from ganprune.device import set_threads
     from ganprune.runs import RunDirectory
     from ganprune.task import load_task, load_toy
 
@@ -61,11 +61,10 @@ def compare(contenders: tuple[str, ...], common: str, seeds: str, toy: bool, **o
         raise UserError(
             "--toy", "given with other data", "one of the two", "Leave out --data, --checkpoint and --size."
         )
-    device = resolve_device(options["device"])
     set_threads(options["threads"] or (1 if toy else None))
-    chosen = read_contenders(contenders or ALGORITHMS, [*(TOY if toy else []), *split(common, "--common")], device)
+    chosen = read_contenders(contenders or ALGORITHMS, [*(TOY if toy else []), *split(common, "--common")])
     numbers = read_seeds(seeds)
-    task = load_toy() if toy else load_task(options["checkpoint"], options["data"], options["size"], str(device))
+    task = load_toy() if toy else load_task(options["checkpoint"], options["data"], options["size"], options["device"])
     where = resume or out or RunDirectory.next_free("runs", "compare")
     try:
         result = run(
@@ -79,13 +78,10 @@ def compare(contenders: tuple[str, ...], common: str, seeds: str, toy: bool, **o
     click.echo(f"Curves: {result.directory.path('compare.png')}; tables: results.csv and curves.csv beside it")
 
 
-def read_contenders(texts: Any, common: list[str], device: Any) -> list[Any]:
+def read_contenders(texts: Any, common: list[str]) -> list[Any]:
     """Parse contenders; every option is one of ``ganprune evolve``'s."""
-    from dataclasses import replace
-
     from ganprune.compare import Contender
     from ganprune.compare.contenders import split_name
-    from ganprune.device import resolve_precision
     from ganprune.settings import make_settings
 
     result = []
@@ -105,9 +101,7 @@ def read_contenders(texts: Any, common: list[str], device: Any) -> list[Any]:
         if given:
             option = "--" + given[0].replace("_", "-")
             raise UserError("contender", f"{text!r} with {option}", "the same for all", f"Give {option} to compare.")
-        settings = make_settings(values.pop("preset"), **values)
-        settings = replace(settings, precision=resolve_precision(settings.precision, device))
-        result.append(Contender(name or rest, settings))
+        result.append(Contender(name or rest, make_settings(values.pop("preset"), **values)))
     return result
 
 

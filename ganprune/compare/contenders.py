@@ -12,6 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import torch
+
+from ganprune.device import resolve_precision
 from ganprune.errors import UserError
 from ganprune.search import check_settings
 from ganprune.settings import EvolveSettings
@@ -31,6 +34,11 @@ class Contender:
 
     name: str
     settings: EvolveSettings
+
+    def resolved(self, device: torch.device) -> Contender:
+        """Return it with a precision of "auto" resolved for that device."""
+        precision = resolve_precision(self.settings.precision, device)
+        return Contender(self.name, replace(self.settings, precision=precision))
 
     def with_budget(self, seed: int, max_evaluations: float) -> EvolveSettings:
         """Return the settings of one run; generations are bounded so that a search which only repeats itself ends."""

@@ -77,6 +77,7 @@ def compare(
     Raises:
         UserError: contenders, budget or seeds can't be, or ``out`` holds something else.
     """
+    contenders = [contender.resolved(task.device) for contender in contenders]
     check_contenders(contenders, max_evaluations, seeds)
     directory = _open(task, contenders, max_evaluations, seeds, out, resume)
     runner = Runner(task, contenders, directory)

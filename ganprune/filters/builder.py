@@ -49,8 +49,10 @@ class NetworkBuilder:
         return self.reconstruction.network(bits)
 
     def forget(self) -> None:
-        """Drop the networks that were kept."""
+        """Drop the networks and solved layers that were kept."""
         self._recent.clear()
+        if self.reconstruction is not None:
+            self.reconstruction.forget()
 
     def fresh(self, bits: Sequence[int]) -> nn.Module:
         """Return the same network as :meth:`__call__`, but one of the caller's own."""

@@ -14,6 +14,7 @@ At ngf=64 with 9 blocks the moments of one generator take about 0.45 GB in float
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ MAX_RIDGE_RAISES = 8
 Layer = nn.Conv2d | nn.ConvTranspose2d
 
 PATCH_BYTES = 64 * 2**20  # unfolded patches held at once
+SOLVED_BYTES = 64 * 2**20  # solved layers that are kept
 ROWS_PER_COLUMN = 8  # patches taken per unknown: more change the solution little and cost as much again
 
 
@@ -69,6 +71,9 @@ class Reconstruction:
         self.layers = dict(convolutions(generator))
         self.has_batch_norm = any(isinstance(module, nn.BatchNorm2d) for module in generator.modules())
         self.moments = self._collect()
+        # Relatives share layers: a crossover of whole groups leaves most of a parent's layers as they were.
+        self._solved: OrderedDict[tuple[str, bytes, bytes], torch.Tensor] = OrderedDict()
+        self._solved_bytes = 0
 
     @torch.no_grad()
     def _collect(self) -> dict[str, LayerMoments]:
@@ -92,6 +97,11 @@ class Reconstruction:
             moments[name] = LayerMoments(gram, weight, weight @ gram)
         return moments
 
+    def forget(self) -> None:
+        """Drop the solved layers that were kept; networks stay the same."""
+        self._solved.clear()
+        self._solved_bytes = 0
+
     @torch.no_grad()
     def network(self, bits: Sequence[int]) -> nn.Module:
         """Return the compact network of ``bits`` with reconstructed weights.
@@ -109,14 +119,24 @@ class Reconstruction:
         return network
 
     def _solve_layer(self, name: str, layer: Layer, outputs: np.ndarray, inputs: np.ndarray) -> None:
+        key = name, outputs.tobytes(), inputs.tobytes()
+        solved = self._solved.pop(key, None)
+        if solved is None:
+            solved = self._solve(name, layer, outputs, inputs)
+            self._solved_bytes += solved.nbytes
+        self._solved[key] = solved
+        while self._solved_bytes > SOLVED_BYTES:
+            self._solved_bytes -= self._solved.popitem(last=False)[1].nbytes
+        set_weight_matrix(layer, solved)
+
+    def _solve(self, name: str, layer: Layer, outputs: np.ndarray, inputs: np.ndarray) -> torch.Tensor:
+        """Return the (out, s) weights of a layer that is sliced already."""
         moments = self.moments[name]
         columns = _columns(moments.weight, layer, inputs)
         rows = torch.as_tensor(outputs, device=moments.gram.device)
-        gram, cross, prior = (
-            matrix.index_select(0, index).index_select(1, columns)  # half the time of matrix[index][:, columns]
-            for matrix, index in ((moments.gram, columns), (moments.product, rows), (moments.weight, rows))
-        )
-        set_weight_matrix(layer, solve_ridge(gram, cross, prior, self.ridge))
+        gram = moments.gram.index_select(0, columns).index_select(1, columns)  # half the time of [columns][:, columns]
+        cross = moments.product.index_select(0, rows).index_select(1, columns)
+        return solve_ridge(gram, cross, weight_matrix(layer), self.ridge)
 
     @torch.no_grad()
     def sequential(self, bits: Sequence[int]) -> nn.Module:
@@ -246,7 +266,8 @@ def solve_ridge(gram: torch.Tensor, cross: torch.Tensor, prior: torch.Tensor, ri
         factor, failed = torch.linalg.cholesky_ex(gram)
         if int(failed):
             continue
-        solution = torch.cholesky_solve(torch.addcmul(cross, prior, r).T, factor).T
+        half = torch.linalg.solve_triangular(factor, torch.addcmul(cross, prior, r).T, upper=False)
+        solution = torch.linalg.solve_triangular(factor.T, half, upper=True).T  # faster than cholesky_solve
         if torch.isfinite(solution.sum()):  # any NaN or Inf shows in the sum
             return solution
     return prior

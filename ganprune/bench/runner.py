@@ -1,19 +1,19 @@
 """How fast this machine evaluates individuals, against the procedure that the paper's authors published.
 
 Everything is timed in one run and given as ratios, since machines differ and are shared. The published procedure is
-:func:`published_evaluation`: full-size masked networks, read anew for each individual, image after image, every forward
-pass repeated. Individuals and partner keep a MAC share of 0.25.
+:mod:`ganprune.bench.published`: full-size masked networks, read anew for each individual, image after image, every
+forward pass repeated. Individuals and partner keep a MAC share of 0.25.
 """
 
 from __future__ import annotations
 
 import functools
-import random
 import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,24 +21,17 @@ from typing import Any
 
 import torch
 
+from ganprune.bench.published import published_evaluation, published_tuning_seconds
+from ganprune.bench.subject import MAC_SHARE, PARTNER, SIDE, Subject, make_subject
 from ganprune.data import UnpairedImages
 from ganprune.evolution.coevolution import coevolve
 from ganprune.evolution.genetic import Genetic
 from ganprune.evolution.individual import Score
-from ganprune.evolution.initializers import initDensity
 from ganprune.evolution.toolbox import make_toolbox
-from ganprune.filters.builder import NetworkBuilder
-from ganprune.filters.compact import mask
-from ganprune.fitness import CycleFitness, make_builders
-from ganprune.losses import cycle_consistency, discriminator_aware
-from ganprune.models.checkpoint import CycleGAN, load_cyclegan, new_cyclegan, save_cyclegan
+from ganprune.models.checkpoint import CycleGAN, new_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig
-from ganprune.models.generator import GeneratorConfig, InstanceNorm2d
+from ganprune.models.generator import GeneratorConfig
 from ganprune.settings import EvolveSettings
-from ganprune.tuning import TunedBuilder, TuningSettings
-
-SIDE, PARTNER = "A2B", "B2A"
-MAC_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -62,103 +55,6 @@ def measure(call: Callable[[], Any], repeats: int) -> Timing:
         call()
         times.append(time.perf_counter() - start)
     return Timing(statistics.median(times), repeats)
-
-
-@dataclass(frozen=True)
-class Subject:
-    """One pair of generators with the individuals that are timed on it."""
-
-    cyclegan: CycleGAN
-    folder: Path
-    images: UnpairedImages
-    fitness: dict[str, CycleFitness]
-    individuals: list[list[int]]
-    partner: list[int]
-
-
-def make_subject(cyclegan: CycleGAN, folder: Path, images: UnpairedImages, *, scored: int, individuals: int) -> Subject:
-    """Trace, take moments, and draw individuals at the MAC share.
-
-    Args:
-        cyclegan: the original.
-        folder: where the published procedure finds its files; written here.
-        images: the data.
-        scored: validation images per evaluation.
-        individuals: how many are drawn.
-    """
-    save_cyclegan(cyclegan, folder)
-    builders = make_builders(cyclegan, images)
-    fitness = {
-        name: CycleFitness(cyclegan, images, name, builders=builders, validation_images=scored) for name in cyclegan
-    }
-    random.seed(0)
-    drawn = []
-    for side in (PARTNER, *[SIDE] * individuals):
-        space, score = fitness[side].space, fitness[side]
-        most = MAC_SHARE * score.macs(space.full())
-        space.limit(functools.partial(_at_most, score.macs, most), "MAC share")
-        drawn.append(space.repair(initDensity(space.group_sizes, 0.8, 0.9)))
-    return Subject(cyclegan, folder, images, fitness, drawn[1:], drawn[0])
-
-
-def _at_most(count: Callable[[Sequence[int]], int], most: float, bits: Sequence[int]) -> bool:
-    return count(bits) <= most
-
-
-@torch.no_grad()
-def published_evaluation(subject: Subject, bits: Sequence[int]) -> float:
-    """Score one individual as the published code does, without its tuning.
-
-    All networks are read from their files; masked generators stay at full size; for every single image run the
-    original, the masked and the partner's generator and, for both images, the discriminator.
-
-    Returns:
-        The fitness of Eq. 11.
-    """
-    loaded = load_cyclegan(subject.folder)
-    for network in loaded.networks().values():
-        use_pytorchs_norms(network)
-    side = loaded[SIDE]
-    spaces = {name: subject.fitness[name].space for name in loaded}
-    masked = mask(side.generator, spaces[SIDE], bits)
-    back = mask(loaded[PARTNER].generator, spaces[PARTNER], subject.partner)
-    disa = cycle = 0.0
-    real = subject.fitness[SIDE].real
-    for image in real.split(1):
-        original, fake = side.generator(image), masked(image)
-        disa += float(discriminator_aware(side.discriminator(fake), side.discriminator(original)))
-        cycle += float(cycle_consistency(back(fake), image))
-    size = subject.fitness[SIDE].space.size_share(bits)
-    return 1.0 / (size + 10.0 * (disa + 10.0 * cycle) / len(real))
-
-
-def use_pytorchs_norms(network: torch.nn.Module) -> torch.nn.Module:
-    """Let a network normalise as the published code does, without our faster form of the same function."""
-    for module in network.modules():
-        if isinstance(module, InstanceNorm2d):
-            module.__class__ = torch.nn.InstanceNorm2d  # type: ignore[assignment]
-    return network
-
-
-def published_tuning_seconds(subject: Subject, bits: Sequence[int], steps: int) -> float:
-    """Return the seconds of tuning one masked individual as the paper says, extrapolated from a few steps.
-
-    CycleGAN's objective at batch 1, one pass over a tenth of the training images.
-    """
-    settings = TuningSettings(steps=steps, objective="cyclegan", batch=1, learning_rate=2e-4)
-    builder = MaskedBuilder(subject.cyclegan[SIDE].generator, subject.fitness[SIDE].space)
-    tuned = TunedBuilder(builder, subject.cyclegan, subject.images, SIDE, settings)
-    one_pass = len(tuned.images[subject.cyclegan[SIDE].source].train)
-    start = time.perf_counter()
-    tuned.fresh(bits)
-    return (time.perf_counter() - start) / steps * one_pass
-
-
-class MaskedBuilder(NetworkBuilder):
-    """Full-size masked networks, as the published code trains them."""
-
-    def _build(self, bits: Sequence[int]) -> torch.nn.Module:
-        return use_pytorchs_norms(mask(self.generator, self.space, bits))
 
 
 @torch.inference_mode()
@@ -202,7 +98,7 @@ def bookkeeping_seconds(population: int = 32, repeats: int = 3) -> dict[str, flo
 def bench_subject(subject: Subject, *, repeats: int, tuning_steps: int, search: bool) -> dict[str, Any]:
     """Time one pair of generators; see :func:`bench` for what the entries mean."""
     fitness = subject.fitness[SIDE]
-    turn = {"published": 0, "ours": 0, "bare": 0}
+    turn = {"published": 0, "ours": 0, "reconstruct": 0}
 
     def next_of(name: str) -> list[int]:
         turn[name] += 1
@@ -225,7 +121,12 @@ def bench_subject(subject: Subject, *, repeats: int, tuning_steps: int, search: 
     mixed = measure(ours_mixed, repeats)
     bare = statistics.median(measure(bare_forward(subject, bits), repeats).seconds for bits in subject.individuals)
     builder = fitness.builders[SIDE]
-    rebuild = measure(lambda: builder.fresh(next_of("bare")), repeats)
+
+    def reconstruct() -> None:
+        builder.forget()
+        builder.fresh(next_of("reconstruct"))
+
+    rebuild = measure(reconstruct, repeats)
     result: dict[str, Any] = {
         "images_per_evaluation": len(fitness.real),
         "image_size": fitness.real.shape[-1],
@@ -259,14 +160,41 @@ def search_rate(subject: Subject, published: Timing) -> dict[str, Any]:
         toolboxes[name] = make_toolbox(side.space, side, select=settings.select, mate=settings.mate)
         Genetic(settings.population).register(toolboxes[name])
     start = time.perf_counter()
-    coevolve(
-        toolboxes, generations=settings.generations, callback=lambda progress: asked.append(len(progress.population))
-    )
-    seconds = (time.perf_counter() - start) / sum(asked)
+    with timed_builds(subject) as builds:
+        coevolve(
+            toolboxes,
+            generations=settings.generations,
+            callback=lambda progress: asked.append(len(progress.population)),
+        )
+    whole = time.perf_counter() - start
+    seconds = whole / sum(asked)
     return {
         "ours_in_a_search": {"seconds": seconds, "asked": sum(asked), "evaluations_per_second": 1 / seconds},
         "ratio_in_a_search": published.seconds / seconds,
+        "reconstruction_share_in_a_search": sum(builds) / whole,
     }
+
+
+@contextmanager
+def timed_builds(subject: Subject) -> Iterator[list[float]]:
+    """Collect the seconds of every network that is built in this block."""
+    builders = {fitness.builders[name] for name, fitness in subject.fitness.items()}
+    seconds: list[float] = []
+
+    def timed(build: Callable[[Sequence[int]], torch.nn.Module], bits: Sequence[int]) -> torch.nn.Module:
+        start = time.perf_counter()
+        network = build(bits)
+        seconds.append(time.perf_counter() - start)
+        return network
+
+    for builder in builders:
+        builder.forget()
+        builder._build = functools.partial(timed, builder._build)  # type: ignore[method-assign]
+    try:
+        yield seconds
+    finally:
+        for builder in builders:
+            del builder._build
 
 
 def bench(

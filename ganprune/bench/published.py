@@ -1,0 +1,76 @@
+"""The procedure that the paper's authors published, written as a reference to time against.
+
+Full-size masked networks, read anew for each individual, image after image, every forward pass repeated, PyTorch's own
+instance norm.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import torch
+
+from ganprune.bench.subject import PARTNER, SIDE, Subject
+from ganprune.filters.builder import NetworkBuilder
+from ganprune.filters.compact import mask
+from ganprune.losses import cycle_consistency, discriminator_aware
+from ganprune.models.checkpoint import load_cyclegan
+from ganprune.models.generator import InstanceNorm2d
+from ganprune.tuning import TunedBuilder, TuningSettings
+
+
+@torch.no_grad()
+def published_evaluation(subject: Subject, bits: Sequence[int]) -> float:
+    """Score one individual as the published code does, without its tuning.
+
+    All networks are read from their files; masked generators stay at full size; for every single image run the
+    original, the masked and the partner's generator and, for both images, the discriminator.
+
+    Returns:
+        The fitness of Eq. 11.
+    """
+    loaded = load_cyclegan(subject.folder)
+    for network in loaded.networks().values():
+        use_pytorchs_norms(network)
+    side = loaded[SIDE]
+    spaces = {name: subject.fitness[name].space for name in loaded}
+    masked = mask(side.generator, spaces[SIDE], bits)
+    back = mask(loaded[PARTNER].generator, spaces[PARTNER], subject.partner)
+    disa = cycle = 0.0
+    real = subject.fitness[SIDE].real
+    for image in real.split(1):
+        original, fake = side.generator(image), masked(image)
+        disa += float(discriminator_aware(side.discriminator(fake), side.discriminator(original)))
+        cycle += float(cycle_consistency(back(fake), image))
+    size = subject.fitness[SIDE].space.size_share(bits)
+    return 1.0 / (size + 10.0 * (disa + 10.0 * cycle) / len(real))
+
+
+def use_pytorchs_norms(network: torch.nn.Module) -> torch.nn.Module:
+    """Let a network normalise as the published code does, without our faster form of the same function."""
+    for module in network.modules():
+        if isinstance(module, InstanceNorm2d):
+            module.__class__ = torch.nn.InstanceNorm2d  # type: ignore[assignment]
+    return network
+
+
+def published_tuning_seconds(subject: Subject, bits: Sequence[int], steps: int) -> float:
+    """Return the seconds of tuning one masked individual as the paper says, extrapolated from a few steps.
+
+    CycleGAN's objective at batch 1, one pass over a tenth of the training images.
+    """
+    settings = TuningSettings(steps=steps, objective="cyclegan", batch=1, learning_rate=2e-4)
+    builder = MaskedBuilder(subject.cyclegan[SIDE].generator, subject.fitness[SIDE].space)
+    tuned = TunedBuilder(builder, subject.cyclegan, subject.images, SIDE, settings)
+    one_pass = len(tuned.images[subject.cyclegan[SIDE].source].train)
+    start = time.perf_counter()
+    tuned.fresh(bits)
+    return (time.perf_counter() - start) / steps * one_pass
+
+
+class MaskedBuilder(NetworkBuilder):
+    """Full-size masked networks, as the published code trains them."""
+
+    def _build(self, bits: Sequence[int]) -> torch.nn.Module:
+        return use_pytorchs_norms(mask(self.generator, self.space, bits))
