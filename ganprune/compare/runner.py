@@ -9,6 +9,7 @@ its own, so an interrupted comparison goes on where it was.
 from __future__ import annotations
 
 import csv
+import gc
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -144,14 +145,13 @@ class Runner:
         search = self.prepare(settings)
         strategies = {name: make_strategy(settings, name) for name in search.fitness}
         toolboxes = make_toolboxes(search.fitness, strategies, settings)
-        for side in search.fitness.values():  # lest a later run find what an earlier one translated
-            side.forget()
-            side.builders[side.side].forget()
+        forget(search)  # lest a run find what an earlier one translated
         resume = directory.exists(CONFIG)
         coevolve(
             toolboxes, generations=settings.generations, schedule=settings.schedule, seed=settings.seed,
             max_evaluations=settings.max_evaluations, run=path, resume=resume,
         )  # fmt: skip
+        forget(search)
         directory = RunDirectory.open(path)
         curve = self.curve(directory.read_jsonl(LOGBOOK), settings.encoding)
         directory.write_json(CURVE, curve)
@@ -165,7 +165,8 @@ class Runner:
             (field.name, getattr(settings, field.name)) for field in fields(settings) if field.name not in ignored
         )
         if self._prepared is None or self._prepared[0] != key:
-            self._prepared = None  # let go of the old moments before new ones are taken
+            self._prepared = None  # let go of the old moments before new ones are taken ...
+            gc.collect()  # ... now, since toolboxes and strategies hold each other
             self._prepared = key, self._prepare(settings)
         return self._prepared[1]
 
@@ -215,6 +216,13 @@ class Runner:
                 for name in self.task.cyclegan
             }
         return self._references[encoding]
+
+
+def forget(search: Search) -> None:
+    """Drop all images and networks that a search has kept."""
+    for name, fitness in search.fitness.items():
+        fitness.forget()
+        search.builders[name].forget()
 
 
 def points(curve: Mapping[str, Any]) -> list[tuple[float, float]]:

@@ -10,6 +10,7 @@ from torch import nn
 
 from ganprune.filters.compact import compact
 from ganprune.filters.reconstruction import Reconstruction
+from ganprune.filters.selection import keeping_order
 from ganprune.filters.space import FilterSpace
 
 KEPT_NETWORKS = 4  # the partner of a whole generation is asked for again and again
@@ -21,12 +22,15 @@ class NetworkBuilder:
     Args:
         generator: the original, in evaluation mode.
         space: its filter space.
-        calibration: images whose statistics reconstruct weights, (N, C, H, W) in [-1, 1]; None slices only.
+        calibration: images whose statistics reconstruct weights, (N, C, H, W) in [-1, 1], and rank the space's filters;
+            None slices only.
     """
 
     def __init__(self, generator: nn.Module, space: FilterSpace, calibration: torch.Tensor | None = None):
         self.generator, self.space = generator, space
         self.reconstruction = None if calibration is None else Reconstruction(generator, space, calibration)
+        if self.reconstruction is not None:
+            space.rank(keeping_order(self.reconstruction))
         self._recent: OrderedDict[tuple[int, ...], nn.Module] = OrderedDict()
 
     needs_partner = False  # whether a network depends on the partner that it is scored with

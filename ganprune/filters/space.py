@@ -29,7 +29,8 @@ class FilterSpace:
         groups: the prunable groups in the order of the layers; their bits follow each other.
         group_sizes: bits of each group.
         depthwise: paths of the depthwise convolutions, whose input and output channels are the same bits'.
-        saliency: per bit, the mean absolute weight of its filters relative to their layer's (higher matters more).
+        saliency: per bit, how much it matters within its group (higher matters more): the mean absolute weight of its
+            filters relative to their layer's, until :meth:`rank` says better.
 
     Raises:
         UserError: an unknown encoding, or a generator that can't be traced, has nothing to prune, or breaks the law
@@ -54,6 +55,7 @@ class FilterSpace:
         self.depthwise = {name for name, module in layers.items() if module.groups > 1}
         self._total = sum(int(np.prod(shape)) for shape in self._weights.values())
         self._tensors = {name: tuple(tensor.shape) for name, tensor in generator.named_parameters()}
+        self._turns = np.random.default_rng(0).permutation(len(self))  # of one group's filters, the higher goes first
         self._fits: Callable[[Sequence[int]], bool] | None = None
         self.saliency = self._saliency(generator)
         self._check_law(generator, size)
@@ -131,8 +133,9 @@ class FilterSpace:
     def repair(self, bits: Sequence[int]) -> list[int]:
         """Return legal bits; draws nothing.
 
-        An empty group gets its most salient filter back. With a budget, the least salient filters are dropped, no
-        more of them than needed, but for each group's most salient one.
+        An empty group gets its most salient filter back. With a budget, filters are dropped from whichever group keeps
+        the most, no more of them than needed. Which of a group's filters go first was said by :meth:`rank`, or is an
+        arbitrary but fixed order, which keeps better sets than the order of the weights' size does.
 
         Args:
             bits: ``len(self)`` zeros and ones.
@@ -146,12 +149,16 @@ class FilterSpace:
         return repaired
 
     def _shrink(self, bits: list[int], fits: Callable[[Sequence[int]], bool]) -> list[int]:
-        """Drop the least salient filters until ``fits``; bisection, since dropping more always fits too."""
-        array, saliency = np.asarray(bits), np.asarray(self.saliency)
-        on = np.flatnonzero(array)
-        spared = {start + int(np.argmax(np.where(part, saliency[start : start + len(part)], -1.0)))
-                  for start, part in zip(self.offsets, self.split(array), strict=False)}  # fmt: skip
-        order = [index for index in on[np.argsort(saliency[on], kind="stable")] if index not in spared]
+        """Drop filters from whichever group keeps the most, until ``fits``: wide layers are the redundant ones.
+
+        By bisection, since dropping more always fits too.
+        """
+        array = np.asarray(bits)
+        ranks: dict[int, int] = {}  # filter -> how many of its group are kept before it goes
+        for start, part in zip(self.offsets, self.split(array), strict=False):
+            kept = start + np.flatnonzero(part)
+            ranks |= {int(index): rank for rank, index in enumerate(kept[np.argsort(self._turns[kept])])}
+        order = [index for index in sorted(ranks, key=lambda index: -ranks[index]) if ranks[index]]
 
         def without(count: int) -> list[int]:
             fewer = array.copy()
@@ -171,6 +178,21 @@ class FilterSpace:
         least = self.repair([0] * len(self))
         self._fits = fits
         return least
+
+    def rank(self, places: Sequence[int]) -> None:
+        """Say in which order to keep each group's filters: in ``repair``, and as ``saliency``.
+
+        Args:
+            places: per bit its place in its group, 0 = kept first.
+        """
+        self._turns = np.asarray(places)
+        sizes = np.repeat(self.group_sizes, self.group_sizes)
+        self.saliency = (1 - self._turns / sizes).tolist()
+
+    def controller(self, module: str, dim: int) -> np.ndarray | None:
+        """Return the bit of each channel in that dimension of a layer's weight, -1 for what always stays; None if
+        nothing of it can be pruned."""
+        return self._controllers.get((module, "weight", dim))
 
     def full(self) -> list[int]:
         """Return the individual that keeps every filter."""

@@ -1,0 +1,113 @@
+"""In which order to keep the filters of a group, where weights are reconstructed.
+
+Reconstruction makes a layer's kept inputs stand in for the lost ones, so a filter is worth what the others can't
+express, not its own strength. Filters are chosen greedily: first the one that alone lets the layers it feeds come
+closest to their original outputs, then the one that adds most to it, and so on. From a layer's moments G and weights W,
+the squared error that a block of columns c still removes is
+
+    | W R[:,c] R[c,c]^(-1/2) |^2,        R = G - G[:,S] G[S,S]^-1 G[S,:]  given the columns S chosen so far
+
+This is orthogonal least squares (Chen, Billings and Luo, 1989) on blocks; ThiNet (Luo et al., ICCV 2017) drops channels
+greedily by a like error. A group that feeds several layers adds up their errors, each relative to its output's energy.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from ganprune.filters.reconstruction import Reconstruction
+from ganprune.filters.space import FilterSpace
+
+JITTER = 1e-6  # relative to the mean diagonal, so that blocks which nothing is left of can be factorised
+
+
+def keeping_order(reconstruction: Reconstruction) -> list[int]:
+    """Return, per bit of the filter space, its place in its group: 0 is kept first.
+
+    A group that feeds no layer which can be reconstructed keeps the order of its saliency.
+
+    Args:
+        reconstruction: with the moments of the original generator's layers.
+    """
+    space = reconstruction.space
+    places = [0] * len(space)
+    for start, end in zip(space.offsets[:-1], space.offsets[1:], strict=True):
+        consumers = [
+            consumer
+            for name in reconstruction.layers
+            if (consumer := _consumer(reconstruction, space, name, range(start, end))) is not None
+        ]
+        order = _greedy(consumers, end - start) if consumers else np.argsort(-np.asarray(space.saliency[start:end]))
+        for place, filter_ in enumerate(order):
+            places[start + int(filter_)] = place
+    return places
+
+
+class _Consumer:
+    """What a layer's outputs still lack, given the filters chosen so far.
+
+    Args:
+        gram: (d, d) moments of its inputs.
+        product: (out, d), its weights times ``gram``.
+        blocks: (n, b): the columns of each of the group's n filters.
+        energy: of its outputs.
+    """
+
+    def __init__(self, gram: torch.Tensor, product: torch.Tensor, blocks: torch.Tensor, energy: float):
+        self.count, self.width = blocks.shape
+        columns = blocks.flatten()
+        others = torch.ones(len(gram), dtype=torch.bool, device=gram.device)
+        others[columns] = False
+        self.gram, self.product = gram[columns][:, columns], product[:, columns] / energy**0.5
+        self.jitter = JITTER * gram.diagonal().mean() * torch.eye(self.width, device=gram.device)
+        if others.any():  # other groups' inputs and the bias stay: what they express is no filter's merit
+            fixed = gram[others][:, others]
+            fixed.diagonal().add_(JITTER * gram.diagonal().mean())
+            shared = torch.linalg.solve(fixed, gram[others][:, columns])
+            self.gram -= gram[columns][:, others] @ shared
+            self.product -= product[:, others] / energy**0.5 @ shared
+
+    def gains(self) -> torch.Tensor:
+        """Return (n,): the squared error that each filter would remove."""
+        n, b = self.count, self.width
+        blocks = self.gram.view(n, b, n, b).diagonal(dim1=0, dim2=2).permute(2, 0, 1) + self.jitter
+        factors, _ = torch.linalg.cholesky_ex(blocks)
+        wanted = self.product.view(-1, n, b).permute(1, 2, 0)
+        return torch.linalg.solve_triangular(factors, wanted, upper=False).square().sum((1, 2)).nan_to_num(0.0)
+
+    def choose(self, index: int) -> None:
+        """Let a filter express what it can of all others."""
+        own = slice(index * self.width, (index + 1) * self.width)
+        shared = torch.linalg.solve(self.gram[own, own] + self.jitter, self.gram[own])
+        self.product -= self.product[:, own].clone() @ shared
+        self.gram -= self.gram[:, own].clone() @ shared
+
+
+def _consumer(reconstruction: Reconstruction, space: FilterSpace, name: str, bits: range) -> _Consumer | None:
+    """Return the layer ``name`` as a consumer of these filters; None if it is not fed by them, or unevenly."""
+    layer, moments = reconstruction.layers[name], reconstruction.moments[name]
+    controller = space.controller(name, 0 if isinstance(layer, nn.ConvTranspose2d) else 1)
+    if controller is None:
+        return None
+    taps = layer.kernel_size[0] * layer.kernel_size[1]
+    channels = [np.flatnonzero(controller == bit) for bit in bits]
+    if len({len(own) for own in channels}) > 1 or not len(channels[0]):
+        return None
+    columns = [(own[:, None] * taps + np.arange(taps)).ravel() for own in channels]
+    energy = max(float((moments.product * moments.weight).sum()), 1e-30)
+    blocks = torch.as_tensor(np.array(columns), device=moments.gram.device)
+    return _Consumer(moments.gram, moments.product, blocks, energy)
+
+
+@torch.no_grad()
+def _greedy(consumers: list[_Consumer], count: int) -> list[int]:
+    order: list[int] = []
+    for _ in range(count):
+        gains = torch.stack([consumer.gains() for consumer in consumers]).sum(0)
+        gains[order] = -1.0
+        order.append(int(gains.argmax()))
+        for consumer in consumers:
+            consumer.choose(order[-1])
+    return order
