@@ -54,7 +54,7 @@ class EvolveSettings:
     select: str = "selTournament:tournsize=3"
     mate: str = "cxGroup"
     mutate: str = "mutGroupOrFlip"
-    init: str = "initMixed"
+    init: str = "initMixed:low=1,high=1"
     gamma: float = 10.0
     lam: float = 10.0
     identity: float = 0.0
@@ -62,7 +62,7 @@ class EvolveSettings:
     cost: str = "params"
     discriminator_output: str = "map"
     cycle_norm: str = "l2"
-    target_ratio: float | None = 4.3
+    target_ratio: float | None = 8.0
     max_macs: float | None = None
     max_latency_ms: float | None = None
     encoding: str = "grouped"
