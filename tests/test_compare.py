@@ -300,3 +300,23 @@ def test_the_toy_is_a_trained_cyclegan(tmp_path):
         whole = side(side.space.full())
         assert whole.terms["l_disa"] == 0 and whole.terms["l_cyc"] < 0.15
         assert whole[0] > side([0] * len(side.space))[0]
+
+
+def test_ctrl_c_says_how_to_go_on_and_it_does(where, finished, tmp_path, monkeypatch):
+    arguments = [*TEXTS, *where, "--max-evaluations", BUDGET, "--seeds", 2]
+    scored = itertools.count()
+    call = CycleFitness.__call__
+
+    def interrupted(self, *given):
+        if next(scored) == 9:
+            raise KeyboardInterrupt
+        return call(self, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CycleFitness, "__call__", interrupted)
+        output = ask(*arguments, "--out", tmp_path / "out", code=130)
+    assert f"--resume {tmp_path / 'out'}" in output
+    ask(*arguments, "--resume", tmp_path / "out")
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    wanted = {name: figures["values"] for name, figures in finished.summary["contenders"].items()}
+    assert {name: figures["values"] for name, figures in summary["contenders"].items()} == wanted

@@ -39,7 +39,7 @@ def contender_options(**options: Any) -> None:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", type=int, help="CPU threads per evaluation.  [default: PyTorch's choice; 1 with --toy]")
 def compare(contenders: tuple[str, ...], common: str, seeds: str, toy: bool, **options: Any) -> None:
-    r"""Compare searches at equal cost.
+    """Compare searches at equal cost.
 
     Each CONTENDER is an algorithm and options of evolve in one text, with a name if you like:
 
