@@ -4,7 +4,8 @@
     PYTHONPATH=examples ganprune evolve --mutate own_operator:mutMoveWidth:share=0.1
 
 An operator follows DEAP's conventions: a mutation changes its argument in place and returns it in a tuple. Arguments
-named ``group_sizes`` and ``saliency`` are filled in from the filter space; others are parameters. Draw from the global
+named ``group_sizes`` and ``saliency`` (per bit, higher = more worth keeping; where weights are reconstructed, by the
+filter's place in the keeping order) are filled in from the filter space; others are parameters. Draw from the global
 ``random``: ``coevolve`` keeps its state, so the same seed gives the same search. What comes out may be illegal (a group
 without filters, or over the budget): the strategy repairs it.
 """
@@ -26,7 +27,7 @@ from ganprune.evolution import Genetic
 
 
 def mutMoveWidth(individual, group_sizes, saliency, share=0.2):
-    """Take the weakest filters from one group and give as many, the strongest dropped ones, to another."""
+    """Take the least salient filters from one group; give as many, the most salient dropped ones, to another."""
     ends = list(accumulate(group_sizes))
     groups = [range(end - size, end) for end, size in zip(ends, group_sizes, strict=True)]
     giver, taker = random.sample(groups, 2)

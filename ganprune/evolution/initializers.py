@@ -53,7 +53,7 @@ def initGuided(group_sizes: Sequence[int], saliency: Sequence[float], low: float
 
     Args:
         group_sizes: filters per group, each at least 1.
-        saliency: one number per bit, larger = more worth keeping (such as the filter's norm).
+        saliency: one number per bit, larger = more worth keeping (such as `FilterSpace.saliency`).
         low: the lowest level, in [0, 1].
         high: the highest level, in [low, 1].
 
