@@ -87,10 +87,11 @@ class Study:
         self.builders = make_builders(task.cyclegan, task.images)
         self.fitness = CycleFitness(task.cyclegan, task.images, side, builders=self.builders, precision=precision)
         builder = self.builders[side]
+        assert builder.reconstruction is not None
         self.ways: dict[str, Callable[[list[int]], nn.Module]] = {
             "sliced": lambda bits: compact(builder.generator, builder.space, bits),
             "reconstructed": builder.fresh,
-            "sequential": builder.final,
+            "sequential": builder.reconstruction.sequential,
             "tuned_20": self._tuner(20),
             "tuned_80": self._tuner(80),
             "truth_1": lambda bits: self._long_finetune(bits, truth_steps, 1),

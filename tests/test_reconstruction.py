@@ -323,7 +323,7 @@ def test_the_builder_reconstructs_where_there_are_calibration_images():
     builder = NetworkBuilder(reconstruction.generator, reconstruction.space, IMAGES)
     bits = random_bits(reconstruction.space, 6)
     assert torch.equal(builder(bits)(IMAGES), reconstruction.network(bits)(IMAGES))
-    assert torch.equal(builder.final(bits)(IMAGES), reconstruction.sequential(bits)(IMAGES))
+    assert torch.equal(builder.final(bits)(IMAGES), reconstruction.network(bits)(IMAGES))
 
 
 def test_layers_kept_from_relatives_change_no_network():

@@ -142,8 +142,8 @@ class Reconstruction:
     def sequential(self, bits: Sequence[int]) -> nn.Module:
         """Return the compact network with statistics re-taken on its own activations, layer after layer.
 
-        A little better than :meth:`network` and slower (one pass of the calibration images per layer): for the elites
-        of a finished search, before fine-tuning.
+        Slower than :meth:`network`: one pass of the calibration images per layer. It comes closer to the original's
+        images on those, but not to what the discriminator sees in them: docs/fidelity.md.
         """
         network = self.network(bits)
         kept = self.space.kept(bits)
