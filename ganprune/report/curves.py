@@ -34,7 +34,7 @@ def plot_curves(
 
     last = max(curve[-1][0] for runs in curves.values() for curve in runs)
     grid = np.linspace(0, last, 400)
-    figure, axis = plt.subplots(figsize=(7.5, 4.6), layout="constrained")
+    figure, axis = plt.subplots(figsize=(9.5, 4.6), layout="constrained")
     colours = plt.get_cmap("tab10" if len(curves) <= 10 else "tab20").colors  # type: ignore[attr-defined]
     for colour, (name, runs) in zip(colours, curves.items(), strict=False):
         values = np.array([step_values(curve, grid) for curve in runs])
@@ -46,6 +46,6 @@ def plot_curves(
     axis.set_ylabel(y_label)
     axis.set_title(title, fontsize=10)
     axis.grid(alpha=0.25)
-    axis.legend(fontsize=8, loc="lower right")
+    figure.legend(fontsize=8, loc="outside right upper")  # beside the curves, lest it hide one
     figure.savefig(path, dpi=120)
     plt.close(figure)
