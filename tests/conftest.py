@@ -1,5 +1,7 @@
 """Fixtures: toy CycleGANs and a small folder of images."""
 
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -61,3 +63,11 @@ def checkpoint(tmp_path_factory):
 def run(checkpoint, image_folder, tmp_path_factory):
     """A finished toy run, one for each test module."""
     return toy_run(checkpoint, image_folder, tmp_path_factory.mktemp("finished") / "run")
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c_works():
+    """Python's own answer to Ctrl-C, also where the tests were started by something that ignores it (nohup, "&")."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
