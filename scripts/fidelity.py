@@ -176,12 +176,14 @@ def apply(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
     return torch.cat([network(part) for part in images.split(50)])
 
 
-def unfinished(run: RunDirectory, side: str, individuals: list[list[int]]) -> Iterator[tuple[int, list[int], str]]:
+def unfinished(
+    run: RunDirectory, side: str, band: str, individuals: list[list[int]]
+) -> Iterator[tuple[int, list[int], str]]:
     """Yield what has not been measured yet, individual by individual."""
-    done = {(record["side"], record["bits"], record["way"]) for record in run.read_jsonl(MEASUREMENTS)}
+    done = {tuple(record[key] for key in ("side", "band", "bits", "way")) for record in run.read_jsonl(MEASUREMENTS)}
     for index, bits in enumerate(individuals):
         for way in (*WAYS, *TRUTHS):
-            if (side, pack_bits(bits), way) not in done:
+            if (side, band, pack_bits(bits), way) not in done:
                 yield index, bits, way
 
 
@@ -210,7 +212,7 @@ def measure(
     unranked = FilterSpace(task.cyclegan[side].generator, size=task.images.size)
     chosen = draw_individuals(unranked, individuals, low, high, seed)
     band = f"{low:g}-{high:g}"
-    for index, bits, way in unfinished(run, side, chosen):
+    for index, bits, way in unfinished(run, side, band, chosen):
         figures = study.measure(bits, way)
         record = {"side": side, "band": band, "bits": pack_bits(bits), "way": way, **figures}
         run.append_jsonl(
