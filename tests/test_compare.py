@@ -274,6 +274,9 @@ def test_the_command_compares_what_it_is_told(where, finished, tmp_path):
         (["ga", "random", "--seeds", "many"], "seeds"),
         (["ga", "random", "--seeds", "0"], "seeds"),
         (["ga", "random", "--max-evaluations", "3"], "max evaluations"),
+        (["ga", "random", "--max-evaluations", "nan"], "max evaluations: got nan"),
+        (["ga", "random", "--max-evaluations", "inf"], "max evaluations: got inf"),
+        (["ga", "random", "--threads", "0"], "threads: got 0"),
         (["ga", "random", "--toy"], "--toy"),
         (["ga"], "at least two"),
         (["ga", "random", "--resume", "nowhere"], "nowhere"),
@@ -281,9 +284,13 @@ def test_the_command_compares_what_it_is_told(where, finished, tmp_path):
 )
 def test_mistakes_of_a_tired_person_get_one_message(where, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
-    output = ask(*arguments, *where, code=2)
+    output = ask(*where, *arguments, code=2)
     assert message in output and "Traceback" not in output
     assert not list(tmp_path.iterdir())
+
+
+def test_the_toy_refuses_a_device_that_it_would_not_use():
+    assert "--device: got cuda with --toy" in ask("--toy", "--device", "cuda", code=2)
 
 
 def test_points_begin_when_both_sides_have_an_elite():

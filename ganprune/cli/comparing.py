@@ -11,10 +11,8 @@ from ganprune.cli.group import main
 from ganprune.cli.options import FOLDER, evolve_options
 from ganprune.errors import UserError
 
-ALGORITHMS = ("ga", "annealing", "swarm", "nsga2", "umda", "random")
-# The toy's networks score more than 100 individuals a second with these.
+# With these the toy scores about a hundred individuals a second.
 TOY = ["--population", "16", "--validation-images", "8", "--precision", "float32"]
-GIVEN_BY_COMPARE = ("seed", "max_evaluations", "max_seconds", "generations")
 
 
 @click.command(add_help_option=False)
@@ -30,7 +28,7 @@ def contender_options(**options: Any) -> None:
 @click.option("--max-evaluations", type=float, default=600, show_default=True, help="Cost of each run, both sides.")
 @click.option("--seeds", default="5", show_default=True, help="How many (1, 2, ...), or a list such as 3,7,8.")
 @click.option("--target", type=float, help="Reference fitness to time.  [default: the median of all runs' last]")
-@click.option("--toy", is_flag=True, help="A tiny CycleGAN that scores more than 100 individuals a second.")
+@click.option("--toy", is_flag=True, help="A tiny CycleGAN that scores about 100 individuals a second, on the CPU.")
 @click.option("--data", type=FOLDER, help="Folder with trainA, trainB, testA, testB.  [default: the shipped images]")
 @click.option("--checkpoint", type=FOLDER, help="Folder of a trained CycleGAN.  [default: the shipped one]")
 @click.option("--size", type=int, help="Side length of the images.")
@@ -51,6 +49,7 @@ def compare(contenders: tuple[str, ...], common: str, seeds: str, toy: bool, **o
     """
     from ganprune.compare import compare as run
     from ganprune.device import set_threads
+    from ganprune.evolution.registry import names
     from ganprune.runs import RunDirectory
     from ganprune.task import load_task, load_toy
 
@@ -61,8 +60,10 @@ def compare(contenders: tuple[str, ...], common: str, seeds: str, toy: bool, **o
         raise UserError(
             "--toy", "given with other data", "one of the two", "Leave out --data, --checkpoint and --size."
         )
-    set_threads(options["threads"] or (1 if toy else None))
-    chosen = read_contenders(contenders or ALGORITHMS, [*(TOY if toy else []), *split(common, "--common")])
+    if toy and options["device"] not in ("auto", "cpu"):
+        raise UserError("--device", f"{options['device']} with --toy", "cpu", "The toy runs on the CPU; leave it out.")
+    set_threads(1 if toy and options["threads"] is None else options["threads"])
+    chosen = read_contenders(contenders or names("algorithm"), [*(TOY if toy else []), *split(common, "--common")])
     numbers = read_seeds(seeds)
     task = load_toy() if toy else load_task(options["checkpoint"], options["data"], options["size"], options["device"])
     where = resume or out or RunDirectory.next_free("runs", "compare")
@@ -81,7 +82,7 @@ def compare(contenders: tuple[str, ...], common: str, seeds: str, toy: bool, **o
 def read_contenders(texts: Any, common: list[str]) -> list[Any]:
     """Parse contenders; every option is one of ``ganprune evolve``'s."""
     from ganprune.compare import Contender
-    from ganprune.compare.contenders import split_name
+    from ganprune.compare.contenders import SHARED, split_name
     from ganprune.settings import make_settings
 
     result = []
@@ -97,7 +98,7 @@ def read_contenders(texts: Any, common: list[str]) -> list[Any]:
             raise UserError(
                 "contender", repr(text), "an algorithm and options of ganprune evolve", f"{error.format_message()}"
             ) from error
-        given = [field for field in GIVEN_BY_COMPARE if values[field] is not None]
+        given = [field for field in SHARED if values[field] is not None]
         if given:
             option = "--" + given[0].replace("_", "-")
             raise UserError("contender", f"{text!r} with {option}", "the same for all", f"Give {option} to compare.")

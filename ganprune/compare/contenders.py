@@ -3,12 +3,13 @@
 In text a contender is an algorithm and options of ``evolve``, as they would be typed there, with an optional name::
 
     ga
-    annealing:chains=8 --mutate mutFlipBit:indpb=0.02
+    annealing:population=8 --mutate mutFlipBit:indpb=0.02
     paper operators: ga --select selRoulette --mate cxTwoPoint --mutate mutFlipSegment --init initUniform
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -54,6 +55,8 @@ def check_contenders(contenders: Sequence[Contender], max_evaluations: float, se
     Raises:
         UserError: fewer than two contenders, two of one name, no seeds, or settings that can't be.
     """
+    if not 0 < max_evaluations < math.inf:
+        raise UserError("max evaluations", max_evaluations, "a number above 0", "Correct --max-evaluations.")
     names = [contender.name for contender in contenders]
     if len(names) < 2:
         raise UserError("contenders", names, "at least two", "Give another one.")

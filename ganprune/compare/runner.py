@@ -1,9 +1,9 @@
 """Runs a comparison: every contender with every seed at equal cost, and what came of it.
 
 The yardstick is the *reference fitness* of elites: measured against the original partner on validation images that no
-search saw, in one setting for all (Eq. 11's default weights, reconstructed weights, float32). Fitness values of
-different runs can't be compared, since they were measured against different partners. Each run is a run directory of
-its own, so an interrupted comparison goes on where it was.
+search saw (as far as there are 32 more than the searches score with), in one setting for all (Eq. 11's default weights,
+reconstructed weights, float32). Fitness values of different runs can't be compared, since they were measured against
+different partners. Each run is a run directory of its own, so an interrupted comparison goes on where it was.
 """
 
 from __future__ import annotations
