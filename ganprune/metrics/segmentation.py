@@ -7,6 +7,7 @@ applied: take it from whom you trust. The truth is a map of class indices for ea
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +88,9 @@ def load_segmenter(spec: str, device: torch.device | str = "cpu") -> Segmenter:
         expected = "a TorchScript file, or package.module:callable"
         raise UserError("segmenter", spec, expected, "Check --segmenter.")
     try:
-        network: torch.nn.Module = torch.jit.load(spec, map_location=device)  # type: ignore[no-untyped-call]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # TorchScript is deprecated; segmenters in it are about
+            network: torch.nn.Module = torch.jit.load(spec, map_location=device)  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0][:120]
         raise UserError(
