@@ -41,6 +41,9 @@ class EvolveSettings:
         finetune_steps: its steps; 0 for none. The second half decays the learning rate.
         finetune_batch: images of each domain per step.
         finetune_learning_rate: Adam's; None for the objective's own (5e-4 distilled, 2e-4 as CycleGAN).
+        features: whose features the final distances are measured on: "shipped", "inception", "none" or "auto";
+            see :class:`ganprune.metrics.measures.Wanted`.
+        inception_weights: file of the weights for "inception"; None to download them.
         precision: "float32", "bfloat16" (mixed), or "auto": bfloat16 where the hardware multiplies it natively.
         seed: of everything random.
     """
@@ -78,6 +81,8 @@ class EvolveSettings:
     finetune_steps: int = 120
     finetune_batch: int = 8
     finetune_learning_rate: float | None = None
+    features: str = "auto"
+    inception_weights: str | None = None
     precision: str = "auto"
     seed: int = 1
 
