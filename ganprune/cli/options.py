@@ -59,7 +59,7 @@ def evolve_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--tune-passes", type=float, help="Its passes over a tenth of the training images."),
         click.option("--tune-batch", type=int, help="Its images per step."),
         click.option("--validation-images", type=int, help="Validation images that score."),
-        click.option("--finetune", help="Final fine-tune: distil, or cyclegan (the paper's objective)."),
+        click.option("--finetune", help="Final fine-tune: distil, features, or cyclegan (the paper's objective)."),
         click.option("--finetune-steps", type=int, help="Its steps; 0 for none."),
         click.option("--finetune-batch", type=int, help="Its images of each domain per step."),
         click.option("--finetune-learning-rate", type=float, help="Its learning rate."),
