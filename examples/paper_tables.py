@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ganprune.metrics.segmentation import confusion_matrix, scores
 
 from ganprune.compare.statistics import bootstrap_mean
 from ganprune.evaluate import run as translate
 from ganprune.evolution.individual import Individual
 from ganprune.filters.compact import read_description
 from ganprune.filters.space import FilterSpace
+from ganprune.metrics.segmentation import confusion_matrix, scores
 from ganprune.pipeline import configured_task, read_config
 from ganprune.report.figures import save_grid
 from ganprune.report.filters import draw_filters

@@ -101,7 +101,7 @@ class Translations:
     def __init__(self, original: CycleGAN, generators: Mapping[str, nn.Module], measures: Measures):
         self.measures = measures
         self.device = device = next(original["A2B"].generator.parameters()).device
-        self.real = {name: measures.set(side.source).tensor() for name, side in original.items()}
+        self.real = {name: measures.images_of(side.source).tensor() for name, side in original.items()}
         self.fake = {name: run(generators[name], self.real[name], device) for name in original}
         self.back = {name: run(generators[OTHER[name]], self.fake[name], device) for name in original}
         self.judged = {name: run(side.discriminator, self.fake[name], device) for name, side in original.items()}

@@ -53,17 +53,17 @@ class Measures:
         self.images, self.role, self.features, self.segmentation = images, role, features, segmentation
         self.inked = are_default(images.root)
         for domain in DOMAINS if features else ():
-            if len(self.set(domain)) < MIN_IMAGES:
-                found = f"{len(self.set(domain))} {role} images of domain {domain}"
+            if len(self.images_of(domain)) < MIN_IMAGES:
+                found = f"{len(self.images_of(domain))} {role} images of domain {domain}"
                 raise UserError(
                     "features", found, f"{MIN_IMAGES} or more to measure distances",
                     "Add images, or leave them out by --features none.",
                 )  # fmt: skip
         self.cache = make_cache(cache)
-        self.labels = segmentation.truth(self.set(SOURCE[segmentation.side])) if segmentation else None
+        self.labels = segmentation.truth(self.images_of(SOURCE[segmentation.side])) if segmentation else None
         self._real_features: dict[str, torch.Tensor] = {}
 
-    def set(self, domain: str) -> ImageSet:
+    def images_of(self, domain: str) -> ImageSet:
         """Return the images of a domain that are measured on."""
         return getattr(self.images[domain], self.role)  # type: ignore[no-any-return]
 
@@ -103,13 +103,13 @@ class Measures:
         if not pairs:
             return None
         pairs = [pair if SOURCE[side] == "A" else (pair[1], pair[0]) for pair in pairs]
-        return [source for source, _ in pairs], self.set(TARGET[side]).tensor([true for _, true in pairs])
+        return [source for source, _ in pairs], self.images_of(TARGET[side]).tensor([true for _, true in pairs])
 
     def real_features(self, domain: str) -> torch.Tensor:
         """Return the features of a domain's real images, (N, width): computed on first use, or kept from before."""
         assert self.features
         if domain not in self._real_features:
-            self._real_features[domain] = cached(self.features, self.set(domain).tensor(), self.cache)
+            self._real_features[domain] = cached(self.features, self.images_of(domain).tensor(), self.cache)
         return self._real_features[domain]
 
 

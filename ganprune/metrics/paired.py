@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch.nn import functional as F
 
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = 0.01**2, 0.03**2  # of the paper, for images on [0, 1]
@@ -47,9 +46,11 @@ def ssim(fake: torch.Tensor, truth: torch.Tensor) -> float:
 
 
 def _blur(images: torch.Tensor) -> torch.Tensor:
-    """Weigh with the Gaussian window: (N, C, H, W) -> (N, C, H - 10, W - 10)."""
+    """Weigh with the Gaussian window: (N, C, H, W) -> (N, C, H - 10, W - 10).
+
+    As two matrix products: several times as fast on a CPU as convolutions of one channel.
+    """
     places = torch.arange(WINDOW, dtype=images.dtype, device=images.device) - WINDOW // 2
     window = torch.softmax(-places.square() / (2 * SIGMA**2), 0)
-    planes = images.flatten(0, 1)[:, None]  # (N * C, 1, H, W)
-    blurred = F.conv2d(F.conv2d(planes, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
-    return blurred.view(*images.shape[:2], *blurred.shape[-2:])
+    down, across = (torch.eye(size).to(images).unfold(0, WINDOW, 1) @ window for size in images.shape[-2:])
+    return down @ images @ across.T
