@@ -20,7 +20,7 @@ from ganprune.runs import LOGBOOK, RunDirectory
 from ganprune.search import Search, algorithms, finetune_settings, reference_fitness
 from ganprune.settings import EvolveSettings
 from ganprune.task import Task
-from ganprune.training import CycleGANTrainer, TrainingSettings
+from ganprune.training import TAUGHT, CycleGANTrainer, TrainingSettings
 
 SUMMARY_FORMAT = 1
 SAMPLES = 12
@@ -67,7 +67,7 @@ def finetune(
     report: Callable[[int, int, dict[str, float]], Any] | None = None,
 ) -> None:
     """Train the compact generators in place, with copies of the original discriminators."""
-    teacher = task.cyclegan if settings.distil else None
+    teacher = task.cyclegan if any(getattr(settings, term) for term in TAUGHT) else None
     images = task.images.whole_training()
     trainer = CycleGANTrainer(task.cyclegan.with_generators(compact), images, settings, teacher=teacher)
     for losses in trainer.train():
