@@ -1,4 +1,4 @@
-"""What ``ganprune baseline`` does: a criterion's filters at a wanted size, then whatever ``evolve`` does after a search."""
+"""What ``ganprune baseline`` does: filters by a criterion at a wanted size, and all that follows in ``evolve``."""
 
 from __future__ import annotations
 
