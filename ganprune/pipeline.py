@@ -133,14 +133,14 @@ def resume(
 
 
 def read_config(directory: RunDirectory) -> tuple[dict[str, Any], EvolveSettings]:
-    """Return the configuration that a run of ``evolve``, ``finetune`` or ``pick`` was begun with.
+    """Return the configuration that a run of ``evolve``, ``finetune``, ``pick`` or ``baseline`` was begun with.
 
     Raises:
         UserError: the file is damaged, or another program's or command's.
     """
     config = directory.read_json(CONFIG)
     try:
-        if config["command"] not in ("evolve", "finetune", "pick"):
+        if config["command"] not in ("evolve", "finetune", "pick", "baseline"):
             found = f"{directory.directory} (of ganprune {config['command']})"
             raise UserError("run", found, "a run of ganprune evolve", "Check the path.")
         missing = [key for key in ("checkpoint", "data", "size", "device", "threads") if key not in config]

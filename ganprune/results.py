@@ -16,6 +16,7 @@ from ganprune.data import UnpairedImages, to_uint8
 from ganprune.evaluate import evaluate, run
 from ganprune.evolution.individual import Individual
 from ganprune.filters.compact import load_generator, save_generator
+from ganprune.fitness import CycleFitness
 from ganprune.metrics.measures import Measures, Wanted
 from ganprune.report.figures import save_grid
 from ganprune.runs import LOGBOOK, RunDirectory
@@ -38,6 +39,8 @@ def materialise(
     stage: Callable[..., Any],
     training: Callable[[int, int, dict[str, float]], Any] | None = None,
     searched: RunDirectory | None = None,
+    counts: Mapping[str, Any] | None = None,
+    reference: Mapping[str, CycleFitness] | None = None,
 ) -> tuple[dict[str, nn.Module], dict[str, Any]]:
     """Make both sides' individuals compact networks, fine-tune, evaluate and write the pair into ``directory``.
 
@@ -49,6 +52,8 @@ def materialise(
         chosen: side -> individual with the fitness and terms it was found with.
         stage, training: whom to tell how far it is; see ``pipeline.Reporter``.
         searched: the run whose logbook counts what was searched; None for ``directory``.
+        counts: the like of that logbook's last line, where nothing was searched.
+        reference: by side; None for :func:`ganprune.search.reference_fitness`.
 
     Returns:
         The compact generators, and what ``summary.json`` holds but for the time taken.
@@ -59,7 +64,9 @@ def materialise(
         finetune(task, compact, finetune_settings(settings), training)
     stage("evaluating on test images")
     save_pair(directory, task, compact, chosen, settings)
-    return compact, summarise(task, searched or directory, settings, search, chosen, compact)
+    counts = counts or (searched or directory).read_jsonl(LOGBOOK)[-1]
+    reference = reference or reference_fitness(task, settings, search)
+    return compact, summarise(task, settings, counts, reference, chosen, compact)
 
 
 def finetune(
@@ -100,16 +107,14 @@ def load_pair(directory: RunDirectory, device: torch.device | str) -> dict[str, 
 
 def summarise(
     task: Task,
-    directory: RunDirectory,
     settings: EvolveSettings,
-    search: Search,
+    counts: Mapping[str, Any],
+    reference: Mapping[str, CycleFitness],
     elites: Mapping[str, Individual],
     compact: Mapping[str, nn.Module],
 ) -> dict[str, Any]:
     """Return what ``summary.json`` holds, but for the time taken."""
-    last = directory.read_jsonl(LOGBOOK)[-1]
     sides = measure(task, settings, compact)
-    reference = reference_fitness(task, settings, search)
     for name, figures in sides.items():
         elite = elites[name]
         figures["algorithm"] = algorithms(settings)[name].partition(":")[0]
@@ -118,8 +123,8 @@ def summarise(
         }  # fmt: skip
     return {
         "format": SUMMARY_FORMAT, "ganprune": __version__, "torch": torch.__version__, "seed": settings.seed,
-        "threads": torch.get_num_threads(), "device": str(task.device), "evaluations": last["evaluations"],
-        "rescores": last["rescores"], "cost": last["cost"], "generations": last["generation"],
+        "threads": torch.get_num_threads(), "device": str(task.device), "evaluations": counts["evaluations"],
+        "rescores": counts["rescores"], "cost": counts["cost"], "generations": counts["generation"],
         "images": task.images.counts(), "data_sha256": data_digest(task.images), "sides": sides,
     }  # fmt: skip
 

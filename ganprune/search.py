@@ -99,13 +99,7 @@ def rebuild(task: Task, settings: EvolveSettings, stage: Callable[..., Any]) -> 
 
 def check_settings(settings: EvolveSettings) -> None:
     """Resolve every name in the settings, so that a mistake is found before anything is written."""
-    fitness_settings(settings)
-    finetune_settings(settings)
-    tuning_settings(settings)
-    for name, choices in (("schedule", SCHEDULES), ("encoding", ENCODINGS)):
-        value = getattr(settings, name)
-        if value not in choices:
-            raise UserError(name, value, " or ".join(choices), did_you_mean(value, choices))
+    check_terms(settings)
     for kind in OPERATORS:
         for specification in specifications(settings, kind):
             resolve(kind, specification)
@@ -116,6 +110,17 @@ def check_settings(settings: EvolveSettings) -> None:
             f"{size} or more, what the first generation of both sides takes",
             "Raise --max-evaluations, or lower --population.",
         )  # fmt: skip
+
+
+def check_terms(settings: EvolveSettings) -> None:
+    """Check all but the operators: what has a meaning without a search, and for settings read from a file too."""
+    fitness_settings(settings)
+    finetune_settings(settings)
+    tuning_settings(settings)
+    for name, choices in (("schedule", SCHEDULES), ("encoding", ENCODINGS)):
+        value = getattr(settings, name)
+        if value not in choices:
+            raise UserError(name, value, " or ".join(choices), did_you_mean(value, choices))
 
 
 def check_references(settings: EvolveSettings, given: Mapping[str, str]) -> None:
@@ -227,9 +232,13 @@ def reference_fitness(task: Task, settings: EvolveSettings, search: Search) -> d
     own = settings.reconstruct and not tuning_settings(settings).wanted
     spaces = {name: builder.space for name, builder in search.builders.items()}
     builders = search.builders if own else make_builders(task.cyclegan, task.images, spaces=spaces)
+    return reference_of(task, builders, settings.validation_images)
+
+
+def reference_of(task: Task, builders: Mapping[str, NetworkBuilder], skip: int) -> dict[str, CycleFitness]:
+    """Return the reference fitness of these builders' networks, on validation images after the first ``skip``."""
     return {
-        name: CycleFitness(task.cyclegan, task.images, name, builders=builders, skip=settings.validation_images)
-        for name in task.cyclegan
+        name: CycleFitness(task.cyclegan, task.images, name, builders=builders, skip=skip) for name in task.cyclegan
     }
 
 

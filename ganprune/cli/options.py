@@ -10,6 +10,12 @@ import click
 
 FOLDER = click.Path(path_type=Path)
 FEATURES_HELP = "shipped (the small classifier that comes along), inception (FID and KID), none, or auto."
+# Of the options of evolve, those that say how to search, or how small an individual must be.
+SEARCHING = (
+    "algorithm", "population", "generations", "max_evaluations", "max_seconds", "select", "mate", "mutate", "init",
+    "target_ratio", "max_macs", "max_latency_ms", "schedule", "reconstruct", "tune", "tune_steps", "tune_passes",
+    "tune_batch",
+)  # fmt: skip
 
 
 def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -70,4 +76,12 @@ def evolve_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ]
     for option in reversed(options):
         command = option(command)
+    return command
+
+
+def baseline_options(command: click.Command) -> click.Command:
+    """Add to a finished command those of :func:`evolve_options` that mean something without a search."""
+    every = click.Command(None)
+    evolve_options(every)
+    command.params += [parameter for parameter in reversed(every.params) if parameter.name not in SEARCHING]
     return command
