@@ -80,8 +80,8 @@ class EvolveSettings:
     tune_batch: int = 4
     validation_images: int = 32
     finetune: str = "distil"
-    finetune_steps: int = 120
-    finetune_batch: int = 8
+    finetune_steps: int = 400
+    finetune_batch: int = 4
     finetune_learning_rate: float | None = None
     features: str = "auto"
     inception_weights: str | None = None

@@ -316,11 +316,11 @@ def test_finetuning_helps_and_can_be_left_out(run, checkpoint, image_folder, tmp
     assert untouched.path("A2B.safetensors").read_bytes() != run.path("A2B.safetensors").read_bytes()
     longer = finetune_run(untouched.directory, tmp_path / "longer", steps=40, batch=4, device="cpu")
     before, after = (r.read_json("summary.json")["sides"] for r in (untouched, longer))
-    for side in SIDES:
-        assert after[side]["metrics"]["compact"]["l_gena"] < before[side]["metrics"]["compact"]["l_gena"]
+    for side in SIDES:  # the toy's generators are no trained pair: the cycle is what there is most to gain in
+        assert after[side]["metrics"]["compact"]["l_cyc"] < before[side]["metrics"]["compact"]["l_cyc"]
 
 
-@pytest.mark.parametrize("objective", ["distil", "cyclegan"])
+@pytest.mark.parametrize("objective", ["distil", "features", "cyclegan"])
 def test_finetune_writes_a_run_of_its_own_and_leaves_its_source_alone(run, tmp_path, objective):
     before = contents(run.directory)
     result = finetune_run(run.directory, tmp_path / "new", objective=objective, steps=2, batch=2, seed=3, device="cpu")
