@@ -14,14 +14,14 @@ from ganprune import __version__
 from ganprune.assets import default_checkpoint, default_images
 from ganprune.device import resolve_device, resolve_precision, set_threads
 from ganprune.errors import UserError
-from ganprune.evaluate import evaluate
 from ganprune.evolution.coevolution import Progress, coevolve
 from ganprune.evolution.individual import Individual
 from ganprune.filters.compact import read_description
 from ganprune.front import save_fronts
 from ganprune.latency.table import LATENCY, to_json
+from ganprune.metrics.measures import Wanted
 from ganprune.models.checkpoint import CONFIG_NAME
-from ganprune.results import draw_samples, finetune, load_pair, materialise, save_pair
+from ganprune.results import draw_samples, finetune, load_pair, make_measures, materialise, measure, save_pair
 from ganprune.runs import CONFIG, STATE, SUMMARY, RunDirectory
 from ganprune.search import Search, check_references, check_settings, finetune_settings, needs_latency, prepare
 from ganprune.settings import EvolveSettings
@@ -78,8 +78,11 @@ def compress(
     """
     settings, reporter = settings or EvolveSettings(), reporter or Reporter()
     settings = replace(settings, precision=resolve_precision(settings.precision, resolve_device(device)))
+    if settings.inception_weights:
+        settings = replace(settings, inception_weights=str(Path(settings.inception_weights).resolve()))
     check_settings(settings)
     task = load_task(_path(checkpoint), _path(data), size, device)
+    make_measures(task, settings)
     configuration = {
         "command": "evolve", "ganprune": __version__, "torch": torch.__version__, "checkpoint": task.checkpoint,
         "data": task.data, "size": task.images.size, "device": str(task.device), "threads": set_threads(threads),
@@ -121,6 +124,7 @@ def resume(
     check_settings(settings)
     set_threads(config["threads"])
     task = configured_task(config, config["device"])
+    make_measures(task, settings)
     reporter = reporter or Reporter()
     reporter.directory.append(directory.directory)
     latency = directory.read_json(LATENCY) if needs_latency(settings) else None
@@ -215,6 +219,7 @@ def finetune_run(
     training = finetune_settings(settings)
     threads = set_threads(threads)
     task = configured_task(config, device)
+    make_measures(task, settings)
     compact = load_pair(source, task.device)
     bits = {name: Individual.from_key(read_description(source.path(name))["bits"]) for name in compact}
     task.images.read_all()
@@ -226,7 +231,7 @@ def finetune_run(
     directory.write_json(CONFIG, {**config, **began, "settings": settings.to_json()})  # not before: it can't be resumed
     save_pair(directory, task, compact, bits, settings)
     reporter.stage("evaluating on test images")
-    sides = evaluate(task.cyclegan, compact, task.images, discriminator_output=settings.discriminator_output)
+    sides = measure(task, settings, compact)
     for name, figures in sides.items():
         figures |= {key: summary["sides"][name][key] for key in ("algorithm", "search")}
     summary |= {"sides": sides, "finetune_seconds": time.perf_counter() - started, "finetuned_from": str(path)}
@@ -255,6 +260,7 @@ def evaluate_run(
     *,
     data: Path | None = None,
     size: int | None = None,
+    wanted: Wanted | None = None,
     device: str = "auto",
     threads: int | None = None,
     reporter: Reporter | None = None,
@@ -262,16 +268,15 @@ def evaluate_run(
     """Return the figures of a run's compact pair, or of a checkpoint's own generators.
 
     Raises:
-        UserError: ``path`` is neither.
+        UserError: ``path`` is neither, or something wanted can't be had.
     """
-    reporter = reporter or Reporter()
+    reporter, settings = reporter or Reporter(), EvolveSettings()
     set_threads(threads)
     if not Path(path).is_dir():
         raise UserError("run", str(path), "a run directory or a checkpoint's folder", "Check the path.")
-    directory, output, compact = RunDirectory(path), "map", None
+    directory, compact = RunDirectory(path), None
     if directory.exists(CONFIG) and not directory.exists(CONFIG_NAME):  # a pretraining run is a checkpoint
         config, settings = read_config(open_finished(path))
-        output = settings.discriminator_output
         images = data or _path(config["data"]) or default_images()
         checkpoint = _path(config["checkpoint"]) or default_checkpoint()
         task = load_task(checkpoint, images, size or config["size"], device)
@@ -283,7 +288,7 @@ def evaluate_run(
     if task.images.size_note:
         reporter.stage(task.images.size_note)
     own = {name: side.generator for name, side in task.cyclegan.items()}
-    return evaluate(task.cyclegan, compact or own, task.images, discriminator_output=output)
+    return measure(task, settings, compact or own, wanted)
 
 
 def _path(path: str | Path | None) -> Path | None:

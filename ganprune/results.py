@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ganprune.evaluate import evaluate, run
 from ganprune.evolution.individual import Individual
 from ganprune.filters.compact import load_generator, save_generator
 from ganprune.fitness import CycleFitness
+from ganprune.metrics.measures import Measures, Wanted
 from ganprune.report.figures import save_grid
 from ganprune.runs import LOGBOOK, RunDirectory
 from ganprune.search import Search, algorithms, finetune_settings, reference_fitness
@@ -112,7 +114,7 @@ def summarise(
     compact: Mapping[str, nn.Module],
 ) -> dict[str, Any]:
     """Return what ``summary.json`` holds, but for the time taken."""
-    sides = evaluate(task.cyclegan, compact, task.images, discriminator_output=settings.discriminator_output)
+    sides = measure(task, settings, compact)
     for name, figures in sides.items():
         elite = elites[name]
         figures["algorithm"] = algorithms(settings)[name].partition(":")[0]
@@ -125,6 +127,36 @@ def summarise(
         "rescores": counts["rescores"], "cost": counts["cost"], "generations": counts["generation"],
         "images": task.images.counts(), "data_sha256": data_digest(task.images), "sides": sides,
     }  # fmt: skip
+
+
+def make_measures(task: Task, settings: EvolveSettings, wanted: Wanted | None = None) -> Measures:
+    """Return what figures are measured by.
+
+    Called once before long work begins, so that what can't be had is refused then, and once after it.
+
+    Args:
+        task: the images.
+        settings: the run's, whose features are taken where ``wanted`` names none.
+        wanted: None for a run's final figures, on test images.
+
+    Raises:
+        UserError: something wanted can't be had.
+    """
+    wanted = wanted or Wanted()
+    if wanted.features is None:
+        weights = wanted.inception_weights or settings.inception_weights
+        wanted = replace(wanted, features=settings.features, inception_weights=weights)
+    return wanted.measures(task.images, task.device)
+
+
+def measure(
+    task: Task, settings: EvolveSettings, compact: Mapping[str, nn.Module], wanted: Wanted | None = None
+) -> dict[str, dict[str, Any]]:
+    """Return the figures of both sides; arguments as :func:`make_measures`."""
+    return evaluate(
+        task.cyclegan, compact, task.images, discriminator_output=settings.discriminator_output,
+        measures=make_measures(task, settings, wanted),
+    )  # fmt: skip
 
 
 def data_digest(images: UnpairedImages) -> str:

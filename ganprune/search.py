@@ -27,7 +27,15 @@ from ganprune.training import TrainingSettings
 from ganprune.tuning import TuningSettings, tuned
 
 OPERATORS = ("algorithm", "select", "mate", "mutate", "init")
-FINETUNE_RATE = {"distil": 5e-4, "cyclegan": 2e-4}
+# Weights of the fine-tune's terms, found by scripts/finetuning.py on validation images: docs/finetuning.md.
+DISTILLED: dict[str, float] = {
+    "learning_rate": 5e-4, "lam": 10.0, "identity": 0.0, "adversarial": 0.3, "distil": 10.0, "disa": 0.1, "augment": 1.0
+}  # fmt: skip
+OBJECTIVES: dict[str, dict[str, float]] = {
+    "distil": DISTILLED,
+    "features": {**DISTILLED, "features": 1.0},
+    "cyclegan": {"learning_rate": 2e-4, "identity": 0.5},  # as Zhu et al. train, and the paper
+}
 
 
 @dataclass(frozen=True)
@@ -154,7 +162,7 @@ def fitness_settings(settings: EvolveSettings) -> FitnessSettings:
 
 def tuning_settings(settings: EvolveSettings) -> TuningSettings:
     """Return how the settings want individuals tuned before they are scored."""
-    rate = FINETUNE_RATE.get(settings.tune, 0.0)
+    rate = OBJECTIVES.get(settings.tune, DISTILLED)["learning_rate"]
     return TuningSettings(
         steps=settings.tune_steps,
         passes=settings.tune_passes,
@@ -169,13 +177,12 @@ def tuning_settings(settings: EvolveSettings) -> TuningSettings:
 def finetune_settings(settings: EvolveSettings) -> TrainingSettings:
     """Return the final fine-tune's training settings; its second half decays the learning rate."""
     constant = settings.finetune_steps // 2
-    rate = settings.finetune_learning_rate or FINETUNE_RATE[settings.finetune]
-    distil = settings.finetune == "distil"
+    terms = {"lam": settings.lam, **OBJECTIVES[settings.finetune]}
+    if settings.finetune_learning_rate:
+        terms["learning_rate"] = settings.finetune_learning_rate
     return TrainingSettings(
         steps=constant, decay_steps=settings.finetune_steps - constant, batch=settings.finetune_batch,
-        learning_rate=rate, lam=1.0 if distil else settings.lam,
-        identity=0.0 if distil else 0.5, adversarial=0.1 if distil else 1.0, distil=10.0 if distil else 0.0,
-        augment=1.0 if distil else 286 / 256, precision=settings.precision, seed=settings.seed,
+        precision=settings.precision, seed=settings.seed, **terms,  # type: ignore[arg-type]
     )  # fmt: skip
 
 

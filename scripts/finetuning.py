@@ -18,7 +18,6 @@ import json
 import statistics
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +25,11 @@ import click
 import torch
 from torch import nn
 
-from ganprune.data import DOMAINS, Split
 from ganprune.evaluate import Translations
 from ganprune.evolution.individual import Individual
 from ganprune.filters.compact import read_description
 from ganprune.fitness import make_builders
+from ganprune.metrics.measures import Wanted
 from ganprune.pipeline import configured_task, open_finished, read_config
 from ganprune.results import finetune
 from ganprune.task import Task
@@ -94,23 +93,14 @@ class Subject:
     def figures(self, networks: Mapping[str, nn.Module]) -> dict[str, dict[str, float]]:
         """Return the validation figures of both sides."""
         originals = {name: side.generator for name, side in self.task.cyclegan.items()}
-        images = Validation(self.task.images)
-        reference = Translations(self.task.cyclegan, originals, images)
-        measured = Translations(self.task.cyclegan, networks, images)
+        measures = Wanted(images="validation").measures(self.task.images, self.task.device)
+        reference = Translations(self.task.cyclegan, originals, measures)
+        measured = Translations(self.task.cyclegan, networks, measures)
         return {name: measured.figures(name, reference) for name in networks}
 
-
-class Validation:
-    """The validation images where ``Translations`` looks for the test images."""
-
-    def __init__(self, images: Any):
-        self.splits = {domain: replace(images[domain], test=images[domain].validation) for domain in DOMAINS}
-        other = {path.stem: index for index, path in enumerate(images["B"].validation.paths)}
-        named = enumerate(path.stem for path in images["A"].validation.paths)
-        self.paired_test = [(index, other[stem]) for index, stem in named if stem in other]
-
-    def __getitem__(self, domain: str) -> Split:
-        return self.splits[domain]
+    def original(self) -> dict[str, dict[str, float]]:
+        """Return the original generators' own validation figures."""
+        return self.figures({name: side.generator for name, side in self.task.cyclegan.items()})
 
 
 @click.group()
@@ -139,6 +129,8 @@ def measure(
     subject = Subject(run, device)
     step = subject.step_seconds(variants)
     if not any(line["run"] == str(run) and line["variant"] == "none" for line in known):
+        write(out, {"run": str(run), "variant": "original", "seed": 0, "seconds": 0, "steps": 0, "step": 0.0,
+                    "figures": subject.original()})  # fmt: skip
         write(out, {"run": str(run), "variant": "none", "seed": 0, "seconds": 0, "steps": 0, "step": 0.0,
                     "figures": subject.figures(subject.networks())})  # fmt: skip
     for name, variant in variants.items():

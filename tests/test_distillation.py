@@ -108,7 +108,7 @@ def test_an_interrupted_fine_tune_with_adapters_goes_on_exactly(images, tmp_path
     trainer.load(tmp_path)
     list(trainer.train())
     for one, other in zip(whole.networks().values(), second.networks().values(), strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values()))
+        assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
 @pytest.mark.parametrize("term", ["distil", "disa", "features"])

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 FOLDER = click.Path(path_type=Path)
+FEATURES_HELP = "shipped (the small classifier that comes along), inception (FID and KID), none, or auto."
 # Of the options of evolve, those that say how to search, or how small an individual must be.
 SEARCHING = (
     "algorithm", "population", "generations", "max_evaluations", "max_seconds", "select", "mate", "mutate", "init",
@@ -64,10 +65,12 @@ def evolve_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--tune-passes", type=float, help="Its passes over a tenth of the training images."),
         click.option("--tune-batch", type=int, help="Its images per step."),
         click.option("--validation-images", type=int, help="Validation images that score."),
-        click.option("--finetune", help="Final fine-tune: distil, or cyclegan (the paper's objective)."),
+        click.option("--finetune", help="Final fine-tune: distil, features, or cyclegan (the paper's objective)."),
         click.option("--finetune-steps", type=int, help="Its steps; 0 for none."),
         click.option("--finetune-batch", type=int, help="Its images of each domain per step."),
         click.option("--finetune-learning-rate", type=float, help="Its learning rate."),
+        click.option("--features", help="Whose features the final distances are measured on: " + FEATURES_HELP),
+        click.option("--inception-weights", help="File of torch-fidelity's weights.  [default: download them]"),
         click.option("--precision", help="float32, bfloat16 (mixed), or auto: bfloat16 where it is native."),
         click.option("--seed", type=int, help="Of everything random."),
     ]

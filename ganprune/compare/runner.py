@@ -38,7 +38,7 @@ CURVE = "curve.json"
 # These decide nothing about networks and scores: contenders that differ in them only share what is prepared.
 SEARCH_ONLY = (
     "preset", "algorithm", "population", "select", "mate", "mutate", "init", "schedule", "finetune", "finetune_steps",
-    "finetune_batch", "finetune_learning_rate", *SHARED,
+    "finetune_batch", "finetune_learning_rate", "features", "inception_weights", *SHARED,
 )  # fmt: skip
 
 
