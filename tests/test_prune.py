@@ -140,6 +140,15 @@ def test_like_a_run_of_a_larger_generator_is_refused(run, image_folder, tmp_path
     assert not (tmp_path / "new").exists()
 
 
+def test_like_a_run_with_a_damaged_summary_is_refused(run, tmp_path):
+    shutil.copytree(run.directory, tmp_path / "run")
+    (tmp_path / "run" / "summary.json").write_text('{"sides": {"A2B": {}}}')
+    settings = baseline_settings(Baseline("l1"), like=tmp_path / "run")
+    with pytest.raises(UserError, match=r"summary.json: got no parameters of side A2B .*; expected a finished run's"):
+        prune_run(Baseline("l1"), settings, like=tmp_path / "run", out=tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_baselines_run_can_be_evaluated_finetuned_and_taken_as_the_size_of_another(prune_toy, tmp_path):
     run = prune_toy("thinet")
     before = contents(run.directory)
