@@ -7,6 +7,8 @@ augmentation; training draws its crops and flips from (seed, step), so that an i
 from __future__ import annotations
 
 import functools
+import hashlib
+import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -121,6 +123,11 @@ class ImageSet(Sequence[torch.Tensor]):
         indices = range(len(self)) if indices is None else indices
         return to_float(torch.stack([self[index] for index in indices]))
 
+    def read_all(self) -> None:
+        """Decode every image now."""
+        for index in range(len(self)):
+            self[index]
+
     def subset(self, indices: Sequence[int]) -> ImageSet:
         return ImageSet([self.paths[index] for index in indices], self.size)
 
@@ -202,8 +209,7 @@ class UnpairedImages:
         """
         for split in self.domains.values():
             for images in (split.train, split.validation, split.test):
-                for index in range(len(images)):
-                    images[index]
+                images.read_all()
 
     def whole_training(self) -> dict[str, Split]:
         """Return the splits with set-aside validation images put back into training, for a final fine-tune."""
@@ -234,6 +240,16 @@ class UnpairedImages:
         other = {path.stem: index for index, path in enumerate(self["B"].test.paths)}
         pairs = [(index, other[path.stem]) for index, path in enumerate(self["A"].test.paths) if path.stem in other]
         return pairs
+
+    def digest(self) -> str:
+        """Return a SHA-256 over all images as they are used, and their names: other data give another one."""
+        digest = hashlib.sha256()
+        for split in self.domains.values():
+            for images in (split.train, split.validation, split.test):
+                for index, path in enumerate(images.paths):
+                    digest.update(os.fsencode(path.name))
+                    digest.update(images[index].numpy().tobytes())
+        return digest.hexdigest()
 
     def counts(self) -> dict[str, int]:
         """Number of images by role and domain, for a run's summary."""

@@ -13,6 +13,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -25,6 +26,7 @@ from ganprune.filters.space import FilterSpace
 from ganprune.latency.table import LatencyTable
 from ganprune.losses import cycle_consistency, discriminator_aware, generator_aware, identity
 from ganprune.models.checkpoint import OTHER, CycleGAN
+from ganprune.payload import Portable
 from ganprune.profile import layer_positions, macs
 
 BROKEN = 1e-12  # the fitness of a candidate whose images are not finite: never NaN, Inf or 0
@@ -77,8 +79,8 @@ class Translated:
     images: torch.Tensor  # (N, C, H, W) on the CPU or the device
 
 
-class CycleFitness:
-    """Scores individuals of one side.
+class CycleFitness(Portable):
+    """Scores individuals of one side. It pickles to the hash of its content: see :mod:`ganprune.payload`.
 
     Args:
         cyclegan: the original, unpruned CycleGAN.
@@ -159,6 +161,10 @@ class CycleFitness:
         terms["l_cyc"] = float(cycle_consistency(recovered, self.real, self.settings.cycle_norm))
         terms |= self._size_and_quality(terms)
         return Score((self.value(terms),), terms)
+
+    def travelling(self) -> dict[str, Any]:
+        """Return all attributes, without the translated images that are kept."""
+        return {**super().travelling(), "_translated": OrderedDict()}
 
     def forget(self) -> None:
         """Drop the translated images that were kept; scores stay the same."""

@@ -24,7 +24,7 @@ from ganprune.errors import UserError, did_you_mean
 from ganprune.evolution.individual import Individual, pack_bits
 from ganprune.evolution.interruption import Interruption
 from ganprune.evolution.scoring import pack_partner, score_batch
-from ganprune.evolution.state import FORMAT, SearchState, open_run
+from ganprune.evolution.state import FORMAT, SearchState, open_run, sole_use
 from ganprune.runs import RunDirectory
 
 SCHEDULES = ("alternate", "simultaneous", "separate")
@@ -103,7 +103,7 @@ def coevolve(
 
     Raises:
         UserError: an argument cannot be used, or the run's files can't.
-        Interrupted: Ctrl-C; the last whole step and all finished evaluations are in the run's directory.
+        Interrupted: Ctrl-C or SIGTERM; the last whole step and all finished evaluations are in the run's directory.
     """
     _check_arguments(toolboxes, generations, schedule, max_evaluations, max_seconds)
     first, second = toolboxes
@@ -118,11 +118,12 @@ def coevolve(
         "max_seconds": max_seconds,
     }
     state = SearchState(toolboxes, schedule=schedule, seed=seed)
-    state.attach(open_run(run, resume, config), resume)
-    started = time.perf_counter() - state.seconds
+    directory = open_run(run, resume)
     step_seconds = 0.0
 
-    with Interruption() as interruption:
+    with sole_use(directory, None if resume else config), Interruption() as interruption:
+        state.attach(directory, resume)
+        started = time.perf_counter() - state.seconds
         while state.generation <= generations:
             if max_seconds is not None and state.generation > 0 and state.seconds + step_seconds > max_seconds:
                 break

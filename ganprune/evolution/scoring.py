@@ -33,7 +33,7 @@ def score_batch(
 
     Raises:
         UserError: ``evaluate`` returned something that is no score.
-        Interrupted: Ctrl-C was pressed.
+        Interrupted: Ctrl-C or SIGTERM came.
     """
     side, toolbox, ledger, partner_bits = (
         state.side,

@@ -8,7 +8,8 @@ between any two of them leaves lines too many, never too few: surplus evaluation
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from deap.base import Toolbox
@@ -17,7 +18,8 @@ from ganprune.errors import UserError
 from ganprune.evolution.individual import Individual, pack_bits, unpack_bits
 from ganprune.evolution.ledger import Ledger
 from ganprune.evolution.randomness import Randomness
-from ganprune.runs import CONFIG, EVALUATIONS, LOGBOOK, STATE, RunDirectory
+from ganprune.files import check_format
+from ganprune.runs import CONFIG, EVALUATIONS, LOGBOOK, STATE, RunDirectory, refuse_changes
 
 FORMAT = 1
 
@@ -96,6 +98,7 @@ class SearchState:
         self.ledger.settle()
         if self.run:
             self.run.append_jsonl(LOGBOOK, log)
+            self.run.flush(EVALUATIONS, LOGBOOK)  # lest the state count lines that a power cut takes away
             self.run.write_json(STATE, self.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
@@ -139,13 +142,8 @@ class SearchState:
 
     def _check(self, state: Any) -> None:
         found = state if isinstance(state, dict) else {}
-        expected = {"format": FORMAT, **self.settings}
-        for name, value in expected.items():
-            if found.get(name) != value:
-                saved = found.get(name)
-                raise UserError(
-                    name, value, f"{saved!r}, as saved", f"Resume with {name}={saved!r}, or start a new run."
-                )
+        check_format(found, FORMAT, STATE)
+        refuse_changes(found, self.settings, "saved", "Resume with the saved ones, or start a new run.")
         if list(found.get("strategies", {})) != list(self.toolboxes):
             raise UserError(
                 "sides",
@@ -155,16 +153,8 @@ class SearchState:
             )
 
 
-def open_run(
-    run: str | os.PathLike[str] | RunDirectory | None, resume: bool, config: Mapping[str, Any]
-) -> RunDirectory | None:
-    """Return the directory to write to.
-
-    Args:
-        run: a path (made, with ``config`` as its ``config.json``, unless resumed), a directory made by the caller, or
-            None for none.
-        resume: whether the run exists already.
-        config: the options of the search.
+def open_run(run: str | os.PathLike[str] | RunDirectory | None, resume: bool) -> RunDirectory | None:
+    """Return the directory to write to; made, unless resumed or made by the caller. None stands for none.
 
     Raises:
         UserError: nothing to resume, or something there that would be overwritten.
@@ -173,17 +163,35 @@ def open_run(
         if resume:
             raise UserError("resume", True, "a run to resume", "Give run=, the directory of the run.")
         return None
-    if resume:
-        return run if isinstance(run, RunDirectory) else RunDirectory.open(run)
-    directory = run if isinstance(run, RunDirectory) else RunDirectory.create(run)
-    for name in (STATE, EVALUATIONS, LOGBOOK):
-        if directory.exists(name):
-            raise UserError(
-                "run directory",
-                str(directory.directory),
-                f"no {name} in it yet",
-                "Resume the run, or choose another.",
-            )
-    if directory is not run:
-        directory.write_json(CONFIG, config)
-    return directory
+    if isinstance(run, RunDirectory):
+        return run
+    return RunDirectory.open(run) if resume else RunDirectory.create(run)
+
+
+@contextmanager
+def sole_use(run: RunDirectory | None, config: Mapping[str, Any] | None) -> Iterator[None]:
+    """Within the block, this process alone works on the run; it begins there with its ``config.json``.
+
+    Args:
+        run: its directory, or None for none.
+        config: of a new run; None if it is resumed. A caller who has written one keeps it.
+
+    Raises:
+        UserError: another process works on it, or something there would be overwritten.
+    """
+    if run is None:
+        yield
+        return
+    with run.locked():
+        if config is not None:
+            for name in (STATE, EVALUATIONS, LOGBOOK):
+                if run.exists(name):
+                    raise UserError(
+                        "run directory",
+                        str(run.directory),
+                        f"no {name} in it yet",
+                        "Resume the run, or choose another.",
+                    )
+            if not run.exists(CONFIG):
+                run.write_json(CONFIG, config)
+        yield

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ganprune.errors import UserError
+from ganprune.files import check_format, replace, replace_with
 from ganprune.models.architecture import build, config_from_json
 from ganprune.models.checkpoint import FORMAT, load_into, read_safetensors
 
@@ -114,7 +115,7 @@ def mask(generator: nn.Module, space: FilterSpace, bits: Sequence[int]) -> nn.Mo
 
 
 def save_generator(network: nn.Module, stem: Path, *, architecture: Mapping[str, Any], bits: str, **facts: Any) -> None:
-    """Write a compact generator as ``STEM.safetensors`` and ``STEM.json``.
+    """Write a compact generator as ``STEM.safetensors`` and ``STEM.json``, each atomically.
 
     Args:
         network: the compact generator.
@@ -123,11 +124,10 @@ def save_generator(network: nn.Module, stem: Path, *, architecture: Mapping[str,
         bits: which filters it kept, as a string of 0 and 1.
         facts: further entries for the JSON file (image size, side, encoding ...).
     """
-    save_file(
-        {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}, f"{stem}.safetensors"
-    )
+    tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    replace_with(f"{stem}.safetensors", lambda path: save_file(tensors, path))
     data = {"format": FORMAT, "architecture": dict(architecture), "bits": bits, **facts}
-    Path(f"{stem}.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    replace(f"{stem}.json", json.dumps(data, indent=1) + "\n")
 
 
 def load_generator(path: str | Path, *, device: torch.device | str = "cpu") -> nn.Module:
@@ -167,10 +167,8 @@ def read_description(stem: Path) -> dict[str, Any]:
     path = stem.with_name(stem.name + ".json")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        if data["format"] != FORMAT or "architecture" not in data:
-            raise UserError(
-                "generator", f"{path} (format {data['format']!r})", f"format {FORMAT}", "Use another version."
-            )
+        check_format(data, FORMAT, path)
+        data["architecture"], data["bits"]
         return dict(data)
     except FileNotFoundError as error:
         raise UserError(

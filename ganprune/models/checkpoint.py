@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ganprune.errors import UserError
+from ganprune.files import check_format, replace, replace_with
 from ganprune.models.architecture import Config, build, config_from_json, infer_discriminator, infer_generator
 
 SIDES = ("A2B", "B2A")
@@ -81,6 +82,9 @@ class CycleGAN(Mapping[str, Side]):
         self._sides = {side.name: side for side in sorted(sides, key=lambda side: SIDES.index(side.name))}
         self.derived: dict[object, Any] = {}  # what others computed once from these networks, by their own keys
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "derived": {}}  # a copy or a worker derives its own
+
     def __getitem__(self, name: str) -> Side:
         return self._sides[name]
 
@@ -121,12 +125,15 @@ def new_cyclegan(generator: Config, discriminator: Config, seed: int) -> CycleGA
 
 
 def save_cyclegan(cyclegan: CycleGAN, folder: str | Path, *, half: bool = False) -> None:
-    """Write ``cyclegan.json`` and ``cyclegan.safetensors`` into a folder.
+    """Write ``cyclegan.json`` and ``cyclegan.safetensors`` into a folder, each atomically.
 
     Args:
         cyclegan: networks whose ``config`` says their architecture.
         folder: made if missing.
         half: store float16 (half the bytes; they are float32 again when loaded).
+
+    Raises:
+        UserError: the folder can't be written; a checkpoint that was there before is whole.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -137,9 +144,9 @@ def save_cyclegan(cyclegan: CycleGAN, folder: str | Path, *, half: bool = False)
         for name, network in networks.items()
         for key, value in network.state_dict().items()
     }
-    save_file(tensors, folder / WEIGHTS_NAME)
+    replace_with(folder / WEIGHTS_NAME, lambda path: save_file(tensors, path))
     text = json.dumps({"format": FORMAT, "architecture": architecture}, indent=1)
-    (folder / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
+    replace(folder / CONFIG_NAME, text + "\n")
 
 
 def load_cyclegan(folder: str | Path, *, device: torch.device | str = "cpu") -> CycleGAN:
@@ -233,8 +240,7 @@ def _load_own(folder: Path) -> CycleGAN:
 def _read_architecture(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        if data["format"] != FORMAT:
-            raise UserError("checkpoint format", data["format"], str(FORMAT), "Use a matching version of ganprune.")
+        check_format(data, FORMAT, path)
         return dict(data["architecture"])
     except (ValueError, KeyError, TypeError) as error:
         raise UserError("checkpoint", f"{path} ({error})", "a JSON file with architecture", "Copy it again.") from error
