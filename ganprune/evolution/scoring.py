@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,6 +11,8 @@ from ganprune.errors import UserError
 from ganprune.evolution.individual import Individual, Score, pack_bits
 from ganprune.evolution.interruption import Interruption
 from ganprune.evolution.state import SearchState
+
+_log = logging.getLogger(__name__)
 
 
 def score_batch(
@@ -63,6 +66,9 @@ def score_batch(
     for bits, result in zip(unknown, results, strict=True):
         score = _checked_score(side, twins[bits][0], result)
         ledger.add(side, bits, partner_bits, score)
+        for note in score.notes:
+            _log.warning(note)
+            state.notes.append(note)
         assign(bits, score)
         interruption.check()
     return len(batch) - len(unknown)

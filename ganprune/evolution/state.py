@@ -40,6 +40,7 @@ class SearchState:
         ledger: scores and costs.
         randomness: the run's random generators.
         seconds: wall time of the run so far.
+        notes: what happened in the step in progress that is worth a line.
         lines: lines of the logbook that belong to this state.
         run: the run's directory, or None.
     """
@@ -48,6 +49,7 @@ class SearchState:
         self.toolboxes, self.settings = toolboxes, {"schedule": schedule, "seed": seed}
         self.step = self.lines = 0
         self.seconds = 0.0
+        self.notes: list[str] = []
         self.previous: dict[str, Individual | None] = dict.fromkeys(toolboxes)
         self.randomness = Randomness(seed)
         self.run: RunDirectory | None = None
@@ -94,6 +96,7 @@ class SearchState:
     def advance(self, log: Mapping[str, Any]) -> None:
         """Count the step just taken, append its log line and replace ``state.json``."""
         self.step += 1
+        self.notes.clear()
         self.lines += 1
         self.ledger.settle()
         if self.run:
