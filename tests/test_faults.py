@@ -14,19 +14,24 @@ from toytask import QUICK, contents, copy_images, elites, outcome, toy_run
 
 from ganprune import finetuning
 from ganprune.cli import main
+from ganprune.compare import Contender, compare
+from ganprune.data import UnpairedImages
 from ganprune.errors import UserError
 from ganprune.evolution import Genetic, Interrupted, Score, coevolve
 from ganprune.evolution.interruption import Stopped, exit_status
 from ganprune.evolution.nsga2 import NSGA2
 from ganprune.finetuning import Guard, finetune
 from ganprune.fitness import BROKEN, CycleFitness
+from ganprune.models.discriminator import DiscriminatorConfig
+from ganprune.models.generator import GeneratorConfig
 from ganprune.pipeline import Reporter, resume
+from ganprune.pretrain import pretrain
 from ganprune.refine import finetune_run, resume_finetune
 from ganprune.runs import RunDirectory
 from ganprune.search import finetune_settings
 from ganprune.settings import make_settings
-from ganprune.task import Task
-from ganprune.training import CycleGANTrainer, TrainingSettings
+from ganprune.task import Task, load_task
+from ganprune.training import CycleGANTrainer, TrainingSettings, read_metadata
 
 SIDES = ("A2B", "B2A")
 
@@ -437,3 +442,76 @@ def test_a_run_of_a_version_without_a_format_field_is_read(run, tmp_path):
     old.write_json("config.json", {**config, "format": 2})
     with pytest.raises(UserError, match=r"config\.json: got format 2, a newer version's"):
         resume(tmp_path / "old")
+
+
+# --- pretraining and comparisons
+
+
+def toy_pretrain(images, path, **options):
+    settings = TrainingSettings(steps=7, batch=1, seed=options.pop("seed", 0), lam=options.pop("lam", 10.0))
+    return pretrain(
+        images, path, settings, generator=GeneratorConfig(ngf=2, blocks=1),
+        discriminator=DiscriminatorConfig(ndf=2, layers=1), save_every=2, **options,
+    )  # fmt: skip
+
+
+def test_the_means_of_a_logbook_reach_across_an_interruption(images, tmp_path, monkeypatch):
+    monkeypatch.setattr("ganprune.pretrain.LOG_EVERY", 3)
+    toy_pretrain(images, tmp_path / "whole")
+    with pytest.raises(PowerCut):
+        toy_pretrain(images, tmp_path / "cut", report=cut_at(6))  # the 4th was saved
+    toy_pretrain(images, tmp_path / "cut", resume=True)
+    for name in ("logbook.jsonl", "cyclegan.safetensors", "training.safetensors", "samples-000006.png"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def test_pretraining_goes_on_with_its_own_options_and_images_only(image_folder, tmp_path):
+    data = copy_images(image_folder, tmp_path / "data")
+    toy_pretrain(UnpairedImages(data, SIZE), tmp_path / "run")
+    before = contents(tmp_path / "run")
+    message = r"settings\.lam, settings\.seed: got 5\.0, 3; expected 10\.0, 0, as the interrupted run"
+    with pytest.raises(UserError, match=message):
+        toy_pretrain(UnpairedImages(data, SIZE), tmp_path / "run", resume=True, seed=3, lam=5.0)
+    with RunDirectory(tmp_path / "run").locked(), pytest.raises(UserError, match="in use by process"):
+        toy_pretrain(UnpairedImages(data, SIZE), tmp_path / "run", resume=True)
+    (data / "testA" / "01.png").write_bytes((data / "testA" / "02.png").read_bytes())
+    with pytest.raises(UserError, match="data_sha256: got"):
+        toy_pretrain(UnpairedImages(data, SIZE), tmp_path / "run", resume=True)
+    assert contents(tmp_path / "run") == before
+
+
+def test_pretraining_that_diverges_keeps_its_last_good_checkpoint(images, tmp_path, monkeypatch):
+    train_step = CycleGANTrainer.train_step
+
+    def diverge(self):
+        losses = train_step(self)
+        return {**losses, "cycle_A2B": float("nan")} if self.step == 5 else losses
+
+    monkeypatch.setattr(CycleGANTrainer, "train_step", diverge)
+    with pytest.raises(UserError, match=r"cycle A2B loss at step 5: got nan; .*the last good checkpoint"):
+        toy_pretrain(images, tmp_path / "run")
+    assert read_metadata(tmp_path / "run" / "training.safetensors")["step"] == 4
+
+
+def test_a_comparison_is_one_process_at_a_time_and_keeps_its_options(checkpoint, image_folder, tmp_path):
+    task = load_task(checkpoint, image_folder, SIZE, "cpu")
+
+    def run_it(**changed):
+        options = {"population": 3, "calibration_images": 4, "precision": "float32", **changed}
+        contenders = [Contender(name, make_settings("quick", algorithm=name, **options)) for name in ("ga", "random")]
+        return compare(task, contenders, max_evaluations=6, seeds=[1], out=tmp_path / "out", resume=bool(changed))
+
+    run_it()
+    before = contents(tmp_path / "out")
+    message = r"contenders\.ga\.gamma, contenders\.random\.gamma: got 5\.0, 5\.0; expected 10\.0, 10\.0, as the"
+    with pytest.raises(UserError, match=message):
+        run_it(gamma=5.0)
+    with RunDirectory(tmp_path / "out").locked(), pytest.raises(UserError, match="in use by process"):
+        run_it(gamma=10.0)
+    other = load_task(checkpoint, copy_images(image_folder, tmp_path / "data"), SIZE, "cpu")
+    with pytest.raises(UserError, match=r"^data, max_evaluations, contenders\.ga\.population, .*as the comparison began"):
+        compare(other, [Contender("ga", make_settings("quick")), Contender("random", make_settings("quick"))],
+                max_evaluations=99, seeds=[1], out=tmp_path / "out", resume=True)  # fmt: skip
+    with pytest.raises(UserError, match="expected a run of ganprune evolve"):
+        resume(tmp_path / "out")
+    assert contents(tmp_path / "out") == before
