@@ -17,11 +17,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ganprune.errors import UserError
 
 EXTENSIONS = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+MAX_PIXELS = 80_000_000
 DOMAINS = ("A", "B")
 STRIDE = 4  # the generators halve the size twice; other sizes would not come back at their own size
 MIN_SIZE = 16
@@ -51,14 +53,20 @@ def read_image(path: Path, size: int | None = None) -> torch.Tensor:
         size: resize to size x size (bicubic, antialiased) unless it has that size already.
 
     Raises:
-        UserError: the file is damaged, truncated or no image; it is named.
+        UserError: the file is damaged, truncated, huge or no image; it is named.
     """
     try:
-        with Image.open(path) as image:
+        # Only these formats: the library would have others, such as PostScript, read by other programs.
+        with Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:  # before a small file fills the memory
+                raise ValueError(f"{image.width}x{image.height} pixels, more than {MAX_PIXELS} in all")
             image.load()
             rgb = _flatten(image)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError("image", f"{path} ({error})", "a readable image file", "Replace or remove the file.") from error
+    except Exception as error:  # decoders of damaged files fail in every way there is
+        reason = str(error) or type(error).__name__
+        raise UserError(
+            "image", f"{path} ({reason})", "a readable image file", "Replace or remove the file."
+        ) from error
     if size is not None and rgb.size != (size, size):
         rgb = rgb.resize((size, size), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()

@@ -30,6 +30,11 @@ from ganprune.task import Task, check_fingerprint, fingerprint, load_task
 from ganprune.workers import check_workers, spread, threads_per_worker
 
 FORMAT = 1  # of config.json
+COMMANDS = ("evolve", "finetune", "pick")
+CONFIG_TYPES: dict[str, tuple[type, ...]] = {
+    "checkpoint": (str, type(None)), "data": (str, type(None)), "size": (int,), "device": (str,), "threads": (int,),
+    "settings": (dict,),
+}  # fmt: skip
 MAY_GROW = ("generations", "max_evaluations", "max_seconds")
 
 
@@ -202,20 +207,21 @@ def read_config(directory: RunDirectory) -> tuple[dict[str, Any], EvolveSettings
     Raises:
         UserError: the file is damaged, or another program's or command's.
     """
-    config = directory.read_json(CONFIG)
+    config, path = directory.read_json(CONFIG), directory.path(CONFIG)
+    command = config.get("command") if isinstance(config, dict) else None
+    if command not in COMMANDS:
+        found = f"{directory.directory} (of ganprune {command})" if command else f"{path} without a command"
+        raise UserError("run", found, "a run of ganprune evolve", "Check the path.")
+    check_format({"format": FORMAT, **config}, FORMAT, path)  # the first ones had none
+    for name, kinds in CONFIG_TYPES.items():
+        value = config.get(name)
+        if not isinstance(value, kinds) or isinstance(value, bool) or name not in config:
+            shown = repr(value) if name in config else "nothing"
+            raise UserError(f"{name} in {path}", shown, "what the run began with", "Restore the file.")
     try:
-        if config["command"] not in ("evolve", "finetune", "pick"):
-            found = f"{directory.directory} (of ganprune {config['command']})"
-            raise UserError("run", found, "a run of ganprune evolve", "Check the path.")
-        missing = [key for key in ("checkpoint", "data", "size", "device", "threads") if key not in config]
-        if missing:
-            raise KeyError(missing[0])
-        check_format({"format": FORMAT, **config}, FORMAT, directory.path(CONFIG))  # the first ones had none
         return config, EvolveSettings(**config["settings"])
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            str(directory.path(CONFIG)), str(error), "the configuration of a run of ganprune evolve", "Check the path."
-        ) from error
+    except TypeError as error:
+        raise UserError(f"settings in {path}", str(error), "the settings of a run", "Restore the file.") from error
 
 
 def configured_task(config: Mapping[str, Any], device: str) -> Task:

@@ -509,7 +509,9 @@ def test_a_comparison_is_one_process_at_a_time_and_keeps_its_options(checkpoint,
     with RunDirectory(tmp_path / "out").locked(), pytest.raises(UserError, match="in use by process"):
         run_it(gamma=10.0)
     other = load_task(checkpoint, copy_images(image_folder, tmp_path / "data"), SIZE, "cpu")
-    with pytest.raises(UserError, match=r"^data, max_evaluations, contenders\.ga\.population, .*as the comparison began"):
+    with pytest.raises(
+        UserError, match=r"^data, max_evaluations, contenders\.ga\.population, .*as the comparison began"
+    ):
         compare(other, [Contender("ga", make_settings("quick")), Contender("random", make_settings("quick"))],
                 max_evaluations=99, seeds=[1], out=tmp_path / "out", resume=True)  # fmt: skip
     with pytest.raises(UserError, match="expected a run of ganprune evolve"):

@@ -60,7 +60,7 @@ def score_batch(
         if score is None:
             unknown.append(bits)
         else:
-            assign(bits, score)
+            assign(bits, _checked_score(side, twins[bits][0], score))
     # Results are taken one by one, so that each is on disk before the next is waited for.
     results = toolbox.map(toolbox.evaluate, [twins[bits][0] for bits in unknown], [partner] * len(unknown))
     for bits, result in zip(unknown, results, strict=True):

@@ -71,6 +71,13 @@ class SearchState:
         if run.exists(STATE):
             self._load(run.read_json(STATE), run)
         log = run.read_jsonl(LOGBOOK)
+        if len(log) < self.lines:
+            raise UserError(
+                str(run.path(LOGBOOK)),
+                f"{len(log)} lines",
+                f"the {self.lines} that the saved state counts",
+                "Restore the file, or start a new run.",
+            )
         if len(log) > self.lines:
             run.write_jsonl(LOGBOOK, log[: self.lines])
 
@@ -127,15 +134,15 @@ class SearchState:
     def _load(self, state: Any, run: RunDirectory) -> None:
         self._check(state)
         try:
-            self.step, self.lines = state["step"], state["logbook_lines"]
-            self.seconds = state["timing"]["seconds"]
+            self.step, self.lines = (_count(state[name]) for name in ("step", "logbook_lines"))
+            self.seconds = float(state["timing"]["seconds"])
             for side, bits in state["previous"].items():
                 self.previous[side] = None if bits is None else Individual(unpack_bits(bits))
             for side, toolbox in self.toolboxes.items():
                 toolbox.load_state_dict(state["strategies"][side])
             self.randomness.load_state_dict(state["random"])
-            self.ledger = Ledger(run, state["evaluation_lines"])
-        except (KeyError, TypeError, ValueError) as error:
+            self.ledger = Ledger(run, _count(state["evaluation_lines"]))
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise UserError(
                 str(run.path(STATE)),
                 f"a state that cannot be used ({error!r})",
@@ -154,6 +161,12 @@ class SearchState:
                 f"{list(found.get('strategies', {}))}, as saved",
                 "Resume the same sides.",
             )
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{value!r} is no count")
+    return value
 
 
 def open_run(run: str | os.PathLike[str] | RunDirectory | None, resume: bool) -> RunDirectory | None:

@@ -18,8 +18,8 @@ from torch import nn
 
 from ganprune.errors import UserError
 from ganprune.files import check_format, replace, replace_with
-from ganprune.models.architecture import build, config_from_json
-from ganprune.models.checkpoint import FORMAT, load_into, read_safetensors
+from ganprune.models.architecture import config_from_json, skeleton
+from ganprune.models.checkpoint import FORMAT, check_tensors, load_into, read_safetensors
 
 if TYPE_CHECKING:
     from ganprune.filters.space import FilterSpace
@@ -145,9 +145,10 @@ def load_generator(path: str | Path, *, device: torch.device | str = "cpu") -> n
     description = read_description(stem)
     weights = stem.with_name(stem.name + ".safetensors")
     state = read_safetensors(weights)
-    network = build(config_from_json(description["architecture"], "generator"))
+    network = skeleton(config_from_json(description["architecture"], "generator"))
     fit_to_tensors(network, state)
-    load_into(network, state, weights)
+    check_tensors(network, state, weights)
+    load_into(network.to_empty(device="cpu"), state, weights)
     network.eval().requires_grad_(False)
     _check_widths(network, weights)
     return network.to(device)
@@ -168,8 +169,9 @@ def read_description(stem: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         check_format(data, FORMAT, path)
-        data["architecture"], data["bits"]
-        return dict(data)
+        if not isinstance(data["bits"], str) or set(data["bits"]) - {"0", "1"}:
+            raise ValueError("bits other than 0 and 1")
+        return {**data, "architecture": data["architecture"]}
     except FileNotFoundError as error:
         raise UserError(
             "generator", f"{path} (missing)", "a compact generator's JSON file", "Check the path."

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ganprune.errors import UserError
 from ganprune.files import check_format, replace, replace_with
-from ganprune.models.architecture import Config, build, config_from_json, infer_discriminator, infer_generator
+from ganprune.models.architecture import Config, build, config_from_json, infer_discriminator, infer_generator, skeleton
 
 SIDES = ("A2B", "B2A")
 OTHER = {"A2B": "B2A", "B2A": "A2B"}
@@ -212,7 +211,13 @@ def _load_layout(folder: Path, layout: str) -> CycleGAN:
         for part, infer in (("generator", infer_generator), ("discriminator", infer_discriminator)):
             path = folder / LAYOUTS[layout][name, part]
             state = read_pth(path)
-            networks[part] = load_into(build(infer(state, path)), state, path)
+            try:
+                config = infer(state, path)
+            except (IndexError, ValueError, StopIteration) as error:  # names or shapes that no such network has
+                raise UserError(
+                    part, f"{path} ({error})", "the tensors of a CycleGAN", "Check --checkpoint."
+                ) from error
+            networks[part] = _network(config, state, path)
         sides.append(Side(name, networks["generator"], networks["discriminator"]))
     return CycleGAN(*sides)
 
@@ -231,10 +236,16 @@ def _load_own(folder: Path) -> CycleGAN:
             key = f"{name}.{part}"
             if key not in architecture:
                 raise UserError("checkpoint", f"{folder} without {key}", "both sides", "Co-evolution needs both sides.")
-            state = {k.removeprefix(key + "."): v.float() for k, v in tensors.items() if k.startswith(key + ".")}
-            networks[part] = load_into(build(config_from_json(architecture[key], key)), state, path)
+            state = {k.removeprefix(key + "."): v for k, v in tensors.items() if k.startswith(key + ".")}
+            networks[part] = _network(config_from_json(architecture[key], key), state, path)
         sides.append(Side(name, networks["generator"], networks["discriminator"]))
     return CycleGAN(*sides)
+
+
+def _network(config: Config, state: State, path: Path) -> nn.Module:
+    """Build a network for these tensors, once they are known to be what its architecture says."""
+    check_tensors(skeleton(config), state, path)
+    return load_into(build(config), state, path)
 
 
 def _read_architecture(path: Path) -> dict[str, Any]:
@@ -251,9 +262,10 @@ def read_safetensors(path: Path) -> State:
     if not path.is_file():
         raise UserError("checkpoint", f"{path} (missing)", "a safetensors file", "Copy the checkpoint again.")
     try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
+        state = load_file(path)
+    except Exception as error:  # damaged headers come out as errors of every kind
         raise UserError("checkpoint", f"{path} ({error})", "an undamaged file", "Copy the checkpoint again.") from error
+    return _plain(state, path)
 
 
 def read_pth(path: Path) -> State:
@@ -277,14 +289,44 @@ def read_pth(path: Path) -> State:
     )
     if not named:
         raise UserError("checkpoint", f"{path} ({type(state).__name__})", "tensors by name", "Save model.state_dict().")
-    return {key.removeprefix("module."): value for key, value in state.items()}
+    return {key.removeprefix("module."): value for key, value in _plain(state, path).items()}
+
+
+def _plain(state: Mapping[str, torch.Tensor], path: Path) -> State:
+    for key, value in state.items():
+        if reason := _unusable(value):
+            raise UserError("checkpoint", f"{path}: tensor {key} {reason}", "plain numbers", "Save model.state_dict().")
+    return dict(state)
+
+
+def _unusable(tensor: torch.Tensor) -> str | None:
+    """Say why a tensor can be no weight: its kind, or a size that nothing in the file stands behind."""
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type == "meta":
+        return f"of a kind that holds no plain numbers ({tensor.layout}, {tensor.device})"
+    if tensor.is_complex() or tensor.dtype == torch.bool:
+        return f"of {tensor.dtype}"
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return f"of shape {tuple(tensor.shape)}, larger than the file"
+    return None
 
 
 def load_into(network: nn.Module, state: State, path: Path) -> nn.Module:
-    """Load a state dict, naming the first tensor that is missing, extra or misshapen.
+    """Load a state dict into a network; for arguments and errors see :func:`check_tensors`.
 
     Returns:
         The network.
+    """
+    network.load_state_dict(check_tensors(network, state, path))
+    return network
+
+
+def check_tensors(network: nn.Module, state: State, path: Path) -> State:
+    """Return the tensors that a network is to load, naming the first that is missing, extra, misshapen or no number.
+
+    Args:
+        network: whose names and shapes they have to have.
+        state: tensors by name; statistics of old instance norms are dropped.
+        path: of their file, for the message.
 
     Raises:
         UserError: the tensors do not fit the network.
@@ -302,10 +344,13 @@ def load_into(network: nn.Module, state: State, path: Path) -> nn.Module:
     if extra:
         raise UserError("checkpoint", f"{path} with extra tensor {extra[0]} ({len(extra)} extra)", "no others", remedy)
     for key, value in wanted.items():
-        if state[key].shape != value.shape:
-            shapes = f"{path}: tensor {key} of shape {tuple(state[key].shape)}"
-            raise UserError("checkpoint", shapes, f"shape {tuple(value.shape)}", remedy)
-        if not torch.isfinite(state[key]).all():
-            raise UserError("checkpoint", f"{path}: tensor {key} with NaN or Inf", "finite numbers", "Train it again.")
-    network.load_state_dict(state)
-    return network
+        found, named = state[key], f"{path}: tensor {key}"
+        if found.is_floating_point() != value.is_floating_point():
+            raise UserError("checkpoint", f"{named} of {found.dtype}", f"{value.dtype} or alike", remedy)
+        if found.shape != value.shape:
+            raise UserError(
+                "checkpoint", f"{named} of shape {tuple(found.shape)}", f"shape {tuple(value.shape)}", remedy
+            )
+        if not torch.isfinite(found.float()).all():
+            raise UserError("checkpoint", f"{named} with NaN or Inf", "finite numbers", "Train it again.")
+    return state
