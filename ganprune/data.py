@@ -10,6 +10,7 @@ import functools
 import hashlib
 import os
 import random
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -56,12 +57,9 @@ def read_image(path: Path, size: int | None = None) -> torch.Tensor:
         UserError: the file is damaged, truncated, huge or no image; it is named.
     """
     try:
-        # Only these formats: the library would have others, such as PostScript, read by other programs.
-        with Image.open(path, formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:  # before a small file fills the memory
-                raise ValueError(f"{image.width}x{image.height} pixels, more than {MAX_PIXELS} in all")
-            image.load()
-            rgb = _flatten(image)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of files that are read none the less
+            rgb = _decode(path)
     except Exception as error:  # decoders of damaged files fail in every way there is
         reason = str(error) or type(error).__name__
         raise UserError(
@@ -70,6 +68,15 @@ def read_image(path: Path, size: int | None = None) -> torch.Tensor:
     if size is not None and rgb.size != (size, size):
         rgb = rgb.resize((size, size), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
+
+
+def _decode(path: Path) -> Image.Image:
+    # Only these formats: the library would have others, such as PostScript, read by other programs.
+    with Image.open(path, formats=FORMATS) as image:
+        if image.width * image.height > MAX_PIXELS:  # before a small file fills the memory
+            raise ValueError(f"{image.width}x{image.height} pixels, more than {MAX_PIXELS} in all")
+        image.load()
+        return _flatten(image)
 
 
 def _flatten(image: Image.Image) -> Image.Image:

@@ -135,6 +135,8 @@ class SearchState:
         self._check(state)
         try:
             self.step, self.lines = (_count(state[name]) for name in ("step", "logbook_lines"))
+            if self.step != self.lines:
+                raise ValueError(f"{self.step} steps with {self.lines} lines of the logbook")
             self.seconds = float(state["timing"]["seconds"])
             for side, bits in state["previous"].items():
                 self.previous[side] = None if bits is None else Individual(unpack_bits(bits))
@@ -154,13 +156,10 @@ class SearchState:
         found = state if isinstance(state, dict) else {}
         check_format(found, FORMAT, STATE)
         refuse_changes(found, self.settings, "saved", "Resume with the saved ones, or start a new run.")
-        if list(found.get("strategies", {})) != list(self.toolboxes):
-            raise UserError(
-                "sides",
-                list(self.toolboxes),
-                f"{list(found.get('strategies', {}))}, as saved",
-                "Resume the same sides.",
-            )
+        saved = found.get("strategies")
+        sides = list(saved) if isinstance(saved, dict) else saved
+        if sides != list(self.toolboxes):
+            raise UserError("sides", list(self.toolboxes), f"{sides}, as saved", "Resume the same sides.")
 
 
 def _count(value: Any) -> int:
