@@ -15,7 +15,7 @@ from torch import nn
 from ganprune.errors import UserError
 from ganprune.evolution.interruption import Interruption
 from ganprune.task import Task, weights_digest
-from ganprune.training import TENSORS_NAME, CycleGANTrainer, TrainingSettings, read_metadata
+from ganprune.training import TAUGHT, TENSORS_NAME, CycleGANTrainer, TrainingSettings, read_metadata
 
 SAVE_SECONDS = 60.0
 WINDOWS = 20  # that the steps are divided into, to see whether they lead anywhere
@@ -52,7 +52,7 @@ def finetune(
     Raises:
         Interrupted: Ctrl-C or SIGTERM; with ``keep`` the last step is saved.
     """
-    teacher = task.cyclegan if settings.distil else None
+    teacher = task.cyclegan if any(getattr(settings, term) for term in TAUGHT) else None
     origin = weights_digest(compact)
     trainer = CycleGANTrainer(
         task.cyclegan.with_generators(compact), task.images.whole_training(), settings, teacher=teacher
@@ -92,8 +92,9 @@ def _is_of(path: Path, origin: str, settings: TrainingSettings) -> bool:
 class Guard:
     """Watches a fine-tune and keeps its last good weights.
 
-    It diverges when a loss or a weight is not finite, or when the terms that compare images (distillation, cycle,
-    identity) are, over a window of steps, :data:`WORSE` times what they were at first. GAN terms go up and down anyhow.
+    It diverges when a loss or a weight is not finite, or when the terms that compare with what is wanted (the teacher's
+    images and features, cycle, identity) are, over a window of steps, :data:`WORSE` times what they were at first. GAN
+    terms go up and down anyhow.
 
     Args:
         networks: the compact generators.
@@ -103,8 +104,10 @@ class Guard:
     def __init__(self, networks: Mapping[str, nn.Module], settings: TrainingSettings):
         self.networks = networks
         self.weights = {
-            "distil": settings.distil, "cycle": settings.lam, "identity": settings.lam * settings.identity,
-        }  # fmt: skip
+            **{term: getattr(settings, term) for term in TAUGHT},
+            "cycle": settings.lam,
+            "identity": settings.lam * settings.identity,
+        }
         self.window, self.total = max(LEAST_WINDOW, settings.total // WINDOWS), settings.total
         self.first: float | None = None
         self.sum, self.step, self.diverged = 0.0, 0, False

@@ -14,15 +14,15 @@ from ganprune import __version__
 from ganprune.assets import default_checkpoint, default_images
 from ganprune.device import resolve_device, resolve_precision, set_threads
 from ganprune.errors import UserError
-from ganprune.evaluate import evaluate
 from ganprune.evolution.coevolution import Progress, coevolve
 from ganprune.evolution.individual import Individual
 from ganprune.files import check_format
 from ganprune.finetuning import drop_state
 from ganprune.front import save_fronts
 from ganprune.latency.table import LATENCY, to_json
+from ganprune.metrics.measures import Wanted
 from ganprune.models.checkpoint import CONFIG_NAME
-from ganprune.results import draw_samples, load_pair, materialise
+from ganprune.results import draw_samples, load_pair, make_measures, materialise, measure
 from ganprune.runs import CONFIG, STATE, SUMMARY, RunDirectory, changes, refuse_changes
 from ganprune.search import Search, check_references, check_settings, needs_latency, prepare
 from ganprune.settings import EvolveSettings
@@ -30,7 +30,7 @@ from ganprune.task import Task, check_fingerprint, fingerprint, load_task
 from ganprune.workers import check_workers, spread, threads_per_worker
 
 FORMAT = 1  # of config.json
-COMMANDS = ("evolve", "finetune", "pick")
+COMMANDS = ("evolve", "finetune", "pick", "baseline")
 CONFIG_TYPES: dict[str, tuple[type, ...]] = {
     "checkpoint": (str, type(None)), "data": (str, type(None)), "size": (int,), "device": (str,), "threads": (int,),
     "settings": (dict,),
@@ -94,10 +94,13 @@ def compress(
     """
     settings, reporter = settings or EvolveSettings(), reporter or Reporter()
     settings = replace(settings, precision=resolve_precision(settings.precision, resolve_device(device)))
+    if settings.inception_weights:
+        settings = replace(settings, inception_weights=str(Path(settings.inception_weights).resolve()))
     check_settings(settings)
     check_workers(workers, cluster)
     task = load_task(_path(checkpoint), _path(data), size, device)
     threads = set_threads(threads_per_worker(threads, workers))
+    make_measures(task, settings)
     if out is not None and Path(out).exists():
         RunDirectory.create(out)  # refuses it before the images are read
     if task.images.size_note:
@@ -163,6 +166,7 @@ def resume(
         set_threads(config["threads"])
         task = configured_task(config, device or config["device"])
         check_fingerprint(task, config)
+        make_measures(task, settings)
         if str(task.device) != config["device"]:
             reporter.stage(f"on {task.device} instead of {config['device']}: results may differ in their last digits")
             config["device"] = str(task.device)
@@ -202,7 +206,7 @@ def _resolved(path: str | Path | None) -> str | None:
 
 
 def read_config(directory: RunDirectory) -> tuple[dict[str, Any], EvolveSettings]:
-    """Return the configuration that a run of ``evolve``, ``finetune`` or ``pick`` was begun with.
+    """Return the configuration that a run of ``evolve``, ``finetune``, ``pick`` or ``baseline`` was begun with.
 
     Raises:
         UserError: the file is damaged, or another program's or command's.
@@ -292,6 +296,7 @@ def evaluate_run(
     *,
     data: Path | None = None,
     size: int | None = None,
+    wanted: Wanted | None = None,
     device: str = "auto",
     threads: int | None = None,
     reporter: Reporter | None = None,
@@ -299,16 +304,15 @@ def evaluate_run(
     """Return the figures of a run's compact pair, or of a checkpoint's own generators.
 
     Raises:
-        UserError: ``path`` is neither.
+        UserError: ``path`` is neither, or something wanted can't be had.
     """
-    reporter = reporter or Reporter()
+    reporter, settings = reporter or Reporter(), EvolveSettings()
     set_threads(threads)
     if not Path(path).is_dir():
         raise UserError("run", str(path), "a run directory or a checkpoint's folder", "Check the path.")
-    directory, output, compact = RunDirectory(path), "map", None
+    directory, compact = RunDirectory(path), None
     if directory.exists(CONFIG) and not directory.exists(CONFIG_NAME):  # a pretraining run is a checkpoint
         config, settings = read_config(open_finished(path))
-        output = settings.discriminator_output
         images = data or _path(config["data"]) or default_images()
         checkpoint = _path(config["checkpoint"]) or default_checkpoint()
         task = load_task(checkpoint, images, size or config["size"], device)
@@ -320,7 +324,7 @@ def evaluate_run(
     if task.images.size_note:
         reporter.stage(task.images.size_note)
     own = {name: side.generator for name, side in task.cyclegan.items()}
-    return evaluate(task.cyclegan, compact or own, task.images, discriminator_output=output)
+    return measure(task, settings, compact or own, wanted)
 
 
 def _path(path: str | Path | None) -> Path | None:

@@ -10,12 +10,11 @@ from typing import Any
 
 from ganprune.device import set_threads
 from ganprune.errors import UserError
-from ganprune.evaluate import evaluate
 from ganprune.evolution.individual import Individual
 from ganprune.filters.compact import read_description
 from ganprune.finetuning import drop_state, finetune
 from ganprune.pipeline import Reporter, configured_task, open_finished, read_config
-from ganprune.results import draw_samples, load_pair, save_pair, tell_outcome
+from ganprune.results import draw_samples, load_pair, make_measures, measure, save_pair, tell_outcome
 from ganprune.runs import CONFIG, SUMMARY, RunDirectory, refuse_changes
 from ganprune.search import finetune_settings
 from ganprune.settings import EvolveSettings
@@ -58,6 +57,7 @@ def finetune_run(
     settings = replace(settings, finetune=objective, finetune_steps=steps, finetune_batch=batch, seed=seed)
     finetune_settings(settings)
     task = configured_task(config, device)
+    make_measures(task, settings)
     check_fingerprint(task, config)
     directory = RunDirectory.create(out)
     config |= {
@@ -127,7 +127,7 @@ def _continue(
     tell_outcome(outcome, reporter.stage)
     save_pair(directory, task, compact, bits, settings)
     reporter.stage("evaluating on test images")
-    sides = evaluate(task.cyclegan, compact, task.images, discriminator_output=settings.discriminator_output)
+    sides = measure(task, settings, compact)
     for name, figures in sides.items():
         figures |= {key: summary["sides"][name][key] for key in ("algorithm", "search")}
     summary.pop("finetune", None)

@@ -69,7 +69,7 @@ def test_a_signal_waits_for_the_evaluation_and_says_how_to_go_on(
 def test_sigterm_outside_the_search_ends_the_command_too(run, monkeypatch):
     from ganprune import pipeline
 
-    monkeypatch.setattr(pipeline, "evaluate", lambda *a, **o: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(pipeline, "measure", lambda *a, **o: os.kill(os.getpid(), signal.SIGTERM))
     result = CliRunner().invoke(main, ["evaluate", str(run.directory)])
     assert result.exit_code == 143 and result.stderr.rstrip() == "Interrupted. Nothing was kept."
 

@@ -8,25 +8,41 @@ from typing import Any
 import click
 
 from ganprune.cli.group import main
-from ganprune.cli.options import FOLDER, machine_options
+from ganprune.cli.options import FEATURES_HELP, FOLDER, machine_options
 from ganprune.cli.showing import print_summary, showing
 from ganprune.errors import UserError
+
+WANTED = ("images", "features", "inception_weights", "features_cache", "segmenter", "labels", "segmented")
 
 
 @main.command()
 @click.argument("run", type=FOLDER)
 @click.option("--data", type=FOLDER, help="Images, where RUN is a checkpoint.  [default: the run's own]")
 @click.option("--size", type=int, help="Side length of the images, where RUN is a checkpoint.")
+@click.option("--images", default="test", show_default=True, help="Measure on test or validation images.")
+@click.option(
+    "--features", help="Whose features distances are measured on: " + FEATURES_HELP + "  [default: the run's own, auto]"
+)
+@click.option("--inception-weights", type=FOLDER, help="File of torch-fidelity's weights.  [default: download them]")
+@click.option("--features-cache", type=FOLDER, help="Folder to keep features of real images in.  [default: none]")
+@click.option("--segmenter", help="Segments translations: a TorchScript file, or package.module:callable (imported).")
+@click.option("--labels", type=FOLDER, help="Folder of true label maps, named like the images that are translated.")
+@click.option("--segmented", default="B2A", show_default=True, help="The side whose output the segmenter knows.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @machine_options
 def evaluate(run: Path, as_json: bool, **options: Any) -> None:
-    """Print the table of figures of RUN, or of a checkpoint's own generators."""
+    """Print the table of figures of RUN, or of a checkpoint's own generators.
+
+    docs/metrics.md says what each figure means, and what it can't say.
+    """
     import json
 
     from ganprune import pipeline
+    from ganprune.metrics.measures import Wanted
 
     with showing() as reporter:
-        sides = pipeline.evaluate_run(run, reporter=reporter, **options)
+        wanted = Wanted(**{name: options.pop(name) for name in WANTED})
+        sides = pipeline.evaluate_run(run, wanted=wanted, reporter=reporter, **options)
     if as_json:
         click.echo(json.dumps(sides, indent=1))
     else:
