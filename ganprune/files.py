@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -68,6 +69,18 @@ def unwritable(path: Path, reason: object) -> UserError:
         "a place that can be written",
         "Choose another folder or make room.",
     )
+
+
+def parse_json(text: str) -> Any:
+    """Return what a JSON text says.
+
+    Raises:
+        ValueError: it is none, or nested deeper than anything of ours.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("brackets in brackets without end") from error
 
 
 def check_format(data: Any, known: int, where: str | os.PathLike[str]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ganprune.errors import UserError
-from ganprune.files import flush, replace, unwritable
+from ganprune.files import flush, parse_json, replace, unwritable
 from ganprune.locks import locked
 
 CONFIG = "config.json"
@@ -142,7 +142,7 @@ class RunDirectory:
             UserError: the file is missing or damaged.
         """
         try:
-            return json.loads(self._read(name))
+            return parse_json(self._read(name))
         except ValueError as error:
             raise UserError(
                 str(self.path(name)), f"damaged JSON ({error})", "a whole JSON document", "Restore the file."
@@ -197,12 +197,12 @@ class RunDirectory:
         unfinished = lines.pop()
         records = [self._parse_line(name, number, line) for number, line in enumerate(lines, start=1)]
         if _is_record(unfinished):
-            records.append(json.loads(unfinished))
+            records.append(parse_json(unfinished))
         return records
 
     def _parse_line(self, name: str, number: int, line: str) -> dict[str, Any]:
         if _is_record(line):
-            return json.loads(line)
+            return parse_json(line)
         shown = line if len(line) <= 60 else line[:57] + "..."
         raise UserError(
             f"{self.path(name)}, line {number}",
@@ -252,7 +252,7 @@ def refuse_changes(saved: Any, asked: Mapping[str, Any], whose: str, remedy: str
 def _is_record(line: str) -> bool:
     """Whether the line is a JSON object; a proper prefix of one never is."""
     try:
-        return isinstance(json.loads(line), dict)
+        return isinstance(parse_json(line), dict)
     except ValueError:
         return False
 

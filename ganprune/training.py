@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from ganprune.data import Augmentation, Split, epoch_indices
 from ganprune.distillation import FeatureDistillation, tapped
 from ganprune.errors import UserError
-from ganprune.files import check_format, replace_with
+from ganprune.files import check_format, parse_json, replace_with
 from ganprune.losses import adversarial, discriminator_aware
 from ganprune.models.checkpoint import CycleGAN, load_into, read_safetensors
 from ganprune.runs import refuse_changes
@@ -390,7 +390,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
     try:
         with safe_open(path, "pt") as file:
-            saved = json.loads((file.metadata() or {})["training"])
+            saved = parse_json((file.metadata() or {})["training"])
         check_format(saved, FORMAT, path)
         if not isinstance(saved["step"], int) or not isinstance(saved["settings"], dict):
             raise ValueError("neither step nor settings")

@@ -110,9 +110,15 @@ class Individual(list):
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Individual:
-        """Return the individual whose :meth:`record` this is."""
+        """Return the individual whose :meth:`record` this is.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is none.
+        """
         individual = cls(unpack_bits(record["bits"]))
         if record["values"] is not None:
+            if len(record["values"]) != len(individual.fitness.weights):
+                raise ValueError(f"{len(record['values'])} fitness values for {len(individual.fitness.weights)}")
             individual.fitness.values = tuple(record["values"])
         individual.terms = None if record["terms"] is None else dict(record["terms"])
         return individual

@@ -109,7 +109,8 @@ def _from_record(record: dict[str, Any]) -> tuple[Key, Score]:
     try:
         key = (record["side"], record["bits"], record["partner"])
         score = Score(record["values"], record["terms"])
-        if not all(isinstance(part, str) for part in key[:2]) or not score or not all(map(math.isfinite, score)):
+        named = all(isinstance(part, str) for part in key[:2]) and isinstance(key[2], (str, type(None)))
+        if not named or not score or not all(map(math.isfinite, score)):
             raise ValueError("no text, or no finite numbers")
         return key, score
     except (KeyError, TypeError, ValueError, AttributeError) as error:

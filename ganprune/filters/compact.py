@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ganprune.errors import UserError
-from ganprune.files import check_format, replace, replace_with
+from ganprune.files import check_format, parse_json, replace, replace_with
 from ganprune.models.architecture import config_from_json, skeleton
 from ganprune.models.checkpoint import FORMAT, check_tensors, load_into, read_safetensors
 
@@ -167,7 +167,7 @@ def read_description(stem: Path) -> dict[str, Any]:
     """Read the JSON file beside a compact generator's weights."""
     path = stem.with_name(stem.name + ".json")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
         check_format(data, FORMAT, path)
         if not isinstance(data["bits"], str) or set(data["bits"]) - {"0", "1"}:
             raise ValueError("bits other than 0 and 1")

@@ -100,7 +100,7 @@ def from_json(data: Any, spaces: Mapping[str, FilterSpace], size: int) -> dict[s
         if data["size"] != size:
             raise _damaged(f"times at image size {data['size']!r}", f"size {size}")
         return {side: _table(data, side, space) for side, space in spaces.items()}
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         reason = f"no entry {error}" if isinstance(error, KeyError) else str(error)
         raise _damaged(reason, "a latency table as a run writes it") from error
 

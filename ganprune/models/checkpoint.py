@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ganprune.errors import UserError
-from ganprune.files import check_format, replace, replace_with
+from ganprune.files import check_format, parse_json, replace, replace_with
 from ganprune.models.architecture import Config, build, config_from_json, infer_discriminator, infer_generator, skeleton
 
 SIDES = ("A2B", "B2A")
@@ -250,7 +250,7 @@ def _network(config: Config, state: State, path: Path) -> nn.Module:
 
 def _read_architecture(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
         check_format(data, FORMAT, path)
         return dict(data["architecture"])
     except (ValueError, KeyError, TypeError) as error:
