@@ -32,6 +32,7 @@ import torch
 from ganprune.assets import TOY_SIZE, default_images, toy_checkpoint
 from ganprune.engines import LocalEngine
 from ganprune.evolution import coevolve
+from ganprune.filters import reconstruction
 from ganprune.pipeline import Reporter, compress, resume
 from ganprune.runs import CONFIG, SUMMARY, RunDirectory
 from ganprune.search import prepare
@@ -87,25 +88,26 @@ def kills(folder: Path, *, times: int, workers: int = 1, seed: int = 1, **option
     folder.mkdir(parents=True, exist_ok=True)
     settings = make_settings("quick", **{**SMALL, **options})
     data = few_images(folder / "data")
-    if not (folder / "whole" / SUMMARY).exists():
-        started = time.perf_counter()
+    if not (folder / "seconds").exists():
         shutil.rmtree(folder / "whole", ignore_errors=True)
-        run_or_resume(data, folder / "whole", settings, 1)
+        started = time.perf_counter()
+        run_and_kill(data, folder / "whole", settings, 1, None)
         (folder / "seconds").write_text(str(time.perf_counter() - started))
     seconds = float((folder / "seconds").read_text())
     expected = outcome(folder / "whole")
     findings = read_lines(folder / "findings.jsonl")
     for number in range(len(findings), times):
-        draw = random.Random(f"{seed}:{number}")
-        path = folder / "killed"
+        draw, path = random.Random(f"{seed}:{number}"), folder / "killed"
         shutil.rmtree(path, ignore_errors=True)
-        reached = []
+        reached: list[str] = []
         while True:
-            # Every further kill comes sooner or later after the one before, until a process gets through.
-            ended = run_and_kill(data, path, settings, workers, draw.uniform(0, 1.2 * seconds))
-            if ended:
+            moment = draw.uniform(0, seconds) if not reached or draw.random() < 0.5 else None
+            if not run_and_kill(data, path, settings, workers, moment):
+                reached.append(stage_of(path))
+            elif reached:
                 break
-            reached.append(stage_of(path))
+            else:
+                shutil.rmtree(path)  # it was through before its time had come: that is no killed run
         findings.append(
             {"number": number, "kills": len(reached), "reached": reached, "identical": outcome(path) == expected}
         )
@@ -133,8 +135,8 @@ def run_or_resume(data: Path, path: Path, settings: EvolveSettings, workers: int
         )
 
 
-def run_and_kill(data: Path, path: Path, settings: EvolveSettings, workers: int, seconds: float) -> bool:
-    """Run in a child process, and kill it after so many seconds; return whether it had ended by itself.
+def run_and_kill(data: Path, path: Path, settings: EvolveSettings, workers: int, seconds: float | None) -> bool:
+    """Run in a child process, and kill it after so many seconds, if any; return whether it ended by itself.
 
     Raises:
         RuntimeError: it failed.
@@ -307,22 +309,30 @@ def scaling(individuals: int, turns: int, *, shipped: bool = False) -> dict[int,
 @click.option("--generations", default=500, show_default=True)
 @OUT
 def memory(generations: int, out: Path) -> None:
-    """Watch the memory of a long search at toy size."""
+    """Watch the memory of a long search at toy size, in which every individual is a new one."""
     out.mkdir(parents=True, exist_ok=True)
     found = watch_memory(generations, Path(tempfile.mkdtemp(dir=out)))
     for generation, megabytes, evaluations in found:
         click.echo(f"generation {generation:4d}: {megabytes:7.1f} MB, {evaluations} evaluations and rescores")
     settled = [row for row in found if row[0] >= generations // 5]
     grown, scored = (settled[-1][index] - settled[0][index] for index in (1, 2))
-    click.echo(f"from generation {settled[0][0]} on: {grown:+.1f} MB with {scored} scores kept, ")
-    click.echo(f"{grown * 2**20 / max(scored, 1):.0f} bytes for each")
+    each = grown * 2**20 / max(scored, 1)
+    click.echo(
+        f"from generation {settled[0][0]} on: {grown:+.1f} MB for {scored} scores kept, {each:.0f} bytes for each"
+    )
     add_line(out / "memory.jsonl", {"generations": generations, "found": found})
 
 
 def watch_memory(generations: int, folder: Path, every: int = 20) -> list[tuple[int, float, int]]:
-    """Return (generation, resident megabytes, scores so far) at regular intervals of a toy search."""
-    settings = make_settings("quick", population=4, validation_images=4, precision="float32", calibration_images=8)
-    search = prepare(load_toy(), settings, lambda *stage: None)
+    """Return (generation, resident megabytes, scores so far) at regular intervals of a toy search.
+
+    Every individual is a new one, and the caches are held to a megabyte, so that they are full from the beginning.
+    """
+    options = {"population": 4, "validation_images": 4, "precision": "float32", "calibration_images": 8}
+    search = prepare(load_toy(), make_settings("quick", algorithm="random", **options), lambda *stage: None)
+    reconstruction.SOLVED_BYTES = 2**20
+    for fitness in search.fitness.values():
+        fitness.cache_bytes = 2**20
     found: list[tuple[int, float, int]] = []
 
     def note(progress: Any) -> None:
