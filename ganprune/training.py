@@ -14,7 +14,6 @@ import contextlib
 import itertools
 import json
 import math
-import os
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -29,10 +28,14 @@ from torch.nn import functional as F
 from ganprune.data import Augmentation, Split, epoch_indices
 from ganprune.distillation import FeatureDistillation, tapped
 from ganprune.errors import UserError
+from ganprune.files import check_format, parse_json, replace_with
 from ganprune.losses import adversarial, discriminator_aware
 from ganprune.models.checkpoint import CycleGAN, load_into, read_safetensors
+from ganprune.runs import refuse_changes
 
 TENSORS_NAME = "training.safetensors"
+FORMAT = 1
+FURTHER = "further."  # begins the names of tensors that a caller adds
 TAUGHT = ("distil", "disa", "features")  # the terms that need a teacher
 
 
@@ -91,6 +94,10 @@ class TrainingSettings:
     @property
     def total(self) -> int:
         return self.steps + self.decay_steps
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as JSON data."""
+        return {**asdict(self), "betas": list(self.betas)}
 
     def rate(self, step: int) -> float:
         """Learning rate of 0-based step ``step``: constant, then falling linearly to 0."""
@@ -303,14 +310,30 @@ class CycleGANTrainer:
         objective.backward()
         optimiser.step()
 
-    def save(self, folder: str | Path) -> None:
-        """Write networks, optimisers, pools and the step into a folder, atomically."""
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        facts: Mapping[str, Any] | None = None,
+        tensors: Mapping[str, torch.Tensor] | None = None,
+    ) -> None:
+        """Write networks, optimisers, pools and the step into a folder, atomically.
+
+        Args:
+            folder: made if missing.
+            facts: JSON data of the caller's that go with it.
+            tensors: further tensors.
+
+        Raises:
+            UserError: it can't be written; what was there before is whole.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / (TENSORS_NAME + ".new")
-        metadata = {"step": self.step, "settings": asdict(self.settings)}
-        save_file(self._tensors(), temporary, metadata={"training": json.dumps(metadata)})
-        os.replace(temporary, folder / TENSORS_NAME)
+        metadata = {**(facts or {}), "format": FORMAT, "step": self.step, "settings": self.settings.to_json()}
+        further = {f"{FURTHER}{key}": value.detach().cpu().contiguous() for key, value in (tensors or {}).items()}
+        content = {**self._tensors(), **further}
+        text = {"training": json.dumps(metadata)}
+        replace_with(folder / TENSORS_NAME, lambda path: save_file(content, path, metadata=text))
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         tensors = {
@@ -326,8 +349,11 @@ class CycleGANTrainer:
                 tensors[f"pool.{name}"] = torch.stack(pool.images)
         return {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
 
-    def load(self, folder: str | Path) -> None:
+    def load(self, folder: str | Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         """Continue from what :meth:`save` wrote.
+
+        Returns:
+            The facts, and the further tensors, that were saved with it.
 
         Raises:
             UserError: nothing was saved there, or with other settings.
@@ -335,7 +361,13 @@ class CycleGANTrainer:
         path = Path(folder) / TENSORS_NAME
         tensors = read_safetensors(path)
         saved = read_metadata(path)
-        _compare_settings(saved["settings"], asdict(self.settings))
+        older = dict.fromkeys(TAUGHT, 0.0)  # files of before knew fewer terms
+        refuse_changes(
+            {**older, **saved["settings"]},
+            self.settings.to_json(),
+            "the interrupted run",
+            "Resume with equal settings.",
+        )
         self.step = saved["step"]
         for name, network in self.cyclegan.networks().items():
             load_into(network, _with_prefix(tensors, name + "."), path)
@@ -345,25 +377,26 @@ class CycleGANTrainer:
             _load_adam(optimiser, _with_prefix(tensors, f"optimiser.{part}."))
         for name, pool in self.pools.items():
             pool.images = list(tensors.get(f"pool.{name}", torch.empty(0)).to(self.device))
+        return saved, _with_prefix(tensors, FURTHER)
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """Return the step and settings that :meth:`CycleGANTrainer.save` wrote beside the tensors."""
-    from safetensors import safe_open
+    """Return the step, settings and facts that :meth:`CycleGANTrainer.save` wrote beside the tensors.
 
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata() or {}
-    if "training" not in metadata:
-        raise UserError("training state", str(path), "a file that training wrote", "Start without --resume.")
-    return dict(json.loads(metadata["training"]))
+    Raises:
+        UserError: the file is damaged, another version's, or no training's.
+    """
+    from safetensors import SafetensorError, safe_open
 
-
-def _compare_settings(saved: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    for field, value in json.loads(json.dumps(asked)).items():
-        if saved.get(field, 0.0 if field in TAUGHT else None) != value:  # older files know fewer terms
-            raise UserError(
-                field, value, f"{saved.get(field)!r}, as the interrupted run", "Resume with equal settings."
-            )
+    try:
+        with safe_open(path, "pt") as file:
+            saved = parse_json((file.metadata() or {})["training"])
+        check_format(saved, FORMAT, path)
+        if not isinstance(saved["step"], int) or not isinstance(saved["settings"], dict):
+            raise ValueError("neither step nor settings")
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise UserError("training state", str(path), "a file that training wrote", "Start without --resume.") from error
+    return dict(saved)
 
 
 def _with_prefix(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -19,8 +19,9 @@ from ganprune.filters.compact import load_generator
 from ganprune.filters.space import FilterSpace
 from ganprune.fitness import CycleFitness, make_builders
 from ganprune.models.checkpoint import load_cyclegan, save_cyclegan
-from ganprune.pipeline import evaluate_run, finetune_run
+from ganprune.pipeline import evaluate_run
 from ganprune.prune import baseline_settings, prune_run
+from ganprune.refine import finetune_run
 from ganprune.runs import RunDirectory
 
 SIDES = ("A2B", "B2A")

@@ -17,8 +17,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ganprune.errors import UserError
-from ganprune.models.architecture import build, config_from_json
-from ganprune.models.checkpoint import FORMAT, load_into, read_safetensors
+from ganprune.files import check_format, parse_json, replace, replace_with
+from ganprune.models.architecture import config_from_json, skeleton
+from ganprune.models.checkpoint import FORMAT, check_tensors, load_into, read_safetensors
 
 if TYPE_CHECKING:
     from ganprune.filters.space import FilterSpace
@@ -114,7 +115,7 @@ def mask(generator: nn.Module, space: FilterSpace, bits: Sequence[int]) -> nn.Mo
 
 
 def save_generator(network: nn.Module, stem: Path, *, architecture: Mapping[str, Any], bits: str, **facts: Any) -> None:
-    """Write a compact generator as ``STEM.safetensors`` and ``STEM.json``.
+    """Write a compact generator as ``STEM.safetensors`` and ``STEM.json``, each atomically.
 
     Args:
         network: the compact generator.
@@ -123,11 +124,10 @@ def save_generator(network: nn.Module, stem: Path, *, architecture: Mapping[str,
         bits: which filters it kept, as a string of 0 and 1.
         facts: further entries for the JSON file (image size, side, encoding ...).
     """
-    save_file(
-        {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}, f"{stem}.safetensors"
-    )
+    tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    replace_with(f"{stem}.safetensors", lambda path: save_file(tensors, path))
     data = {"format": FORMAT, "architecture": dict(architecture), "bits": bits, **facts}
-    Path(f"{stem}.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    replace(f"{stem}.json", json.dumps(data, indent=1) + "\n")
 
 
 def load_generator(path: str | Path, *, device: torch.device | str = "cpu") -> nn.Module:
@@ -145,9 +145,10 @@ def load_generator(path: str | Path, *, device: torch.device | str = "cpu") -> n
     description = read_description(stem)
     weights = stem.with_name(stem.name + ".safetensors")
     state = read_safetensors(weights)
-    network = build(config_from_json(description["architecture"], "generator"))
+    network = skeleton(config_from_json(description["architecture"], "generator"))
     fit_to_tensors(network, state)
-    load_into(network, state, weights)
+    check_tensors(network, state, weights)
+    load_into(network.to_empty(device="cpu"), state, weights)
     network.eval().requires_grad_(False)
     _check_widths(network, weights)
     return network.to(device)
@@ -166,12 +167,11 @@ def read_description(stem: Path) -> dict[str, Any]:
     """Read the JSON file beside a compact generator's weights."""
     path = stem.with_name(stem.name + ".json")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data["format"] != FORMAT or "architecture" not in data:
-            raise UserError(
-                "generator", f"{path} (format {data['format']!r})", f"format {FORMAT}", "Use another version."
-            )
-        return dict(data)
+        data = parse_json(path.read_text(encoding="utf-8"))
+        check_format(data, FORMAT, path)
+        if not isinstance(data["bits"], str) or set(data["bits"]) - {"0", "1"}:
+            raise ValueError("bits other than 0 and 1")
+        return {**data, "architecture": data["architecture"]}
     except FileNotFoundError as error:
         raise UserError(
             "generator", f"{path} (missing)", "a compact generator's JSON file", "Check the path."

@@ -27,6 +27,12 @@ def build(config: Config, generator: torch.Generator | None = None) -> nn.Module
     return network
 
 
+def skeleton(config: Config) -> nn.Module:
+    """Build a network whose tensors have shapes and no content: a description may claim any size."""
+    with torch.device("meta"):
+        return ResnetGenerator(config) if isinstance(config, GeneratorConfig) else PatchDiscriminator(config)
+
+
 def config_from_json(data: Mapping[str, Any], field: str) -> Config:
     """Read what ``config.to_json()`` wrote.
 
@@ -40,7 +46,7 @@ def config_from_json(data: Mapping[str, Any], field: str) -> Config:
     if not isinstance(data, Mapping):
         raise UserError(field, str(data), "an architecture (kind, ...)", "Restore the file.")
     kind = data.get("kind")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise UserError(f"{field} kind", kind, " or ".join(KINDS), "Use a matching version of ganprune.")
     try:
         return KINDS[kind][0](**{key: value for key, value in data.items() if key != "kind"})

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ganprune.errors import UserError
-from ganprune.models.architecture import Config, build, config_from_json, infer_discriminator, infer_generator
+from ganprune.files import check_format, parse_json, replace, replace_with
+from ganprune.models.architecture import Config, build, config_from_json, infer_discriminator, infer_generator, skeleton
 
 SIDES = ("A2B", "B2A")
 OTHER = {"A2B": "B2A", "B2A": "A2B"}
@@ -81,6 +81,9 @@ class CycleGAN(Mapping[str, Side]):
         self._sides = {side.name: side for side in sorted(sides, key=lambda side: SIDES.index(side.name))}
         self.derived: dict[object, Any] = {}  # what others computed once from these networks, by their own keys
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "derived": {}}  # a copy or a worker derives its own
+
     def __getitem__(self, name: str) -> Side:
         return self._sides[name]
 
@@ -121,12 +124,15 @@ def new_cyclegan(generator: Config, discriminator: Config, seed: int) -> CycleGA
 
 
 def save_cyclegan(cyclegan: CycleGAN, folder: str | Path, *, half: bool = False) -> None:
-    """Write ``cyclegan.json`` and ``cyclegan.safetensors`` into a folder.
+    """Write ``cyclegan.json`` and ``cyclegan.safetensors`` into a folder, each atomically.
 
     Args:
         cyclegan: networks whose ``config`` says their architecture.
         folder: made if missing.
         half: store float16 (half the bytes; they are float32 again when loaded).
+
+    Raises:
+        UserError: the folder can't be written; a checkpoint that was there before is whole.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -137,9 +143,9 @@ def save_cyclegan(cyclegan: CycleGAN, folder: str | Path, *, half: bool = False)
         for name, network in networks.items()
         for key, value in network.state_dict().items()
     }
-    save_file(tensors, folder / WEIGHTS_NAME)
+    replace_with(folder / WEIGHTS_NAME, lambda path: save_file(tensors, path))
     text = json.dumps({"format": FORMAT, "architecture": architecture}, indent=1)
-    (folder / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
+    replace(folder / CONFIG_NAME, text + "\n")
 
 
 def load_cyclegan(folder: str | Path, *, device: torch.device | str = "cpu") -> CycleGAN:
@@ -205,7 +211,13 @@ def _load_layout(folder: Path, layout: str) -> CycleGAN:
         for part, infer in (("generator", infer_generator), ("discriminator", infer_discriminator)):
             path = folder / LAYOUTS[layout][name, part]
             state = read_pth(path)
-            networks[part] = load_into(build(infer(state, path)), state, path)
+            try:
+                config = infer(state, path)
+            except (IndexError, ValueError, StopIteration) as error:  # names or shapes that no such network has
+                raise UserError(
+                    part, f"{path} ({error})", "the tensors of a CycleGAN", "Check --checkpoint."
+                ) from error
+            networks[part] = _network(config, state, path)
         sides.append(Side(name, networks["generator"], networks["discriminator"]))
     return CycleGAN(*sides)
 
@@ -224,17 +236,22 @@ def _load_own(folder: Path) -> CycleGAN:
             key = f"{name}.{part}"
             if key not in architecture:
                 raise UserError("checkpoint", f"{folder} without {key}", "both sides", "Co-evolution needs both sides.")
-            state = {k.removeprefix(key + "."): v.float() for k, v in tensors.items() if k.startswith(key + ".")}
-            networks[part] = load_into(build(config_from_json(architecture[key], key)), state, path)
+            state = {k.removeprefix(key + "."): v for k, v in tensors.items() if k.startswith(key + ".")}
+            networks[part] = _network(config_from_json(architecture[key], key), state, path)
         sides.append(Side(name, networks["generator"], networks["discriminator"]))
     return CycleGAN(*sides)
 
 
+def _network(config: Config, state: State, path: Path) -> nn.Module:
+    """Build a network for these tensors, once they are known to be what its architecture says."""
+    check_tensors(skeleton(config), state, path)
+    return load_into(build(config), state, path)
+
+
 def _read_architecture(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data["format"] != FORMAT:
-            raise UserError("checkpoint format", data["format"], str(FORMAT), "Use a matching version of ganprune.")
+        data = parse_json(path.read_text(encoding="utf-8"))
+        check_format(data, FORMAT, path)
         return dict(data["architecture"])
     except (ValueError, KeyError, TypeError) as error:
         raise UserError("checkpoint", f"{path} ({error})", "a JSON file with architecture", "Copy it again.") from error
@@ -245,9 +262,10 @@ def read_safetensors(path: Path) -> State:
     if not path.is_file():
         raise UserError("checkpoint", f"{path} (missing)", "a safetensors file", "Copy the checkpoint again.")
     try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
+        state = load_file(path)
+    except Exception as error:  # damaged headers come out as errors of every kind
         raise UserError("checkpoint", f"{path} ({error})", "an undamaged file", "Copy the checkpoint again.") from error
+    return _plain(state, path)
 
 
 def read_pth(path: Path) -> State:
@@ -271,14 +289,44 @@ def read_pth(path: Path) -> State:
     )
     if not named:
         raise UserError("checkpoint", f"{path} ({type(state).__name__})", "tensors by name", "Save model.state_dict().")
-    return {key.removeprefix("module."): value for key, value in state.items()}
+    return {key.removeprefix("module."): value for key, value in _plain(state, path).items()}
+
+
+def _plain(state: Mapping[str, torch.Tensor], path: Path) -> State:
+    for key, value in state.items():
+        if reason := _unusable(value):
+            raise UserError("checkpoint", f"{path}: tensor {key} {reason}", "plain numbers", "Save model.state_dict().")
+    return dict(state)
+
+
+def _unusable(tensor: torch.Tensor) -> str | None:
+    """Say why a tensor can be no weight: its kind, or a size that nothing in the file stands behind."""
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type == "meta":
+        return f"of a kind that holds no plain numbers ({tensor.layout}, {tensor.device})"
+    if tensor.is_complex() or tensor.dtype == torch.bool:
+        return f"of {tensor.dtype}"
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return f"of shape {tuple(tensor.shape)}, larger than the file"
+    return None
 
 
 def load_into(network: nn.Module, state: State, path: Path) -> nn.Module:
-    """Load a state dict, naming the first tensor that is missing, extra or misshapen.
+    """Load a state dict into a network; for arguments and errors see :func:`check_tensors`.
 
     Returns:
         The network.
+    """
+    network.load_state_dict(check_tensors(network, state, path))
+    return network
+
+
+def check_tensors(network: nn.Module, state: State, path: Path) -> State:
+    """Return the tensors that a network is to load, naming the first that is missing, extra, misshapen or no number.
+
+    Args:
+        network: whose names and shapes they have to have.
+        state: tensors by name; statistics of old instance norms are dropped.
+        path: of their file, for the message.
 
     Raises:
         UserError: the tensors do not fit the network.
@@ -296,10 +344,13 @@ def load_into(network: nn.Module, state: State, path: Path) -> nn.Module:
     if extra:
         raise UserError("checkpoint", f"{path} with extra tensor {extra[0]} ({len(extra)} extra)", "no others", remedy)
     for key, value in wanted.items():
-        if state[key].shape != value.shape:
-            shapes = f"{path}: tensor {key} of shape {tuple(state[key].shape)}"
-            raise UserError("checkpoint", shapes, f"shape {tuple(value.shape)}", remedy)
-        if not torch.isfinite(state[key]).all():
-            raise UserError("checkpoint", f"{path}: tensor {key} with NaN or Inf", "finite numbers", "Train it again.")
-    network.load_state_dict(state)
-    return network
+        found, named = state[key], f"{path}: tensor {key}"
+        if found.is_floating_point() != value.is_floating_point():
+            raise UserError("checkpoint", f"{named} of {found.dtype}", f"{value.dtype} or alike", remedy)
+        if found.shape != value.shape:
+            raise UserError(
+                "checkpoint", f"{named} of shape {tuple(found.shape)}", f"shape {tuple(value.shape)}", remedy
+            )
+        if not torch.isfinite(found.float()).all():
+            raise UserError("checkpoint", f"{named} with NaN or Inf", "finite numbers", "Train it again.")
+    return state

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ganprune.errors import UserError, did_you_mean
-from ganprune.models.generator import NORMS, norm_layer
+from ganprune.models.generator import NORMS, check_count, norm_layer
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class DiscriminatorConfig:
 
     def __post_init__(self) -> None:
         for field in ("ndf", "layers", "in_channels"):
-            value = getattr(self, field)
-            if not isinstance(value, int) or value < 1:
-                raise UserError(f"discriminator {field}", value, "a positive integer", "Correct the architecture.")
+            check_count(f"discriminator {field}", getattr(self, field))
+        if not isinstance(self.affine, bool):
+            raise UserError("discriminator affine", self.affine, "true or false", "Correct the architecture.")
         if self.norm not in NORMS:
-            raise UserError("discriminator norm", self.norm, " or ".join(NORMS), did_you_mean(self.norm, NORMS))
+            raise UserError("discriminator norm", self.norm, " or ".join(NORMS), did_you_mean(str(self.norm), NORMS))
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": "patch", **asdict(self)}

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from ganprune.errors import UserError, did_you_mean
 
 NORMS = ("instance", "batch")
+MOST = 4096  # filters, blocks or channels: no network is meant that has more
 PADDINGS = {"reflect": nn.ReflectionPad2d, "replicate": nn.ReplicationPad2d, "zero": nn.ZeroPad2d}
 
 
@@ -45,15 +46,16 @@ class GeneratorConfig:
 
     def __post_init__(self) -> None:
         for field in ("ngf", "blocks", "in_channels", "out_channels"):
+            check_count(f"generator {field}", getattr(self, field), low=0 if field == "blocks" else 1)
+        for field in ("affine", "dropout"):
+            if not isinstance(getattr(self, field), bool):
+                raise UserError(
+                    f"generator {field}", getattr(self, field), "true or false", "Correct the architecture."
+                )
+        for field, known in (("norm", NORMS), ("padding", tuple(PADDINGS))):
             value = getattr(self, field)
-            if not isinstance(value, int) or value < (0 if field == "blocks" else 1):
-                raise UserError(f"generator {field}", value, "a positive integer", "Correct the architecture.")
-        if self.norm not in NORMS:
-            raise UserError("generator norm", self.norm, " or ".join(NORMS), did_you_mean(self.norm, NORMS))
-        if self.padding not in PADDINGS:
-            raise UserError(
-                "generator padding", self.padding, ", ".join(PADDINGS), did_you_mean(self.padding, PADDINGS)
-            )
+            if value not in known:
+                raise UserError(f"generator {field}", value, " or ".join(known), did_you_mean(str(value), known))
 
     @property
     def biased(self) -> bool:
@@ -62,6 +64,16 @@ class GeneratorConfig:
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": "resnet", **asdict(self)}
+
+
+def check_count(field: str, value: Any, low: int = 1) -> None:
+    """Check a number of an architecture, which may come from a file.
+
+    Raises:
+        UserError: it isn't a whole number from ``low`` to :data:`MOST`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= MOST:
+        raise UserError(field, value, f"a whole number from {low} to {MOST}", "Correct the architecture.")
 
 
 def norm_layer(norm: str, channels: int, affine: bool = False) -> nn.Module:
