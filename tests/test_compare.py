@@ -235,7 +235,9 @@ def test_a_comparison_with_baselines_goes_on_and_other_weights_are_another_compa
     again = compare(task, BASELINES, max_evaluations=BUDGET, seeds=[1, 2], out=out, resume=True)
     assert untimed(again.directory) == untimed(with_baselines.directory)
     others = [*BASELINES[:3], baseline("reconstructed", "random", "sliced")]
-    with pytest.raises(UserError, match="contenders of the comparison"):
+    with pytest.raises(
+        UserError, match=r"contenders.reconstructed.reconstruct, .*: got False, sliced; expected True, reconstructed"
+    ):
         compare(task, others, max_evaluations=BUDGET, seeds=[1], out=out, resume=True)
 
 
