@@ -70,6 +70,7 @@ def compare(contenders: tuple[str, ...], common: str, seeds: str, toy: bool, **o
     from ganprune.evolution.registry import names
     from ganprune.runs import RunDirectory
     from ganprune.task import load_task, load_toy
+    from ganprune.workers import check_workers, threads_per_worker
 
     out, resume = options["out"], options["resume"]
     if resume and out:
@@ -80,7 +81,9 @@ def compare(contenders: tuple[str, ...], common: str, seeds: str, toy: bool, **o
         )
     if toy and options["device"] not in ("auto", "cpu"):
         raise UserError("--device", f"{options['device']} with --toy", "cpu", "The toy runs on the CPU; leave it out.")
-    set_threads(1 if toy and options["threads"] is None else options["threads"])
+    check_workers(options["workers"], options["cluster"])
+    threads = 1 if toy and options["threads"] is None else options["threads"]
+    set_threads(threads_per_worker(threads, options["workers"]))
     chosen = read_contenders(contenders or names("algorithm"), [*(TOY if toy else []), *split(common, "--common")])
     numbers = read_seeds(seeds)
     task = load_toy() if toy else load_task(options["checkpoint"], options["data"], options["size"], options["device"])

@@ -208,5 +208,5 @@ def _reaches_output(meta: nn.Module, group: FilterGroup, image: torch.Tensor, sh
         keep[member.module, member.parameter, member.dim] = np.array([i for i in range(count) if i not in first])
     try:
         return slice_network(meta, keep)(image).shape != shape
-    except RuntimeError:
-        return True  # the rest of the network can't do with fewer, so these filters stay
+    except (RuntimeError, IndexError, ZeroDivisionError):
+        return True  # the rest of the network can't do with fewer (of one filter, with none), so these filters stay
