@@ -25,6 +25,7 @@ from ganprune.results import draw_samples, finetune, load_pair, materialise, sav
 from ganprune.runs import CONFIG, STATE, SUMMARY, RunDirectory
 from ganprune.search import Search, check_references, check_settings, finetune_settings, needs_latency, prepare
 from ganprune.settings import EvolveSettings
+from ganprune.sizes import Framing, Size, size_json
 from ganprune.task import Task, load_task
 
 
@@ -53,7 +54,7 @@ def compress(
     *,
     out: str | Path | None = None,
     settings: EvolveSettings | None = None,
-    size: int | None = None,
+    size: int | Size | Framing | None = None,
     device: str = "auto",
     threads: int | None = None,
     reporter: Reporter | None = None,
@@ -65,7 +66,7 @@ def compress(
         data: folder with trainA, trainB, testA, testB; None for the shipped images.
         out: new run directory; None for the next free ``runs/evolve-NNN``.
         settings: what to do; None for the ``quick`` preset.
-        size: side length of the images.
+        size: side length of the images, (height, width), or how images come to one size.
         device: "auto", "cpu", "cuda" or "cuda:N".
         threads: CPU threads per evaluation.
         reporter: whom to tell how far it is.
@@ -82,7 +83,7 @@ def compress(
     task = load_task(_path(checkpoint), _path(data), size, device)
     configuration = {
         "command": "evolve", "ganprune": __version__, "torch": torch.__version__, "checkpoint": task.checkpoint,
-        "data": task.data, "size": task.images.size, "device": str(task.device), "threads": set_threads(threads),
+        "data": task.data, **task.images.framing.to_json(), "device": str(task.device), "threads": set_threads(threads),
         "settings": settings.to_json(),
     }  # fmt: skip
     if out is not None and Path(out).exists():
@@ -93,7 +94,8 @@ def compress(
     search = prepare(task, settings, reporter.stage)
     directory = RunDirectory.create(out or RunDirectory.next_free("runs", "evolve"))
     if search.latency:
-        facts = {name: configuration[name] for name in ("torch", "size", "device", "threads")}
+        facts = {name: configuration[name] for name in ("torch", "device", "threads")}
+        facts["size"] = size_json(task.images.size)
         directory.write_json(LATENCY, to_json(search.latency, batch=1, **facts))  # before there is a run to go on with
     directory.write_json(CONFIG, configuration)
     return continue_run(task, directory, settings, search, reporter)
@@ -151,7 +153,7 @@ def read_config(directory: RunDirectory) -> tuple[dict[str, Any], EvolveSettings
 
 def configured_task(config: Mapping[str, Any], device: str) -> Task:
     """Load the checkpoint and the images that a run was begun with."""
-    return load_task(_path(config["checkpoint"]), _path(config["data"]), config["size"], device)
+    return load_task(_path(config["checkpoint"]), _path(config["data"]), Framing.from_json(config), device)
 
 
 def continue_run(
@@ -254,7 +256,7 @@ def evaluate_run(
     path: str | Path,
     *,
     data: Path | None = None,
-    size: int | None = None,
+    size: int | Size | Framing | None = None,
     device: str = "auto",
     threads: int | None = None,
     reporter: Reporter | None = None,
@@ -274,7 +276,7 @@ def evaluate_run(
         output = settings.discriminator_output
         images = data or _path(config["data"]) or default_images()
         checkpoint = _path(config["checkpoint"]) or default_checkpoint()
-        task = load_task(checkpoint, images, size or config["size"], device)
+        task = load_task(checkpoint, images, size or Framing.from_json(config), device)
         compact = load_pair(directory, task.device)
     elif data is None:
         raise UserError("data", "nothing", "images to evaluate a checkpoint on", "Give --data with the checkpoint.")

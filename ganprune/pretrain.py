@@ -15,7 +15,7 @@ from ganprune.evolution.interruption import Interruption
 from ganprune.models.checkpoint import CycleGAN, check_size, new_cyclegan, save_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
-from ganprune.report.figures import save_grid
+from ganprune.report.figures import save_grid, zoom_for
 from ganprune.runs import CONFIG, LOGBOOK, RunDirectory
 from ganprune.training import TENSORS_NAME, CycleGANTrainer, TrainingSettings
 
@@ -73,7 +73,7 @@ def pretrain(
         run.write_jsonl(LOGBOOK, log)  # later lines belong to steps that are taken again
     elif not resume:
         architecture = {"generator": generator.to_json(), "discriminator": discriminator.to_json()}
-        data = {"root": str(images.root), "size": images.size, "images": images.counts()}
+        data = {"root": str(images.root), **images.framing.to_json(), "images": images.counts()}
         config = {"command": "pretrain", "ganprune": __version__, "data": data, **architecture}
         run.write_json(CONFIG, {**config, "settings": asdict(settings)})
     recent: list[dict[str, float]] = []
@@ -118,7 +118,8 @@ def draw_samples(cyclegan: CycleGAN, images: UnpairedImages, path: Path) -> None
         partner = cyclegan.partner(name).generator
         with torch.inference_mode():
             fake = side.generator(real)
-            sections[f"{name} (validation)"] = {"input": real, "output": fake, "back": partner(fake)}
+            rows = {"input": real, "output": fake, "back": partner(fake)}
+        sections[f"{name} (validation)"] = {label: images.cut(row) for label, row in rows.items()}
     for network, mode in modes.items():
         network.train(mode)
-    save_grid(path, sections, zoom=max(1, 96 // images.size))
+    save_grid(path, sections, zoom=zoom_for(images.frame))

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from ganprune.sizes import Size, read_size
+
 CONVENTIONS = ("input_size", "output_size")
 
 
@@ -37,8 +39,8 @@ def memory_mb(network: nn.Module) -> float:
 
 
 @torch.no_grad()
-def layer_positions(network: nn.Module, channels: int, size: int) -> dict[str, LayerPositions]:
-    """Return, by path, the positions of each convolution for one (channels, size, size) image.
+def layer_positions(network: nn.Module, channels: int, size: int | Size) -> dict[str, LayerPositions]:
+    """Return, by path, the positions of each convolution for one image of (height, width) ``size``.
 
     A convolution's MACs are its weight elements times its output positions; a transposed one's are its weight elements
     times its input positions, or, by the other convention, times its output positions.
@@ -61,7 +63,7 @@ def layer_positions(network: nn.Module, channels: int, size: int) -> dict[str, L
     network.eval()  # batch norms in training mode would take the zeros into their statistics
     try:
         weight = next(network.parameters())
-        network(torch.zeros(1, channels, size, size, dtype=weight.dtype, device=weight.device))
+        network(torch.zeros(1, channels, *read_size(size), dtype=weight.dtype, device=weight.device))
     finally:
         for handle in handles:
             handle.remove()

@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from ganprune.cli.group import main
-from ganprune.cli.options import FOLDER, evolve_options, machine_options
+from ganprune.cli.options import FOLDER, evolve_options, machine_options, size_options, take_framing
 from ganprune.cli.showing import print_summary, showing
 from ganprune.errors import UserError
 
@@ -21,7 +21,7 @@ from ganprune.errors import UserError
 @click.option("--out", type=FOLDER, help="Run directory.  [default: next free runs/evolve-NNN]")
 @click.option("--resume", type=FOLDER, help="Go on with an interrupted run directory, with the options it began with.")
 @click.option("--preset", default="quick", show_default=True, help="quick (minutes on two cores) or paper.")
-@click.option("--size", type=int, help="Side length of the images.")
+@size_options
 @evolve_options
 @machine_options
 def evolve(data: Path | None, checkpoint: Path | None, out: Path | None, resume: Path | None, **options: Any) -> None:
@@ -30,7 +30,8 @@ def evolve(data: Path | None, checkpoint: Path | None, out: Path | None, resume:
     from ganprune.search import OPERATORS
     from ganprune.settings import make_settings
 
-    machine = {name: options.pop(name) for name in ("size", "device", "threads")}
+    framing = take_framing(options)
+    machine = {"size": framing, **{name: options.pop(name) for name in ("device", "threads")}}
     preset = options.pop("preset")
     operators = {name: options[name] for name in OPERATORS if options[name] is not None}
     refuse_with_resume(resume, operators)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ganprune.cli.group import main
-from ganprune.cli.options import FOLDER, machine_options
+from ganprune.cli.options import FOLDER, machine_options, size_options, take_framing
 from ganprune.cli.showing import print_summary, showing
 from ganprune.errors import UserError
 
@@ -16,7 +16,7 @@ from ganprune.errors import UserError
 @main.command()
 @click.argument("run", type=FOLDER)
 @click.option("--data", type=FOLDER, help="Images, where RUN is a checkpoint.  [default: the run's own]")
-@click.option("--size", type=int, help="Side length of the images, where RUN is a checkpoint.")
+@size_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @machine_options
 def evaluate(run: Path, as_json: bool, **options: Any) -> None:
@@ -25,8 +25,9 @@ def evaluate(run: Path, as_json: bool, **options: Any) -> None:
 
     from ganprune import pipeline
 
+    framing = take_framing(options)
     with showing() as reporter:
-        sides = pipeline.evaluate_run(run, reporter=reporter, **options)
+        sides = pipeline.evaluate_run(run, size=framing, reporter=reporter, **options)
     if as_json:
         click.echo(json.dumps(sides, indent=1))
     else:

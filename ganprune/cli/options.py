@@ -8,7 +8,44 @@ from typing import Any
 
 import click
 
+from ganprune.sizes import Framing, read_size
+
 FOLDER = click.Path(path_type=Path)
+
+
+class SizeType(click.ParamType):
+    """A side length, or height and width: ``256`` or ``192x256``."""
+
+    name = "HxW"
+
+    def __init__(self, field: str):
+        self.field = field
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return read_size(value, self.field)
+
+
+def size_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --size, --load-size and --crop, which :func:`take_framing` takes out of a command's options."""
+    options = [
+        click.option(
+            "--size", type=SizeType("size"), help="Resize images to one side length, or height x width such as 192x256."
+        ),
+        click.option(
+            "--crop", type=SizeType("crop"),
+            help="Cut images of this size out of larger ones instead: at random places in training, else the middle.",
+        ),
+        click.option("--load-size", type=SizeType("load size"), help="Resize images to this before --crop cuts them."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def take_framing(options: dict[str, Any]) -> Framing | None:
+    """Take --size, --load-size and --crop out of a command's options; None where none of them is given."""
+    given = [options.pop(name) for name in ("size", "load_size", "crop")]
+    return Framing.from_options(*given) if any(given) else None
 
 
 def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -28,6 +28,7 @@ from ganprune.report.curves import plot_curves
 from ganprune.runs import CONFIG, LOGBOOK, SUMMARY, RunDirectory
 from ganprune.search import Search, make_strategy, make_toolboxes, prepare, tuning_settings
 from ganprune.settings import EvolveSettings
+from ganprune.sizes import size_json
 from ganprune.task import Task
 
 FORMAT = 1
@@ -103,7 +104,7 @@ def _open(
     """Make the comparison's directory, or check that an interrupted one is the same comparison."""
     config = {
         "command": "compare", "format": FORMAT, "checkpoint": task.checkpoint, "data": task.data,
-        "size": task.images.size, "max_evaluations": cost, "seeds": list(seeds),
+        **task.images.framing.to_json(), "max_evaluations": cost, "seeds": list(seeds),
         "contenders": {contender.name: contender.settings.to_json() for contender in contenders},
     }  # fmt: skip
     if not resume:
@@ -175,7 +176,7 @@ class Runner:
         saved = self.directory.read_json(LATENCY) if self.directory and known else None
         search = prepare(self.task, settings, lambda *stage: None, saved)
         if search.latency and self.directory and not known:
-            self.directory.write_json(LATENCY, to_json(search.latency, batch=1, size=self.task.images.size))
+            self.directory.write_json(LATENCY, to_json(search.latency, batch=1, size=size_json(self.task.images.size)))
         return search
 
     def curve(self, log: Sequence[Mapping[str, Any]], encoding: str) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from torch import nn
 from ganprune.errors import UserError, did_you_mean
 from ganprune.filters.compact import Keep, compact, mask
 from ganprune.filters.groups import WIDTH, FilterGroup, find_groups
+from ganprune.models.fitting import image_channels
+from ganprune.sizes import Size, read_size
 
 ENCODINGS = ("grouped", "tied")
 
@@ -23,7 +25,7 @@ class FilterSpace:
         generator: the network to prune.
         encoding: "grouped": every coupled group has its own bits; "tied": the inner convolutions of residual blocks
             share the trunk's bits too, as in the authors' released code.
-        size: side length of the example image that the network is traced with.
+        size: (height, width) of the example image that the network is traced with, or one number.
 
     Attributes:
         groups: the prunable groups in the order of the layers; their bits follow each other.
@@ -37,11 +39,12 @@ class FilterSpace:
             *masked == compact*.
     """
 
-    def __init__(self, generator: nn.Module, *, encoding: str = "grouped", size: int = 64):
+    def __init__(self, generator: nn.Module, *, encoding: str = "grouped", size: int | Size = 64):
         if encoding not in ENCODINGS:
             raise UserError("encoding", encoding, " or ".join(ENCODINGS), did_you_mean(encoding, ENCODINGS))
         self.encoding = encoding
-        example = torch.zeros(1, _in_channels(generator), size, size)
+        height, width = read_size(size)
+        example = torch.zeros(1, image_channels(generator), height, width)
         groups = find_groups(generator, example)
         self.groups = _tie(groups) if encoding == "tied" else groups
         if not self.groups:
@@ -58,7 +61,7 @@ class FilterSpace:
         self._turns = np.random.default_rng(0).permutation(len(self))  # of one group's filters, the higher goes first
         self._fits: Callable[[Sequence[int]], bool] | None = None
         self.saliency = self._saliency(generator)
-        self._check_law(generator, size)
+        self._check_law(generator, (height, width))
 
     def __len__(self) -> int:
         """Number of bits."""
@@ -271,12 +274,12 @@ class FilterSpace:
                 np.add.at(layers, controller[inside], 1)
         return (saliency / layers.clip(1)).tolist()
 
-    def _check_law(self, generator: nn.Module, size: int) -> None:
+    def _check_law(self, generator: nn.Module, size: Size) -> None:
         """Compare masked with compact once, on fixed bits, so that an architecture that breaks the law is refused."""
         draw = np.random.default_rng(0)
         bits = self.repair(draw.integers(0, 2, len(self)).tolist())
-        side = min(size, 32) if size % 4 == 0 and size >= 32 else size
-        shape = (1, _in_channels(generator), side, side)
+        small = (min(side, 32) if side % 4 == 0 else side for side in size)
+        shape = (1, image_channels(generator), *small)
         dtype, device = (next(generator.parameters()).dtype, next(generator.parameters()).device)
         example = torch.from_numpy(draw.uniform(-1, 1, shape)).to(device, dtype)
         with torch.inference_mode():
@@ -291,13 +294,6 @@ class FilterSpace:
 
 def _stay(controller: np.ndarray, array: np.ndarray) -> np.ndarray:
     return np.flatnonzero((controller < 0) | array[controller])
-
-
-def _in_channels(generator: nn.Module) -> int:
-    first = next((m for m in generator.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))), None)
-    if first is None:
-        raise UserError("generator", type(generator).__name__, "a network with 2-d convolutions", "Use another one.")
-    return first.in_channels
 
 
 def _tie(groups: list[FilterGroup]) -> list[FilterGroup]:

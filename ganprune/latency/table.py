@@ -16,6 +16,7 @@ from typing import Any
 
 from ganprune.errors import UserError
 from ganprune.filters.space import FilterSpace
+from ganprune.sizes import Size, read_size, size_json
 
 LATENCY = "latency.json"
 FORMAT = 1
@@ -83,13 +84,13 @@ def to_json(tables: Mapping[str, LatencyTable], **facts: Any) -> dict[str, Any]:
     return {"format": FORMAT, **facts, "sides": sides, "shapes": shapes}
 
 
-def from_json(data: Any, spaces: Mapping[str, FilterSpace], size: int) -> dict[str, LatencyTable]:
+def from_json(data: Any, spaces: Mapping[str, FilterSpace], size: int | Size) -> dict[str, LatencyTable]:
     """Return both sides' tables from what :func:`to_json` gave.
 
     Args:
         data: the content of the file.
         spaces: both sides' filter spaces, whose layers the tables have to be of.
-        size: side length of the images that they have to be for.
+        size: (height, width) of the images that they have to be for, or one number.
 
     Raises:
         UserError: another format, image size or generator, or numbers that are no times.
@@ -97,8 +98,9 @@ def from_json(data: Any, spaces: Mapping[str, FilterSpace], size: int) -> dict[s
     try:
         if data["format"] != FORMAT:
             raise _damaged(f"format {data['format']!r}", f"format {FORMAT}")
-        if data["size"] != size:
-            raise _damaged(f"times at image size {data['size']!r}", f"size {size}")
+        wanted = size_json(read_size(size))
+        if data["size"] != wanted:
+            raise _damaged(f"times at image size {data['size']!r}", f"size {wanted}")
         return {side: _table(data, side, space) for side, space in spaces.items()}
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         reason = f"no entry {error}" if isinstance(error, KeyError) else str(error)

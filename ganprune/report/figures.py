@@ -10,6 +10,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from ganprune.data import to_uint8
+from ganprune.sizes import Size
 
 GAP, TITLE_HEIGHT, BACKGROUND, INK = 4, 16, (225, 225, 225), (20, 20, 20)
 
@@ -39,6 +40,11 @@ def image_grid(sections: Mapping[str, Mapping[str, torch.Tensor]], *, zoom: int 
 def save_grid(path: str | Path, sections: Mapping[str, Mapping[str, torch.Tensor]], *, zoom: int = 1) -> None:
     """Write :func:`image_grid` to a PNG file."""
     image_grid(sections, zoom=zoom).save(path)
+
+
+def zoom_for(size: Size) -> int:
+    """Return the enlargement that makes small images of (height, width) about 96 pixels high or wide."""
+    return max(1, 96 // max(size))
 
 
 def _section(
