@@ -101,6 +101,17 @@ class Display:
             shown = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
             self._plain(f"step {step}/{total}  {rate:.2f} steps/s, about {(total - step) / rate:.0f} s left  {shown}")
 
+    def images(self, done: int, total: int) -> None:
+        """Show how many images are done: rate, remaining time."""
+        now = time.monotonic()
+        rate = done / max(now - self.begun, 1e-3)
+        if self.live_area is not None and self.task is not None:
+            self.bar.update(self.task, completed=done, total=total, rate=f"{rate:.1f} images/s")
+            self._draw()
+        elif now - self.printed >= PLAIN_SECONDS or done == total:
+            self.printed = now
+            self._plain(f"{done}/{total} images  {rate:.1f} images/s, about {(total - done) / rate:.0f} s left")
+
     def _plain(self, text: str) -> None:
         self.console.print(text, highlight=False, soft_wrap=True)
 

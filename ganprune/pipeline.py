@@ -38,6 +38,7 @@ class Reporter:
         search: called after each step of the search.
         evaluation: called after each evaluation, with side and individual.
         training: called after each fine-tuning step with (step, total, losses).
+        images: called with (done, total) as images are translated.
         directory: gets the run directory, once there is one.
     """
 
@@ -45,6 +46,7 @@ class Reporter:
     search: Callable[[Progress], Any] | None = None
     evaluation: Callable[[str, Individual], Any] | None = None
     training: Callable[[int, int, dict[str, float]], Any] | None = None
+    images: Callable[[int, int], Any] | None = None
     directory: list[Path] = field(default_factory=list)
 
 

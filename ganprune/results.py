@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from ganprune import __version__
-from ganprune.data import UnpairedImages, to_uint8
+from ganprune.data import UnpairedImages
 from ganprune.evaluate import evaluate, run
 from ganprune.evolution.individual import Individual
 from ganprune.filters.compact import load_generator, save_generator
+from ganprune.pixels import to_uint8
 from ganprune.report.figures import save_grid, zoom_for
 from ganprune.runs import LOGBOOK, RunDirectory
 from ganprune.search import Search, algorithms, finetune_settings, reference_fitness

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,7 @@ class RunDirectory:
             UserError: it already holds a run, or cannot be written.
         """
         run = cls(path)
-        try:
-            run.directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _unwritable(run.directory, error) from error
+        make_folder(run.directory)
         if run.exists(CONFIG) or run.exists(STATE):
             raise UserError(
                 "run directory",
@@ -55,8 +53,6 @@ class RunDirectory:
                 "a folder that holds no run yet",
                 "Resume the run in it, or choose another folder.",
             )
-        if not os.access(run.directory, os.W_OK | os.X_OK):
-            raise _unwritable(run.directory, "permission denied")
         return run
 
     @classmethod
@@ -180,16 +176,43 @@ class RunDirectory:
             ) from error
 
     def _replace(self, name: str, text: str) -> None:
-        temporary = self.path(f".{name}.tmp")
-        try:
-            with open(temporary, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                # Without this, a power cut can leave the new name with no content behind it.
-                os.fsync(file.fileno())
-            os.replace(temporary, self.path(name))
-        except OSError as error:
-            raise _unwritable(self.path(name), error) from error
+        with replacing(self.path(name)) as temporary, open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            # Without this, a power cut can leave the new name with no content behind it.
+            os.fsync(file.fileno())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; what the block writes there takes its place, if the block ends well.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents, where they are missing.
+
+    Raises:
+        UserError: it cannot be made or written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise _unwritable(path, "permission denied")
 
 
 def _is_record(line: str) -> bool:

@@ -10,17 +10,9 @@ from conftest import COUNTS, write_images
 from PIL import Image
 
 import ganprune
-from ganprune.data import (
-    ImageSet,
-    UnpairedImages,
-    cut,
-    list_images,
-    mirror_up,
-    read_image,
-    to_float,
-    to_uint8,
-)
+from ganprune.data import ImageSet, UnpairedImages
 from ganprune.errors import UserError
+from ganprune.pixels import cut, list_images, mirror_up, read_image, to_float, to_uint8
 from ganprune.sizes import OWN, Framing
 
 SHAPE = (2, 3)  # height, width

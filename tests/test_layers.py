@@ -8,10 +8,10 @@ import pytest
 import ganprune
 
 ROOMS = [
-    "errors", "sizes", "settings", "device", "runs", "evolution", "data", "augmentation", "assets", "models", "filters",
-    "profile", "latency", "losses", "training", "tuning", "fitness", "baselines", "metrics", "evaluate", "report",
-    "pretrain", "task", "search", "results", "front", "workers", "pipeline", "pick", "compare", "bench", "export",
-    "translate", "display", "cli",
+    "errors", "sizes", "settings", "device", "runs", "evolution", "pixels", "data", "augmentation", "assets", "models",
+    "filters", "profile", "latency", "losses", "training", "tuning", "fitness", "baselines", "metrics", "evaluate",
+    "report", "pretrain", "task", "search", "results", "front", "workers", "pipeline", "pick", "compare", "bench",
+    "trained", "export", "translate", "display", "cli",
 ]  # fmt: skip
 PACKAGE = Path(ganprune.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))

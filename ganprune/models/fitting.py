@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from ganprune.errors import UserError
-from ganprune.sizes import LEAST
+from ganprune.pixels import cut, mirror_up
+from ganprune.sizes import LEAST, round_up
 
 LARGEST = 256  # eight halvings, as in the deepest U-Nets
 
@@ -53,3 +54,17 @@ def image_channels(generator: nn.Module) -> int:
     if first is None:
         raise UserError("generator", type(generator).__name__, "a network with 2-d convolutions", "Use another one.")
     return first.in_channels
+
+
+@torch.inference_mode()
+def translate(generator: nn.Module, images: torch.Tensor, multiple: int) -> torch.Tensor:
+    """Return a generator's translation of images of any size, at their size, on the CPU.
+
+    Args:
+        generator: in evaluation mode.
+        images: (N, C, H, W) in [-1, 1].
+        multiple: what the generator needs H and W to be multiples of; they are mirrored up to that, and cut back.
+    """
+    height, width = images.shape[-2:]
+    whole = mirror_up(images, round_up((height, width), multiple))
+    return cut(generator(whole.to(next(generator.parameters()).device)).float().cpu(), (height, width))
