@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -88,14 +89,14 @@ def weight_counts(network: nn.Module) -> dict[str, int]:
 
 @torch.inference_mode()
 def latency_ms(
-    networks: Mapping[str, nn.Module], example: torch.Tensor, *, repeats: int = 15, warm_up: int = 3
+    networks: Mapping[str, Callable[[torch.Tensor], Any]], example: torch.Tensor, *, repeats: int = 15, warm_up: int = 3
 ) -> dict[str, float]:
     """Measure networks side by side and return each one's median milliseconds per call.
 
     They take turns, so that a change of the machine's speed meets all of them.
 
     Args:
-        networks: by name.
+        networks: by name; networks, or other functions of an image.
         example: the input of a call, on the networks' device.
         repeats: timed calls of each.
         warm_up: untimed calls of each before.

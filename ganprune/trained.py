@@ -29,6 +29,7 @@ class Trained:
         framing: of the images that they were made with; None where nothing says.
         checkpoint: the folder of the unpruned generators; None where these are none of a run.
         data: the folder of the images that they were made with; None where nothing says.
+        pruned: whether they are compact, not a checkpoint's own.
     """
 
     path: Path
@@ -36,6 +37,7 @@ class Trained:
     framing: Framing | None = None
     checkpoint: Path | None = None
     data: Path | None = None
+    pruned: bool = True
 
     def generator(self, direction: str) -> nn.Module:
         """Return the generator of one direction.
@@ -90,7 +92,8 @@ def load_trained(path: str | Path, *, device: torch.device | str = "cpu") -> Tra
         framing = Framing.from_json(description) if "size" in description else None
         return Trained(path, {name: load_generator(path / name, device=device) for name in present}, framing)
     cyclegan = load_cyclegan(path, device=device)
-    return Trained(path, {name: side.generator for name, side in cyclegan.items()}, _pretrained_framing(directory))
+    own = {name: side.generator for name, side in cyclegan.items()}
+    return Trained(path, own, _pretrained_framing(directory), pruned=False)
 
 
 def _pretrained_framing(directory: RunDirectory) -> Framing | None:

@@ -3,6 +3,6 @@
 from ganprune.cli.group import main
 
 # Importing a module of commands puts them on ``main``.
-from ganprune.cli import comparing, evolving, measuring, picking, training, translating  # noqa: F401  isort: skip
+from ganprune.cli import comparing, evolving, exporting, measuring, picking, training, translating  # noqa: F401  isort: skip
 
 __all__ = ["main"]
