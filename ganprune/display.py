@@ -151,6 +151,16 @@ def _pair(section: str, scale: float, digits: int, factor: str | None) -> Any:
     return cell
 
 
+def _value(section: str, digits: int) -> Any:
+    def cell(figures: Mapping[str, Any]) -> str:
+        value: Any = figures
+        for part in section.split("."):
+            value = value[part]
+        return f"{value:.{digits}f}"
+
+    return cell
+
+
 def _metric(name: str, digits: int) -> Any:
     def cell(figures: Mapping[str, Any]) -> str:
         metrics = figures["metrics"]
@@ -168,6 +178,9 @@ _ROWS = {
     "MACs, input size (M)": _pair("macs.input_size", 1e6, 1, "ratio"),
     "MACs, output size (M)": _pair("macs.output_size", 1e6, 1, "ratio"),
     "latency (ms per image)": _pair("latency_ms", 1, 2, "speedup"),
+    "speed-up / MAC ratio": _value("speed.eager.quotient", 2),
+    "latency in onnxruntime (ms)": _pair("speed.onnxruntime", 1, 2, "speedup"),
+    "speed-up / MAC ratio there": _value("speed.onnxruntime.quotient", 2),
     "L_DisA (test)": _metric("l_disa", 4),
     "L_GenA (test)": _metric("l_gena", 4),
     "L_cyc (test)": _metric("l_cyc", 4),

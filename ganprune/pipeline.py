@@ -12,6 +12,7 @@ import torch
 
 from ganprune import __version__
 from ganprune.assets import default_checkpoint, default_images
+from ganprune.deploy.speed import add_speed
 from ganprune.device import resolve_device, resolve_precision, set_threads
 from ganprune.errors import UserError
 from ganprune.evaluate import evaluate
@@ -259,11 +260,19 @@ def evaluate_run(
     *,
     data: Path | None = None,
     size: int | Size | Framing | None = None,
+    speed: int = 0,
     device: str = "auto",
     threads: int | None = None,
     reporter: Reporter | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Return the figures of a run's compact pair, or of a checkpoint's own generators.
+
+    Args:
+        path: the folder of the run or checkpoint.
+        data: other images; a checkpoint needs them.
+        size: another size of the images.
+        speed: how often a run's original and compact are timed for "speed" of each side (see ``add_speed``); 0: never.
+        device, threads, reporter: as for :func:`compress`.
 
     Raises:
         UserError: ``path`` is neither.
@@ -287,7 +296,11 @@ def evaluate_run(
     if task.images.size_note:
         reporter.stage(task.images.size_note)
     own = {name: side.generator for name, side in task.cyclegan.items()}
-    return evaluate(task.cyclegan, compact or own, task.images, discriminator_output=output)
+    sides = evaluate(task.cyclegan, compact or own, task.images, discriminator_output=output)
+    if compact and speed:
+        reporter.stage("timing original and compact")
+        add_speed(sides, own, compact, task.images.size, repeats=speed)
+    return sides
 
 
 def _path(path: str | Path | None) -> Path | None:

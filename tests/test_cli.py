@@ -98,7 +98,7 @@ def test_sizes_need_be_neither_square_nor_multiples_of_4(task, image_folder, che
     assert "image size 18x21 is no multiple of 4: mirrored up to 20x24, results are cut back" in result.stderr
     assert RunDirectory("new").read_json("config.json")["size"] == [18, 21]
     assert RunDirectory("new").read_json("A2B.json")["size"] == [18, 21]
-    again = json.loads(worked(call("evaluate", "new", "--json")).stdout)
+    again = json.loads(worked(call("evaluate", "new", "--json", "--no-speed")).stdout)
     assert again["B2A"]["metrics"] == RunDirectory("new").read_json("summary.json")["sides"]["B2A"]["metrics"]
     shown = worked(call("evaluate", checkpoint, "--data", image_folder))  # the images themselves are 20 wide, 18 high
     assert "image size 18x18 is no multiple of 4" in shown.stderr
@@ -111,7 +111,7 @@ def test_images_are_cut_out_of_larger_ones(task, image_folder, here):
     assert "mirrored" not in result.stderr
     config = RunDirectory("new").read_json("config.json")
     assert (config["size"], config["load_size"]) == (16, [17, 24])
-    again = json.loads(worked(call("evaluate", "new", "--json")).stdout)
+    again = json.loads(worked(call("evaluate", "new", "--json", "--no-speed")).stdout)
     assert again["A2B"]["metrics"] == RunDirectory("new").read_json("summary.json")["sides"]["A2B"]["metrics"]
     sizes = ["--load-size", "40x32", "--crop", "32x30"]
     worked(call("pretrain", image_folder, *TOY_TRAINING[2:], *sizes, "--out", "trained"))
@@ -144,10 +144,25 @@ def test_finetune_and_evaluate_a_run(run, here):
     result = worked(call("finetune", run.directory, *arguments))
     assert "Compact generators and figures: tuned" in result.stdout
     assert contents(run.directory) == before
-    table = worked(call("evaluate", "tuned"))
+    table = worked(call("evaluate", "tuned", "--no-speed"))
     assert "paired L1 (test)" in table.stdout and table.stderr == ""
-    figures = json.loads(worked(call("evaluate", run.directory, "--json")).stdout)
+    figures = json.loads(worked(call("evaluate", run.directory, "--json", "--no-speed")).stdout)
     assert figures["A2B"]["metrics"] == run.read_json("summary.json")["sides"]["A2B"]["metrics"]
+    assert "speed" not in figures["A2B"]
+
+
+def test_evaluate_times_a_runs_generators_and_says_what_the_macs_promise(run, here):
+    result = worked(call("evaluate", run.directory, "--repeats", 2, "--threads", 1, "--json"))
+    for figures in json.loads(result.stdout).values():
+        speed, ratio = figures["speed"], figures["macs"]["input_size"]["ratio"]
+        assert (speed["threads"], speed["size"], speed["macs_ratio"]) == (1, 16, ratio)
+        for engine in ("eager", "onnxruntime"):
+            assert speed[engine]["quotient"] == speed[engine]["original"] / speed[engine]["compact"] / ratio
+        assert figures["latency_ms"]["speedup"] == speed["eager"]["speedup"]
+    table = worked(call("evaluate", run.directory, "--repeats", 1)).stdout
+    for row in ("latency (ms per image)", "speed-up / MAC ratio", "latency in onnxruntime (ms)"):
+        assert row in table
+    refused(call("evaluate", run.directory, "--repeats", 0), "repeats: got 0; expected 1 or more", here)
 
 
 @pytest.mark.parametrize("command", ["evolve", "pretrain", "finetune", "evaluate", "pick"])

@@ -17,17 +17,26 @@ from ganprune.errors import UserError
 @click.argument("run", type=FOLDER)
 @click.option("--data", type=FOLDER, help="Images, where RUN is a checkpoint.  [default: the run's own]")
 @size_options
+@click.option(
+    "--speed/--no-speed",
+    default=True,
+    show_default=True,
+    help="Time RUN's generators, in onnxruntime too if installed.",
+)
+@click.option("--repeats", type=int, default=15, show_default=True, help="Timed runs of each.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @machine_options
-def evaluate(run: Path, as_json: bool, **options: Any) -> None:
+def evaluate(run: Path, speed: bool, repeats: int, as_json: bool, **options: Any) -> None:
     """Print the table of figures of RUN, or of a checkpoint's own generators."""
     import json
 
     from ganprune import pipeline
 
     framing = take_framing(options)
+    if repeats < 1:
+        raise UserError("repeats", repeats, "1 or more", "Correct --repeats.")
     with showing() as reporter:
-        sides = pipeline.evaluate_run(run, size=framing, reporter=reporter, **options)
+        sides = pipeline.evaluate_run(run, size=framing, speed=speed * repeats, reporter=reporter, **options)
     if as_json:
         click.echo(json.dumps(sides, indent=1))
     else:

@@ -84,6 +84,7 @@ def evolve_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--max-macs", type=float, help="Hold every individual to this many MACs per image."),
         click.option("--max-latency-ms", type=float, help="Hold every individual to this predicted time per image."),
+        click.option("--round-to", type=int, help="Keep filters in multiples of this many per layer, 1: any number."),
         click.option("--discriminator-output", help="map, or mean as in the authors' code."),
         click.option("--cycle-norm", help="l2 (Eq. 6) or l1."),
         click.option("--encoding", help="grouped, or tied as in the authors' code."),

@@ -12,6 +12,7 @@ from torch import nn
 from ganprune.errors import UserError, did_you_mean
 from ganprune.filters.compact import Keep, compact, mask
 from ganprune.filters.groups import WIDTH, FilterGroup, find_groups
+from ganprune.filters.rounding import below, fewest_kept, nearest
 from ganprune.models.fitting import image_channels
 from ganprune.sizes import Size, read_size
 
@@ -30,6 +31,7 @@ class FilterSpace:
     Attributes:
         groups: the prunable groups in the order of the layers; their bits follow each other.
         group_sizes: bits of each group.
+        multiple: of how many filters groups keep multiples; see :meth:`round_to`.
         depthwise: paths of the depthwise convolutions, whose input and output channels are the same bits'.
         saliency: per bit, how much it matters within its group (higher matters more): the mean absolute weight of its
             filters relative to their layer's, until :meth:`rank` says better.
@@ -60,6 +62,7 @@ class FilterSpace:
         self._tensors = {name: tuple(tensor.shape) for name, tensor in generator.named_parameters()}
         self._turns = np.random.default_rng(0).permutation(len(self))  # of one group's filters, the higher goes first
         self._fits: Callable[[Sequence[int]], bool] | None = None
+        self.multiple = 1
         self.saliency = self._saliency(generator)
         self._check_law(generator, (height, width))
 
@@ -125,19 +128,37 @@ class FilterSpace:
             what: the budget in the user's words, for the message.
 
         Raises:
-            UserError: not even one filter per group fits.
+            UserError: not even one filter per group fits, or with :meth:`round_to` one multiple of them.
         """
         self._fits = None
-        least = self.repair([0] * len(self))
-        if not fits(least):
-            raise UserError(what, "less than one filter per group", "a budget that can be met", "Allow more.")
+        if not fits(self.repair([0] * len(self))):
+            fewest = "one filter" if self.multiple == 1 else f"{self.multiple} filters"
+            raise UserError(what, f"less than {fewest} per group", "a budget that can be met", "Allow more.")
         self._fits = fits
+
+    def round_to(self, multiple: int) -> None:
+        """Let :meth:`repair` keep multiples of so many filters in each group that has twice as many, or all of them.
+
+        Kernels compute 4, 8 or 16 channels at once, so that others cost as much as the next multiple. Smaller groups
+        keep any number.
+
+        Raises:
+            UserError: it is below 1, or no group is that large; or the budget does not hold one multiple per group.
+        """
+        most = max(self.group_sizes) // 2
+        if not 1 <= multiple <= max(1, most):
+            expected = f"1 to {most}, half of the widest layer's filters"
+            raise UserError("round to", multiple, expected, "Correct --round-to.")
+        self.multiple = multiple
+        if self._fits is not None:
+            self.limit(self._fits, "budget")
 
     def repair(self, bits: Sequence[int]) -> list[int]:
         """Return legal bits; draws nothing.
 
-        An empty group gets its most salient filter back. With a budget, filters are dropped from whichever group keeps
-        the most, no more of them than needed. Which of a group's filters go first was said by :meth:`rank`, or is an
+        An empty group gets its most salient filter back. Where groups keep multiples, each gets or loses as few filters
+        as that takes. With a budget, filters are dropped from whichever group keeps the most, no more of them than
+        needed. Which of a group's filters go first was said by :meth:`rank`, or is an
         arbitrary but fixed order, which keeps better sets than the order of the weights' size does.
 
         Args:
@@ -147,6 +168,8 @@ class FilterSpace:
         for start, end in zip(self.offsets[:-1], self.offsets[1:], strict=True):
             if not any(repaired[start:end]):
                 repaired[start + int(np.argmax(self.saliency[start:end]))] = 1
+        if self.multiple > 1:
+            repaired = self._rounded(np.asarray(repaired), nearest)
         if self._fits is not None and not self._fits(repaired):
             repaired = self._shrink(repaired, self._fits)
         return repaired
@@ -154,19 +177,20 @@ class FilterSpace:
     def _shrink(self, bits: list[int], fits: Callable[[Sequence[int]], bool]) -> list[int]:
         """Drop filters from whichever group keeps the most, until ``fits``: wide layers are the redundant ones.
 
-        By bisection, since dropping more always fits too.
+        By bisection, since dropping more always fits too: rounded down, what keeps fewer keeps a part of it.
         """
         array = np.asarray(bits)
         ranks: dict[int, int] = {}  # filter -> how many of its group are kept before it goes
         for start, part in zip(self.offsets, self.split(array), strict=False):
             kept = start + np.flatnonzero(part)
             ranks |= {int(index): rank for rank, index in enumerate(kept[np.argsort(self._turns[kept])])}
-        order = [index for index in sorted(ranks, key=lambda index: -ranks[index]) if ranks[index]]
+        fewest = np.repeat([fewest_kept(size, self.multiple) for size in self.group_sizes], self.group_sizes)
+        order = [index for index in sorted(ranks, key=lambda i: -ranks[i]) if ranks[index] >= fewest[index]]
 
         def without(count: int) -> list[int]:
             fewer = array.copy()
             fewer[order[:count]] = 0
-            return fewer.tolist()
+            return self._rounded(fewer, below) if self.multiple > 1 else fewer.tolist()
 
         low, high = 0, len(order)  # `low` filters fewer do not fit; `high` fewer do, or nothing does
         while high - low > 1:
@@ -175,8 +199,19 @@ class FilterSpace:
         fewer = without(high)
         return fewer if fits(fewer) else self._least()
 
+    def _rounded(self, array: np.ndarray, rounding: Callable[[int, int, int], int]) -> list[int]:
+        """Give every group as many filters as ``rounding`` says, those that are kept first."""
+        result = array.copy()
+        for start, part in zip(self.offsets, self.split(array), strict=False):
+            wanted = rounding(int(part.sum()), len(part), self.multiple)
+            order = np.lexsort((self._turns[start : start + len(part)], 1 - part))  # the kept ones, then the others
+            result[start + order[:wanted]] = 1
+            result[start + order[wanted:]] = 0
+        kept: list[int] = result.tolist()
+        return kept
+
     def _least(self) -> list[int]:
-        """Return the most salient filter of each group and nothing else: what every budget was checked to allow."""
+        """Return the fewest filters that each group can keep: what every budget was checked to allow."""
         fits, self._fits = self._fits, None
         least = self.repair([0] * len(self))
         self._fits = fits

@@ -72,7 +72,7 @@ def grid_axes(space: FilterSpace) -> dict[str, Axes]:
     least, most = space.widths(space.repair([0] * len(space))), space.widths(space.full())
     axes = {}
     for path, full in most.items():
-        inputs, outputs = (_steps(*ends) for ends in zip(least[path], full, strict=True))
+        inputs, outputs = (_steps(*ends, space.multiple) for ends in zip(least[path], full, strict=True))
         axes[path] = (inputs, outputs[-1:] if path in space.depthwise else outputs)
     return axes
 
@@ -140,8 +140,11 @@ def _damaged(found: str, expected: str) -> UserError:
     return UserError(LATENCY, found, expected, "Restore the file, or begin a new run.")
 
 
-def _steps(low: int, high: int) -> tuple[int, ...]:
-    return tuple(sorted({round(low + (high - low) * step / STEPS) for step in range(STEPS + 1)}))
+def _steps(low: int, high: int, multiple: int) -> tuple[int, ...]:
+    """Return numbers of channels from low to high, in between such as can be, where they are multiples."""
+    unit = multiple if low % multiple == 0 else 1
+    between = (round((low + (high - low) * step / STEPS) / unit) * unit for step in range(1, STEPS))
+    return tuple(sorted({low, high, *between}))
 
 
 def _locate(axis: Sequence[int], value: int) -> tuple[int, float]:
