@@ -24,6 +24,11 @@ MOST_BY_DEFAULT = 256
 CALIBRATION_IMAGES = 32
 
 
+def pair_name(path: Path, domain: str) -> str:
+    """Return what the files of one thing have in common in both domains: ``17`` of ``17_A.jpg`` and ``17_B.jpg``."""
+    return path.stem.removesuffix(f"_{domain}")
+
+
 class ImageSet(Sequence[torch.Tensor]):
     """Image files at one size, decoded on first use and kept as uint8.
 
@@ -206,10 +211,20 @@ class UnpairedImages:
 
     @cached_property
     def paired_test(self) -> list[tuple[int, int]]:
-        """Indices (in testA, in testB) of images with the same name in both: drawings of the same thing."""
-        other = {path.stem: index for index, path in enumerate(self["B"].test.paths)}
-        pairs = [(index, other[path.stem]) for index, path in enumerate(self["A"].test.paths) if path.stem in other]
-        return pairs
+        """Indices (in testA, in testB) of test images whose truth is known; see :meth:`pairs`."""
+        return self.pairs("test")
+
+    def pairs(self, role: str) -> list[tuple[int, int]]:
+        """Return indices (in A, in B) of images of the same thing: files of the same name in both domains.
+
+        Names are compared without their ending and without ``_A`` or ``_B`` before it.
+
+        Args:
+            role: "train", "validation" or "test".
+        """
+        names = {domain: [pair_name(path, domain) for path in getattr(self[domain], role).paths] for domain in DOMAINS}
+        other = {name: index for index, name in enumerate(names["B"])}
+        return [(index, other[name]) for index, name in enumerate(names["A"]) if name in other]
 
     def counts(self) -> dict[str, int]:
         """Number of images by role and domain, for a run's summary."""

@@ -133,7 +133,7 @@ def summary_table(sides: Mapping[str, Mapping[str, Any]]) -> Table:
     table.add_column("figure")
     for name in sides:
         table.add_column(name, justify="right")
-    for label, cell in _ROWS.items():
+    for label, cell in _rows(next(iter(sides.values()))).items():
         cells = [_cell(cell, figures) for figures in sides.values()]
         if any(cells):
             table.add_row(label, *cells)
@@ -172,21 +172,38 @@ def _metric(name: str, digits: int) -> Any:
     return cell
 
 
-_ROWS = {
-    "parameters": _pair("parameters", 1, 0, "ratio"),
-    "memory (MB)": _pair("memory_mb", 1, 2, None),
-    "MACs, input size (M)": _pair("macs.input_size", 1e6, 1, "ratio"),
-    "MACs, output size (M)": _pair("macs.output_size", 1e6, 1, "ratio"),
-    "latency (ms per image)": _pair("latency_ms", 1, 2, "speedup"),
-    "speed-up / MAC ratio": _value("speed.eager.quotient", 2),
-    "latency in onnxruntime (ms)": _pair("speed.onnxruntime", 1, 2, "speedup"),
-    "speed-up / MAC ratio there": _value("speed.onnxruntime.quotient", 2),
-    "L_DisA (test)": _metric("l_disa", 4),
-    "L_GenA (test)": _metric("l_gena", 4),
-    "L_cyc (test)": _metric("l_cyc", 4),
-    "paired L1 (test)": _metric("paired_l1", 4),
-    "PSNR (test, dB)": _metric("psnr", 2),
-}
+def _kid(figures: Mapping[str, Any]) -> str:
+    metrics = figures["metrics"]
+    values = (f"{metrics[name]['kid']:.4f}±{metrics[name]['kid_std']:.4f}" for name in ("original", "compact"))
+    return " -> ".join(values)
+
+
+def _rows(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Return label -> cell; labels say on which images, and on whose features, a figure was measured."""
+    images, features = figures.get("measured_on", "test"), figures.get("features", "")
+    frechet = "FID" if features == "Inception" else "Frechet distance"
+    return {
+        "parameters": _pair("parameters", 1, 0, "ratio"),
+        "memory (MB)": _pair("memory_mb", 1, 2, None),
+        "MACs, input size (M)": _pair("macs.input_size", 1e6, 1, "ratio"),
+        "MACs, output size (M)": _pair("macs.output_size", 1e6, 1, "ratio"),
+        "latency (ms per image)": _pair("latency_ms", 1, 2, "speedup"),
+        "speed-up / MAC ratio": _value("speed.eager.quotient", 2),
+        "latency in onnxruntime (ms)": _pair("speed.onnxruntime", 1, 2, "speedup"),
+        "speed-up / MAC ratio there": _value("speed.onnxruntime.quotient", 2),
+        f"L_DisA ({images})": _metric("l_disa", 4),
+        f"L_GenA ({images})": _metric("l_gena", 4),
+        f"L_cyc ({images})": _metric("l_cyc", 4),
+        f"{frechet} ({images}, {features})": _metric("frechet", 3),
+        f"KID ({images}, {features})": _kid,
+        f"paired L1 ({images})": _metric("paired_l1", 4),
+        f"PSNR ({images}, dB)": _metric("psnr", 2),
+        f"SSIM ({images})": _metric("ssim", 4),
+        f"ink IoU ({images})": _metric("ink_iou", 4),
+        f"pixel accuracy ({images})": _metric("pixel_accuracy", 4),
+        f"class accuracy ({images})": _metric("class_accuracy", 4),
+        f"mean IoU ({images})": _metric("mean_iou", 4),
+    }
 
 
 def _cell(cell: Any, figures: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from ganprune.filters.compact import read_description
 from ganprune.front import Front, Point, read_fronts
 from ganprune.models.checkpoint import SIDES
 from ganprune.pipeline import Reporter, configured_task, open_finished, read_config
-from ganprune.results import draw_samples, materialise
+from ganprune.results import draw_samples, make_measures, materialise
 from ganprune.runs import CONFIG, SUMMARY, RunDirectory
 from ganprune.search import Search, finetune_settings, rebuild
 
@@ -164,6 +164,7 @@ def pick_run(
         RunDirectory.create(out)  # refuses it before anything is computed
     threads = set_threads(threads)
     task = configured_task(config, device)
+    make_measures(task, settings)
     task.images.read_all()
     for name in SIDES:
         reporter.stage(f"{name}: {_described(name, fronts, indices)}")

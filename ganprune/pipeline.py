@@ -15,14 +15,14 @@ from ganprune.assets import default_checkpoint, default_images
 from ganprune.deploy.speed import add_speed
 from ganprune.device import resolve_device, resolve_precision, set_threads
 from ganprune.errors import UserError
-from ganprune.evaluate import evaluate
 from ganprune.evolution.coevolution import Progress, coevolve
 from ganprune.evolution.individual import Individual
 from ganprune.filters.compact import read_description
 from ganprune.front import save_fronts
 from ganprune.latency.table import LATENCY, to_json
+from ganprune.metrics.measures import Wanted
 from ganprune.models.checkpoint import CONFIG_NAME
-from ganprune.results import draw_samples, finetune, load_pair, materialise, save_pair
+from ganprune.results import draw_samples, finetune, load_pair, make_measures, materialise, measure, save_pair
 from ganprune.runs import CONFIG, STATE, SUMMARY, RunDirectory
 from ganprune.search import Search, check_references, check_settings, finetune_settings, needs_latency, prepare
 from ganprune.settings import EvolveSettings
@@ -82,8 +82,11 @@ def compress(
     """
     settings, reporter = settings or EvolveSettings(), reporter or Reporter()
     settings = replace(settings, precision=resolve_precision(settings.precision, resolve_device(device)))
+    if settings.inception_weights:
+        settings = replace(settings, inception_weights=str(Path(settings.inception_weights).resolve()))
     check_settings(settings)
     task = load_task(_path(checkpoint), _path(data), size, device)
+    make_measures(task, settings)
     configuration = {
         "command": "evolve", "ganprune": __version__, "torch": torch.__version__, "checkpoint": task.checkpoint,
         "data": task.data, **task.images.framing.to_json(), "device": str(task.device), "threads": set_threads(threads),
@@ -126,6 +129,7 @@ def resume(
     check_settings(settings)
     set_threads(config["threads"])
     task = configured_task(config, config["device"])
+    make_measures(task, settings)
     reporter = reporter or Reporter()
     reporter.directory.append(directory.directory)
     latency = directory.read_json(LATENCY) if needs_latency(settings) else None
@@ -134,14 +138,14 @@ def resume(
 
 
 def read_config(directory: RunDirectory) -> tuple[dict[str, Any], EvolveSettings]:
-    """Return the configuration that a run of ``evolve``, ``finetune`` or ``pick`` was begun with.
+    """Return the configuration that a run of ``evolve``, ``finetune``, ``pick`` or ``baseline`` was begun with.
 
     Raises:
         UserError: the file is damaged, or another program's or command's.
     """
     config = directory.read_json(CONFIG)
     try:
-        if config["command"] not in ("evolve", "finetune", "pick"):
+        if config["command"] not in ("evolve", "finetune", "pick", "baseline"):
             found = f"{directory.directory} (of ganprune {config['command']})"
             raise UserError("run", found, "a run of ganprune evolve", "Check the path.")
         missing = [key for key in ("checkpoint", "data", "size", "device", "threads") if key not in config]
@@ -220,6 +224,7 @@ def finetune_run(
     training = finetune_settings(settings)
     threads = set_threads(threads)
     task = configured_task(config, device)
+    make_measures(task, settings)
     compact = load_pair(source, task.device)
     bits = {name: Individual.from_key(read_description(source.path(name))["bits"]) for name in compact}
     task.images.read_all()
@@ -231,7 +236,7 @@ def finetune_run(
     directory.write_json(CONFIG, {**config, **began, "settings": settings.to_json()})  # not before: it can't be resumed
     save_pair(directory, task, compact, bits, settings)
     reporter.stage("evaluating on test images")
-    sides = evaluate(task.cyclegan, compact, task.images, discriminator_output=settings.discriminator_output)
+    sides = measure(task, settings, compact)
     for name, figures in sides.items():
         figures |= {key: summary["sides"][name][key] for key in ("algorithm", "search")}
     summary |= {"sides": sides, "finetune_seconds": time.perf_counter() - started, "finetuned_from": str(path)}
@@ -260,6 +265,7 @@ def evaluate_run(
     *,
     data: Path | None = None,
     size: int | Size | Framing | None = None,
+    wanted: Wanted | None = None,
     speed: int = 0,
     device: str = "auto",
     threads: int | None = None,
@@ -271,20 +277,20 @@ def evaluate_run(
         path: the folder of the run or checkpoint.
         data: other images; a checkpoint needs them.
         size: another size of the images.
+        wanted: what is measured; None for a run's final figures.
         speed: how often a run's original and compact are timed for "speed" of each side (see ``add_speed``); 0: never.
         device, threads, reporter: as for :func:`compress`.
 
     Raises:
-        UserError: ``path`` is neither.
+        UserError: ``path`` is neither, or something wanted can't be had.
     """
-    reporter = reporter or Reporter()
+    reporter, settings = reporter or Reporter(), EvolveSettings()
     set_threads(threads)
     if not Path(path).is_dir():
         raise UserError("run", str(path), "a run directory or a checkpoint's folder", "Check the path.")
-    directory, output, compact = RunDirectory(path), "map", None
+    directory, compact = RunDirectory(path), None
     if directory.exists(CONFIG) and not directory.exists(CONFIG_NAME):  # a pretraining run is a checkpoint
         config, settings = read_config(open_finished(path))
-        output = settings.discriminator_output
         images = data or _path(config["data"]) or default_images()
         checkpoint = _path(config["checkpoint"]) or default_checkpoint()
         task = load_task(checkpoint, images, size or Framing.from_json(config), device)
@@ -296,7 +302,7 @@ def evaluate_run(
     if task.images.size_note:
         reporter.stage(task.images.size_note)
     own = {name: side.generator for name, side in task.cyclegan.items()}
-    sides = evaluate(task.cyclegan, compact or own, task.images, discriminator_output=output)
+    sides = measure(task, settings, compact or own, wanted)
     if compact and speed:
         reporter.stage("timing original and compact")
         add_speed(sides, own, compact, task.images.size, repeats=speed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,15 @@ from ganprune.data import UnpairedImages
 from ganprune.evaluate import evaluate, run
 from ganprune.evolution.individual import Individual
 from ganprune.filters.compact import load_generator, save_generator
+from ganprune.fitness import CycleFitness
+from ganprune.metrics.measures import Measures, Wanted
 from ganprune.pixels import to_uint8
 from ganprune.report.figures import save_grid, zoom_for
 from ganprune.runs import LOGBOOK, RunDirectory
 from ganprune.search import Search, algorithms, finetune_settings, reference_fitness
 from ganprune.settings import EvolveSettings
 from ganprune.task import Task
-from ganprune.training import CycleGANTrainer, TrainingSettings
+from ganprune.training import TAUGHT, CycleGANTrainer, TrainingSettings
 
 SUMMARY_FORMAT = 1
 SAMPLES = 12
@@ -37,6 +40,8 @@ def materialise(
     stage: Callable[..., Any],
     training: Callable[[int, int, dict[str, float]], Any] | None = None,
     searched: RunDirectory | None = None,
+    counts: Mapping[str, Any] | None = None,
+    reference: Mapping[str, CycleFitness] | None = None,
 ) -> tuple[dict[str, nn.Module], dict[str, Any]]:
     """Make both sides' individuals compact networks, fine-tune, evaluate and write the pair into ``directory``.
 
@@ -48,6 +53,8 @@ def materialise(
         chosen: side -> individual with the fitness and terms it was found with.
         stage, training: whom to tell how far it is; see ``pipeline.Reporter``.
         searched: the run whose logbook counts what was searched; None for ``directory``.
+        counts: the like of that logbook's last line, where nothing was searched.
+        reference: by side; None for :func:`ganprune.search.reference_fitness`.
 
     Returns:
         The compact generators, and what ``summary.json`` holds but for the time taken.
@@ -58,7 +65,9 @@ def materialise(
         finetune(task, compact, finetune_settings(settings), training)
     stage("evaluating on test images")
     save_pair(directory, task, compact, chosen, settings)
-    return compact, summarise(task, searched or directory, settings, search, chosen, compact)
+    counts = counts or (searched or directory).read_jsonl(LOGBOOK)[-1]
+    reference = reference or reference_fitness(task, settings, search)
+    return compact, summarise(task, settings, counts, reference, chosen, compact)
 
 
 def finetune(
@@ -68,7 +77,7 @@ def finetune(
     report: Callable[[int, int, dict[str, float]], Any] | None = None,
 ) -> None:
     """Train the compact generators in place, with copies of the original discriminators."""
-    teacher = task.cyclegan if settings.distil else None
+    teacher = task.cyclegan if any(getattr(settings, term) for term in TAUGHT) else None
     images = task.images.whole_training()
     trainer = CycleGANTrainer(task.cyclegan.with_generators(compact), images, settings, teacher=teacher)
     for losses in trainer.train():
@@ -99,16 +108,14 @@ def load_pair(directory: RunDirectory, device: torch.device | str) -> dict[str, 
 
 def summarise(
     task: Task,
-    directory: RunDirectory,
     settings: EvolveSettings,
-    search: Search,
+    counts: Mapping[str, Any],
+    reference: Mapping[str, CycleFitness],
     elites: Mapping[str, Individual],
     compact: Mapping[str, nn.Module],
 ) -> dict[str, Any]:
     """Return what ``summary.json`` holds, but for the time taken."""
-    last = directory.read_jsonl(LOGBOOK)[-1]
-    sides = evaluate(task.cyclegan, compact, task.images, discriminator_output=settings.discriminator_output)
-    reference = reference_fitness(task, settings, search)
+    sides = measure(task, settings, compact)
     for name, figures in sides.items():
         elite = elites[name]
         figures["algorithm"] = algorithms(settings)[name].partition(":")[0]
@@ -117,10 +124,40 @@ def summarise(
         }  # fmt: skip
     return {
         "format": SUMMARY_FORMAT, "ganprune": __version__, "torch": torch.__version__, "seed": settings.seed,
-        "threads": torch.get_num_threads(), "device": str(task.device), "evaluations": last["evaluations"],
-        "rescores": last["rescores"], "cost": last["cost"], "generations": last["generation"],
+        "threads": torch.get_num_threads(), "device": str(task.device), "evaluations": counts["evaluations"],
+        "rescores": counts["rescores"], "cost": counts["cost"], "generations": counts["generation"],
         "images": task.images.counts(), "data_sha256": data_digest(task.images), "sides": sides,
     }  # fmt: skip
+
+
+def make_measures(task: Task, settings: EvolveSettings, wanted: Wanted | None = None) -> Measures:
+    """Return what figures are measured by.
+
+    Called once before long work begins, so that what can't be had is refused then, and once after it.
+
+    Args:
+        task: the images.
+        settings: the run's, whose features are taken where ``wanted`` names none.
+        wanted: None for a run's final figures, on test images.
+
+    Raises:
+        UserError: something wanted can't be had.
+    """
+    wanted = wanted or Wanted()
+    if wanted.features is None:
+        weights = wanted.inception_weights or settings.inception_weights
+        wanted = replace(wanted, features=settings.features, inception_weights=weights)
+    return wanted.measures(task.images, task.device)
+
+
+def measure(
+    task: Task, settings: EvolveSettings, compact: Mapping[str, nn.Module], wanted: Wanted | None = None
+) -> dict[str, dict[str, Any]]:
+    """Return the figures of both sides; arguments as :func:`make_measures`."""
+    return evaluate(
+        task.cyclegan, compact, task.images, discriminator_output=settings.discriminator_output,
+        measures=make_measures(task, settings, wanted),
+    )  # fmt: skip
 
 
 def data_digest(images: UnpairedImages) -> str:

@@ -27,7 +27,15 @@ from ganprune.training import TrainingSettings
 from ganprune.tuning import TuningSettings, tuned
 
 OPERATORS = ("algorithm", "select", "mate", "mutate", "init")
-FINETUNE_RATE = {"distil": 5e-4, "cyclegan": 2e-4}
+# Weights of the fine-tune's terms, found by scripts/finetuning.py on validation images: docs/finetuning.md.
+DISTILLED: dict[str, float] = {
+    "learning_rate": 5e-4, "lam": 20.0, "identity": 0.0, "adversarial": 0.5, "distil": 10.0, "disa": 0.1, "augment": 1.0
+}  # fmt: skip
+OBJECTIVES: dict[str, dict[str, float]] = {
+    "distil": DISTILLED,
+    "features": {**DISTILLED, "features": 1.0},
+    "cyclegan": {"learning_rate": 2e-4, "identity": 0.5},  # as Zhu et al. train, and the paper
+}
 
 
 @dataclass(frozen=True)
@@ -93,13 +101,7 @@ def rebuild(task: Task, settings: EvolveSettings, stage: Callable[..., Any]) -> 
 
 def check_settings(settings: EvolveSettings) -> None:
     """Resolve every name in the settings, so that a mistake is found before anything is written."""
-    fitness_settings(settings)
-    finetune_settings(settings)
-    tuning_settings(settings)
-    for name, choices in (("schedule", SCHEDULES), ("encoding", ENCODINGS)):
-        value = getattr(settings, name)
-        if value not in choices:
-            raise UserError(name, value, " or ".join(choices), did_you_mean(value, choices))
+    check_terms(settings)
     for kind in OPERATORS:
         for specification in specifications(settings, kind):
             resolve(kind, specification)
@@ -110,6 +112,17 @@ def check_settings(settings: EvolveSettings) -> None:
             f"{size} or more, what the first generation of both sides takes",
             "Raise --max-evaluations, or lower --population.",
         )  # fmt: skip
+
+
+def check_terms(settings: EvolveSettings) -> None:
+    """Check all but the operators: what has a meaning without a search, and for settings read from a file too."""
+    fitness_settings(settings)
+    finetune_settings(settings)
+    tuning_settings(settings)
+    for name, choices in (("schedule", SCHEDULES), ("encoding", ENCODINGS)):
+        value = getattr(settings, name)
+        if value not in choices:
+            raise UserError(name, value, " or ".join(choices), did_you_mean(value, choices))
 
 
 def check_references(settings: EvolveSettings, given: Mapping[str, str]) -> None:
@@ -151,7 +164,7 @@ def fitness_settings(settings: EvolveSettings) -> FitnessSettings:
 
 def tuning_settings(settings: EvolveSettings) -> TuningSettings:
     """Return how the settings want individuals tuned before they are scored."""
-    rate = FINETUNE_RATE.get(settings.tune, 0.0)
+    rate = OBJECTIVES.get(settings.tune, DISTILLED)["learning_rate"]
     return TuningSettings(
         steps=settings.tune_steps,
         passes=settings.tune_passes,
@@ -166,13 +179,12 @@ def tuning_settings(settings: EvolveSettings) -> TuningSettings:
 def finetune_settings(settings: EvolveSettings) -> TrainingSettings:
     """Return the final fine-tune's training settings; its second half decays the learning rate."""
     constant = settings.finetune_steps // 2
-    rate = settings.finetune_learning_rate or FINETUNE_RATE[settings.finetune]
-    distil = settings.finetune == "distil"
+    terms = {"lam": settings.lam, **OBJECTIVES[settings.finetune]}
+    if settings.finetune_learning_rate:
+        terms["learning_rate"] = settings.finetune_learning_rate
     return TrainingSettings(
         steps=constant, decay_steps=settings.finetune_steps - constant, batch=settings.finetune_batch,
-        learning_rate=rate, lam=1.0 if distil else settings.lam,
-        identity=0.0 if distil else 0.5, adversarial=0.1 if distil else 1.0, distil=10.0 if distil else 0.0,
-        augment=1.0 if distil else 286 / 256, precision=settings.precision, seed=settings.seed,
+        precision=settings.precision, seed=settings.seed, **terms,  # type: ignore[arg-type]
     )  # fmt: skip
 
 
@@ -222,9 +234,13 @@ def reference_fitness(task: Task, settings: EvolveSettings, search: Search) -> d
     own = settings.reconstruct and not tuning_settings(settings).wanted
     spaces = {name: builder.space for name, builder in search.builders.items()}
     builders = search.builders if own else make_builders(task.cyclegan, task.images, spaces=spaces)
+    return reference_of(task, builders, settings.validation_images)
+
+
+def reference_of(task: Task, builders: Mapping[str, NetworkBuilder], skip: int) -> dict[str, CycleFitness]:
+    """Return the reference fitness of these builders' networks, on validation images after the first ``skip``."""
     return {
-        name: CycleFitness(task.cyclegan, task.images, name, builders=builders, skip=settings.validation_images)
-        for name in task.cyclegan
+        name: CycleFitness(task.cyclegan, task.images, name, builders=builders, skip=skip) for name in task.cyclegan
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from ganprune.errors import UserError, did_you_mean
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+FINETUNES = ("distil", "features", "cyclegan")
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,14 @@ class EvolveSettings:
         tune_passes: passes over a tenth of the training images; 0 for no tuning.
         tune_batch: images per tuning step.
         validation_images: validation images that score.
-        finetune: "distil" or "cyclegan", the objective of the final fine-tune.
+        finetune: the objective of the final fine-tune: "distil" (the original's images, what its discriminators say
+            of them, and the cycle), "features" (that and features inside the generators) or "cyclegan" (the paper's).
         finetune_steps: its steps; 0 for none. The second half decays the learning rate.
         finetune_batch: images of each domain per step.
         finetune_learning_rate: Adam's; None for the objective's own (5e-4 distilled, 2e-4 as CycleGAN).
+        features: whose features the final distances are measured on: "shipped", "inception", "none" or "auto";
+            see :class:`ganprune.metrics.measures.Wanted`.
+        inception_weights: file of the weights for "inception"; None to download them.
         precision: "float32", "bfloat16" (mixed), or "auto": bfloat16 where the hardware multiplies it natively.
         seed: of everything random.
     """
@@ -77,9 +82,11 @@ class EvolveSettings:
     tune_batch: int = 4
     validation_images: int = 32
     finetune: str = "distil"
-    finetune_steps: int = 120
-    finetune_batch: int = 8
+    finetune_steps: int = 400
+    finetune_batch: int = 4
     finetune_learning_rate: float | None = None
+    features: str = "auto"
+    inception_weights: str | None = None
     precision: str = "auto"
     seed: int = 1
 
@@ -100,10 +107,9 @@ class EvolveSettings:
             _refuse("seed", self.seed, "a whole number from 0 to 4294967295")
         if self.precision not in PRECISIONS:
             _refuse("precision", self.precision, ", ".join(PRECISIONS))
-        if self.finetune not in ("distil", "cyclegan"):
-            raise UserError(
-                "finetune", self.finetune, "distil or cyclegan", did_you_mean(self.finetune, ("distil", "cyclegan"))
-            )
+        if self.finetune not in FINETUNES:
+            expected = f"{', '.join(FINETUNES[:-1])} or {FINETUNES[-1]}"
+            raise UserError("finetune", self.finetune, expected, did_you_mean(self.finetune, FINETUNES))
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

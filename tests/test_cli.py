@@ -211,6 +211,8 @@ BAD_VALUES = {
     "validation-images": [("-3", "validation images: got -3")],
     "max-evaluations": [("2", "max evaluations: got 2.0; expected 6 or more"), ("nan", "max evaluations: got nan")],
     "max-seconds": [("0", "max seconds: got 0.0"), ("nan", "max seconds: got nan")],
+    "features": [("shiped", ["features: got shiped", "Did you mean 'shipped'?"])],
+    "inception-weights": [("w.pth", "w.pth with --features auto; expected --features inception")],
     "seed": [("-1", "seed: got -1; expected a whole number from 0"), ("4294967296", "seed: got 4294967296")],
     "size": [("12", "size: got 12; expected at least 16 pixels"), ("0", "size: got 0"), ("big", "'big'"),
              ("64x", "HEIGHTxWIDTH"), ("64x8", "size: got 64x8; expected at least 16 pixels a side")],
@@ -338,6 +340,64 @@ def test_resume_takes_a_run_and_no_other_options(task, here, run, image_folder):
     refused(call("pretrain", image_folder, "--resume", run.directory, *TOY_TRAINING), "run of ganprune pretrain", here)
     refused(call("pretrain", image_folder, "--resume", "x", "--out", "y", *TOY_TRAINING), "--out: got given", here)
     assert contents(run.directory) == before
+
+
+def test_evaluate_measures_what_is_asked(here, run, image_folder, tmp_path):
+    def figures(*options):
+        return json.loads(worked(call("evaluate", run.directory, "--json", "--no-speed", *options)).stdout)["B2A"]
+
+    before = contents(run.directory)
+    plain, asked = figures(), figures("--features", "shipped", "--features-cache", here / "cache")
+    assert "kid" not in plain["metrics"]["compact"] and plain["measured_on"] == "test"
+    assert asked["features"] == "shipped classifier" and len(list((here / "cache").iterdir())) == 2
+    for name in ("original", "compact"):
+        found = asked["metrics"][name]
+        assert {key: found[key] for key in plain["metrics"][name]} == plain["metrics"][name]
+        assert set(found) - set(plain["metrics"][name]) == {"kid", "kid_std", "frechet"}
+    assert figures("--features", "shipped", "--features-cache", here / "cache")["metrics"] == asked["metrics"]
+    seen = figures("--images", "validation")
+    assert seen["measured_on"] == "validation" and seen["metrics"] != plain["metrics"]
+    shown = worked(call("evaluate", run.directory, "--features", "shipped", "--no-speed")).stdout
+    assert "KID (test, shipped classifier)" in shown and "±" in shown
+    assert contents(run.directory) == before
+
+
+def test_evaluate_takes_a_segmenter_from_the_command_line(here, run, image_folder, monkeypatch):
+    (here / "segmenters.py").write_text(
+        "def brightest(images):\n    return images.argmax(1)\n\n\ndef small(images):\n    return images[..., :4]\n"
+    )
+    monkeypatch.syspath_prepend(here)
+    monkeypatch.delitem(sys.modules, "segmenters", raising=False)
+    (here / "labels").mkdir()
+    for path in (image_folder / "testB").iterdir():
+        Image.new("L", (16, 16), 1).save(here / "labels" / path.name)
+    options = ["--labels", "labels", "--device", "cpu"]
+    result = worked(
+        call("evaluate", run.directory, "--segmenter", "segmenters:brightest", *options, "--json", "--no-speed")
+    )
+    metrics = {side: figures["metrics"]["compact"] for side, figures in json.loads(result.stdout).items()}
+    assert 0 <= metrics["B2A"]["mean_iou"] <= metrics["B2A"]["pixel_accuracy"] <= 1
+    assert "mean_iou" not in metrics["A2B"]
+    refused(call("evaluate", run.directory, "--segmenter", "segmenters:small", *options), "shape (5, 3, 16, 4)")
+    refused(call("evaluate", run.directory, "--segmenter", "segmenters:nothing", *options), "segmenters:nothing")
+    Image.new("L", (32, 32)).save(here / "labels" / "00.png")
+    arguments = ["--segmenter", "segmenters:brightest", *options]
+    refused(call("evaluate", run.directory, *arguments), ["00.png of 32x32", "expected 16x16"])
+    (here / "labels" / "00.png").unlink()
+    refused(call("evaluate", run.directory, *arguments), "without 00.png")
+    refused(call("evaluate", run.directory, *arguments, "--segmented", "A"), "segmented: got A; expected A2B or B2A")
+    refused(call("evaluate", run.directory, *options), "segmenter: got nothing; expected a --segmenter to go with")
+
+
+def test_what_evaluate_cannot_measure(here, run):
+    for options, message in (
+        (["--images", "train"], "images: got train; expected test or validation"),
+        (["--features", "inceptoin"], "Did you mean 'inception'?"),
+        (["--features", "inception", "--inception-weights", "nowhere.pth"], "inception weights: got nowhere.pth"),
+        (["--inception-weights", "w.pth"], "expected --features inception"),
+        (["--images", "validation", "--features", "shipped"], "validation images of domain A; expected 4 or more"),
+    ):
+        refused(call("evaluate", run.directory, *options), message, here)
 
 
 def test_what_evaluate_and_finetune_cannot_use(here, run, checkpoint, image_folder):

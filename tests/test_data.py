@@ -266,6 +266,16 @@ def test_an_image_smaller_than_the_crop_is_named(image_folder):
         images.read_all()
 
 
+def test_files_of_one_name_are_pairs_in_every_role(image_folder, tmp_path):
+    images = UnpairedImages(image_folder, 16)  # testA: 01 02 03 04; testB: 00 01 02 03 other
+    assert images.paired_test == images.pairs("test") == [(0, 1), (1, 2), (2, 3)]
+    for domain, files in (("A", ["1_A", "2_A", "b"]), ("B", ["2_B", "a", "b", "1_A"])):
+        for role in ("train", "test", "val"):
+            write_images(tmp_path / (role + domain), files)
+    images = UnpairedImages(tmp_path, 16)  # sorted: 1_A 2_A b, and 1_A 2_B a b
+    assert images.pairs("validation") == [(1, 1), (2, 3)]
+
+
 def test_batches_are_floats_in_range(images):
     batch = images["A"].train.tensor([3, 1])
     assert batch.shape == (2, 3, 16, 16) and batch.dtype == torch.float32

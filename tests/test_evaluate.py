@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -11,9 +12,15 @@ from PIL import Image
 
 from ganprune.data import UnpairedImages
 from ganprune.display import summary_table
-from ganprune.evaluate import Translations, evaluate, latency_figures, size_figures
-from ganprune.metrics.paired import paired_l1, psnr, to_unit
+from ganprune.errors import UserError
+from ganprune.evaluate import evaluate, latency_figures, size_figures
+from ganprune.metrics.features import Shipped
+from ganprune.metrics.fid import frechet_distance
+from ganprune.metrics.kid import kernel_distance
+from ganprune.metrics.measures import Measures, Wanted
+from ganprune.metrics.segmentation import Segmentation, confusion_matrix, scores
 from ganprune.report.figures import image_grid, save_grid
+from ganprune.task import load_toy
 
 SIDES = {"A2B": ("A", "B"), "B2A": ("B", "A")}
 
@@ -119,28 +126,7 @@ def test_without_common_names_paired_figures_are_absent(cyclegan, tmp_path, othe
     figures = evaluate(cyclegan, other_pair, images)["A2B"]["metrics"]
     assert set(figures["original"]) == {"l_cyc"}
     assert set(figures["compact"]) == {"l_disa", "l_gena", "l_cyc"}
-    assert Translations(cyclegan, other_pair, images).truth("A2B") is None
-
-
-def test_paired_figures_on_the_unit_scale():
-    black, white = -torch.ones(2, 3, 4, 4), torch.ones(2, 3, 4, 4)
-    assert paired_l1(black, white) == 1
-    assert psnr(black, white) == pytest.approx(0, abs=1e-6)
-    grey = torch.zeros(2, 3, 4, 4)
-    assert paired_l1(grey, white) == 0.5
-    assert psnr(grey, white) == pytest.approx(-10 * math.log10(0.25), rel=1e-6)
-
-
-def test_psnr_is_a_mean_over_images_not_of_their_errors():
-    truth = torch.zeros(2, 3, 4, 4)
-    fake = torch.stack([truth[0] + 0.2, truth[1] + 2 * 0.01])  # 0.1 and 0.01 apart on [0, 1]
-    assert psnr(fake, truth) == pytest.approx((20 + 40) / 2, rel=1e-4)
-    assert psnr(truth, truth) == 100
-
-
-def test_paired_figures_clip_what_no_picture_can_show():
-    assert torch.equal(to_unit(torch.tensor([-3.0, -1, 0, 1, 2])), torch.tensor([0.0, 0, 0.5, 1, 1]))
-    assert paired_l1(torch.full((1, 3, 2, 2), 5.0), torch.ones(1, 3, 2, 2)) == 0
+    assert Measures(images).truth("A2B") is None
 
 
 def test_a_grid_shows_every_image_at_its_place(tmp_path):
@@ -155,6 +141,109 @@ def test_a_grid_shows_every_image_at_its_place(tmp_path):
             places = np.argwhere((page == enlarged[0, 0]).all(-1))
             hits = [np.array_equal(page[top : top + 32, left : left + 32], enlarged) for top, left in places]
             assert sum(hits) == 2  # once in each section
+
+
+@torch.no_grad()
+def test_distances_are_between_translations_and_real_images_of_the_target_domain(cyclegan, images, other_pair):
+    features = Shipped()
+    table = evaluate(cyclegan, other_pair, images, measures=Measures(images, features=features))
+    for side, (source, target) in SIDES.items():
+        assert table[side]["features"] == "shipped classifier"
+        real = features(images[target].test.tensor())
+        generators = {"original": cyclegan[side].generator, "compact": other_pair[side]}
+        for name, generator in generators.items():
+            found, values = table[side]["metrics"][name], features(generator(images[source].test.tensor()))
+            assert found["frechet"] == pytest.approx(frechet_distance(values, real), rel=1e-3)
+            assert (found["kid"], found["kid_std"]) == pytest.approx(kernel_distance(values, real), rel=1e-3)
+    assert "features" not in evaluate(cyclegan, other_pair, images)["A2B"]
+
+
+def test_real_images_are_looked_at_once(cyclegan, images, other_pair, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Shipped, "of_pixels", lambda self, pixels: seen.append(pixels) or pixels.float().mean((2, 3)))
+    evaluate(cyclegan, other_pair, images, measures=Measures(images, features=Shipped()))
+    real = len(images["A"].test) + len(images["B"].test)
+    assert sum(map(len, seen)) == 3 * real  # real, translated by the original, translated by the compact pair
+
+
+def test_figures_can_be_taken_on_validation_images(cyclegan, image_folder, tmp_path, other_pair):
+    shutil.copytree(image_folder, tmp_path / "data")
+    for domain in "AB":
+        shutil.copytree(tmp_path / "data" / f"train{domain}", tmp_path / "data" / f"val{domain}")
+    images = UnpairedImages(tmp_path / "data", 16)
+    swapped = tmp_path / "swapped"  # validation images in place of the test images
+    shutil.copytree(tmp_path / "data", swapped)
+    for domain in "AB":
+        shutil.rmtree(swapped / f"test{domain}")
+        (swapped / f"val{domain}").rename(swapped / f"test{domain}")
+    features = Shipped()
+    found = evaluate(cyclegan, other_pair, images, measures=Measures(images, role="validation", features=features))
+    expected = UnpairedImages(swapped, 16)
+    wanted = evaluate(cyclegan, other_pair, expected, measures=Measures(expected, features=features))
+    for side in SIDES:
+        assert found[side]["measured_on"] == "validation" and wanted[side]["measured_on"] == "test"
+        assert found[side]["metrics"] == wanted[side]["metrics"]
+    assert "paired L1 (validation)" in {str(label) for label in summary_table(found).columns[0].cells}
+
+
+def test_the_shipped_task_has_its_own_figures_and_other_data_has_them_when_asked(images):
+    toy = load_toy()
+    own = {name: side.generator for name, side in toy.cyclegan.items()}
+    table = evaluate(toy.cyclegan, own, toy.images, measures=Wanted(images="validation").measures(toy.images))
+    figures = {side: table[side]["metrics"]["original"] for side in SIDES}
+    assert set(figures["A2B"]) - set(figures["B2A"]) == {"ink_iou"}
+    assert {"kid", "kid_std", "frechet", "ssim", "paired_l1", "psnr", "l_cyc"} <= set(figures["B2A"])
+    assert 0.2 < figures["A2B"]["ink_iou"] < 0.9 and figures["B2A"]["kid"] > figures["B2A"]["kid_std"] > 0
+    assert Wanted(features="none").measures(toy.images).features is None
+    assert Wanted().measures(images).features is None and not Measures(images).inked
+    assert Wanted(features="shipped").measures(images).features is not None
+
+
+@torch.no_grad()
+def test_one_sides_translations_are_segmented(cyclegan, images, other_pair, tmp_path):
+    truth = torch.randint(0, 3, (5, 16, 16), generator=torch.Generator().manual_seed(0))
+    for path, labels in zip(images["B"].test.paths, truth, strict=True):
+        Image.fromarray(labels.numpy().astype(np.uint8)).save(tmp_path / f"{path.stem}.png")
+    segmentation = Segmentation(lambda x: x.argmax(1), tmp_path)
+    metrics = evaluate(cyclegan, other_pair, images, measures=Measures(images, segmentation=segmentation))
+    fake = other_pair["B2A"](images["B"].test.tensor())
+    wanted = scores(confusion_matrix(truth, fake.argmax(1)))
+    assert {key: metrics["B2A"]["metrics"]["compact"][key] for key in wanted} == pytest.approx(wanted)
+    assert not set(wanted) & set(metrics["A2B"]["metrics"]["compact"])
+    shown = {str(label) for label in summary_table(metrics).columns[0].cells}
+    assert {"pixel accuracy (test)", "class accuracy (test)", "mean IoU (test)"} <= shown
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        (Wanted(images="train"), "images: got train; expected test or validation"),
+        (Wanted(features="inceptoin"), "features: got inceptoin; .*Did you mean 'inception'"),
+        (
+            Wanted(inception_weights="w.pth"),
+            "inception weights: got w.pth with --features auto; .*--features inception",
+        ),
+        (Wanted(images="validation", features="shipped"), "1 validation images of domain A; expected 4 or more"),
+        (Wanted(segmenter="m:f"), "labels: got nothing; expected a --labels to go with --segmenter"),
+        (Wanted(labels="maps"), "segmenter: got nothing; expected a --segmenter to go with --labels"),
+    ],
+)
+def test_what_can_not_be_measured_is_refused(images, wanted, message):
+    with pytest.raises(UserError, match=message):
+        wanted.measures(images)
+
+
+def test_the_table_says_whose_features(cyclegan, images, other_pair):
+    sides = evaluate(cyclegan, other_pair, images, measures=Measures(images, features=Shipped()))
+
+    def shown():
+        return {str(label) for label in summary_table(sides).columns[0].cells}
+
+    assert {"KID (test, shipped classifier)", "Frechet distance (test, shipped classifier)"} <= shown()
+    assert not any(label.startswith("FID") for label in shown())
+    for figures in sides.values():
+        figures["features"] = "Inception"
+    assert {"KID (test, Inception)", "FID (test, Inception)"} <= shown()
 
 
 def test_the_table_shows_what_there_is_and_leaves_out_what_there_is_not(cyclegan, images, other_pair):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ganprune.errors import UserError
-from ganprune.metrics.kid import polynomial_mmd2
+from ganprune.metrics.kid import kernel_distance, polynomial_mmd2
 
 
 def features(count, shift=0.0, seed=0):
@@ -34,3 +34,39 @@ def test_it_is_about_zero_for_one_distribution_and_grows_with_the_difference():
 def test_features_that_can_not_be_compared_are_refused(second):
     with pytest.raises(UserError, match="features"):
         polynomial_mmd2(features(4), second)
+
+
+@pytest.mark.parametrize(("subsets", "size"), [(100, 20), (7, 45)])
+def test_kid_is_torch_fidelitys_down_to_the_subsets(subsets, size):
+    kid = pytest.importorskip("torch_fidelity.metric_kid")
+    first, second = features(60), features(45, 0.5, 1)
+    options = {"kid_subsets": subsets, "kid_subset_size": size, "rng_seed": 5, "verbose": False}
+    theirs = kid.kid_features_to_metric(first, second, **options)
+    mean, deviation = kernel_distance(first, second, subsets=subsets, size=size, seed=5)
+    assert mean == pytest.approx(theirs[kid.KEY_METRIC_KID_MEAN], rel=1e-4)
+    assert deviation == pytest.approx(theirs[kid.KEY_METRIC_KID_STD], rel=1e-4)
+
+
+def test_the_same_seed_gives_the_same_subsets_whatever_else_is_drawn():
+    first, second = features(40), features(40, 0.5, 1)
+    once = kernel_distance(first, second)
+    torch.manual_seed(3)
+    assert kernel_distance(first, second) == once != kernel_distance(first, second, seed=1)
+
+
+def test_subsets_are_halves_of_the_smaller_set_and_at_most_1000():
+    first, second = features(2100), features(30, 0.5, 1)
+    assert kernel_distance(first, second) == kernel_distance(first, second, size=15)
+    large = features(2100, 0.5, 1)
+    assert kernel_distance(first, large, subsets=2) == kernel_distance(first, large, subsets=2, size=1000)
+
+
+def test_the_deviation_shrinks_with_larger_subsets():
+    first, second = features(400), features(400, 0.5, 1)
+    assert kernel_distance(first, second, size=200)[1] < 0.5 * kernel_distance(first, second, size=20)[1]
+
+
+@pytest.mark.parametrize(("count", "size"), [(3, None), (8, 9), (8, 1)])
+def test_too_few_images_are_refused(count, size):
+    with pytest.raises(UserError, match=r"images for KID: got 10 and .*expected 4 or more.*Give more images"):
+        kernel_distance(features(10), features(count), size=size)

@@ -9,9 +9,9 @@ import ganprune
 
 ROOMS = [
     "errors", "sizes", "settings", "device", "runs", "evolution", "pixels", "data", "augmentation", "assets", "models",
-    "filters", "profile", "latency", "losses", "training", "tuning", "fitness", "baselines", "metrics", "deploy",
-    "evaluate", "report", "pretrain", "task", "search", "results", "front", "workers", "pipeline", "pick", "compare",
-    "bench", "trained", "translate", "export", "display", "cli",
+    "filters", "profile", "latency", "losses", "distillation", "training", "tuning", "fitness", "baselines", "metrics",
+    "deploy", "evaluate", "report", "pretrain", "task", "search", "results", "front", "workers", "pipeline", "pick",
+    "prune", "compare", "bench", "trained", "translate", "export", "display", "cli",
 ]  # fmt: skip
 PACKAGE = Path(ganprune.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))

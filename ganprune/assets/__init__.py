@@ -21,3 +21,17 @@ def default_checkpoint() -> Path:
 def toy_checkpoint() -> Path:
     """Return the folder of a tiny CycleGAN of the same images at 32x32 (ngf=8, 2 blocks, ndf=16): for comparisons."""
     return FOLDER / "toy"
+
+
+def classifier_folder() -> Path:
+    """Return the folder of the small classifier of the shipped images' categories, and of their labels."""
+    return FOLDER / "classifier"
+
+
+def are_default(root: Path) -> bool:
+    """Return whether a folder holds the shipped images, there or copied: test images of the same names and sizes."""
+    return root.resolve() == FOLDER.resolve() or _test_files(root) == _test_files(FOLDER)
+
+
+def _test_files(root: Path) -> dict[str, int]:
+    return {f"{path.parent.name}/{path.name}": path.stat().st_size for path in root.glob("test[AB]/*")}

@@ -1,4 +1,4 @@
-"""Commands that compare searches: compare."""
+"""Commands that compare searches and baselines: compare."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
+from ganprune.baselines.registry import BASELINES, Baseline
 from ganprune.cli.group import main
-from ganprune.cli.options import FOLDER, evolve_options, size_options, take_framing
-from ganprune.errors import UserError
+from ganprune.cli.options import FOLDER, baseline_options, evolve_options, size_options, take_framing
+from ganprune.errors import UserError, did_you_mean
 
 # With these the toy scores about a hundred individuals a second.
 TOY = ["--population", "16", "--validation-images", "8", "--precision", "float32"]
@@ -20,6 +21,15 @@ TOY = ["--population", "16", "--validation-images", "8", "--precision", "float32
 @evolve_options
 def contender_options(**options: Any) -> None:
     """Never run: it parses the text of a contender."""
+
+
+@baseline_options
+@click.command(add_help_option=False)
+@click.option("--preset")
+@click.option("--target-ratio", type=float)
+@click.option("--weights", default="own")
+def baseline_contender_options(**options: Any) -> None:
+    """Never run: it parses the text of a contender that is a baseline."""
 
 
 @main.command()
@@ -43,6 +53,11 @@ def compare(contenders: tuple[str, ...], common: str, seeds: str, toy: bool, **o
 
     \b
       ganprune compare ga annealing "uniform crossover: ga --mate cxUniform:indpb=0.5"
+
+    or a baseline, at the same --target-ratio, with --weights own, sliced or reconstructed:
+
+    \b
+      ganprune compare ga thinet "l1, reconstructed: l1 --weights reconstructed" "baseline random"
 
     Without one, all algorithms are compared. Runs are ranked by reference fitness: their elites, scored against the
     original partner on images that no search saw.
@@ -78,30 +93,69 @@ def compare(contenders: tuple[str, ...], common: str, seeds: str, toy: bool, **o
 
 
 def read_contenders(texts: Any, common: list[str]) -> list[Any]:
-    """Parse contenders; every option is one of ``ganprune evolve``'s."""
-    from ganprune.compare import Contender
-    from ganprune.compare.contenders import SHARED, split_name
-    from ganprune.settings import make_settings
+    """Parse contenders; every option is one of ``ganprune evolve``'s, or of ``ganprune baseline``'s."""
+    from ganprune.compare.contenders import split_name
+    from ganprune.evolution.registry import REGISTRY
 
+    shared, known = parse(contender_options, shlex.join(common), common), [*REGISTRY["algorithm"], *BASELINES]
     result = []
     for text in texts:
         name, rest = split_name(text)
         words = split(rest, "contender")
-        if words and not words[0].startswith("-"):
-            words = ["--algorithm", *words]
-        try:
-            with contender_options.make_context("contender", [*common, *words]) as context:
-                values = dict(context.params)
-        except click.UsageError as error:
-            raise UserError(
-                "contender", repr(text), "an algorithm and options of ganprune evolve", f"{error.format_message()}"
-            ) from error
-        given = [field for field in SHARED if values[field] is not None]
-        if given:
-            option = "--" + given[0].replace("_", "-")
-            raise UserError("contender", f"{text!r} with {option}", "the same for all", f"Give {option} to compare.")
-        result.append(Contender(name or rest, make_settings(values.pop("preset"), **values)))
+        first = words[0] if words and not words[0].startswith("-") else None
+        explicit = first == "baseline"
+        if first and not explicit and not {":", "/"} & {*first} and first.lower() not in known:
+            raise UserError("contender", text, "an algorithm or a baseline first", did_you_mean(first, known))
+        if explicit or (first in BASELINES and first not in REGISTRY["algorithm"]):
+            result.append(read_baseline(name or rest, text, words[explicit:], shared))
+        else:
+            result.append(read_search(name or rest, text, ["--algorithm", *words] if first else words, common))
     return result
+
+
+def read_search(name: str, text: str, words: list[str], common: list[str]) -> Any:
+    """Return the contender that searches with these options."""
+    from ganprune.compare import Contender
+    from ganprune.settings import make_settings
+
+    values = parse(contender_options, text, [*common, *words])
+    return Contender(name, make_settings(values.pop("preset"), **values))
+
+
+def read_baseline(name: str, text: str, words: list[str], shared: dict[str, Any]) -> Any:
+    """Return the contender that is the baseline ``words[0]``; of the shared options it takes those that apply."""
+    from ganprune.compare import Contender
+    from ganprune.prune import baseline_settings
+
+    given = parse(baseline_contender_options, text, words[1:])
+    baseline = Baseline(words[0] if words else "nothing", given.pop("weights"))
+    values = {name: shared[name] if value is None else value for name, value in given.items()}
+    for budget in ("max_macs", "max_latency_ms"):
+        if shared[budget] is not None and values["target_ratio"] is None:
+            found = f"{text!r} beside --{budget.replace('_', '-')}"
+            raise UserError("contender", found, "--target-ratio: baselines are sized by parameters", "Give that.")
+    return Contender(name, baseline_settings(baseline, **values), baseline)
+
+
+def parse(command: click.Command, text: str, words: list[str]) -> dict[str, Any]:
+    """Return the options among these words, None where one is not given.
+
+    Raises:
+        UserError: an option is unknown or wrong, or one that a comparison gives to all.
+    """
+    from ganprune.compare.contenders import SHARED
+
+    try:
+        with command.make_context("contender", list(words)) as context:
+            values = dict(context.params)
+    except click.UsageError as error:
+        expected = "an algorithm or a baseline, and its options"
+        raise UserError("contender", repr(text), expected, error.format_message()) from error
+    given = [field for field in SHARED if values.get(field) is not None]
+    if given:
+        option = "--" + given[0].replace("_", "-")
+        raise UserError("contender", f"{text!r} with {option}", "the same for all", f"Give {option} to compare.")
+    return values
 
 
 def split(text: str, field: str) -> list[str]:

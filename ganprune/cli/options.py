@@ -11,6 +11,13 @@ import click
 from ganprune.sizes import Framing, read_size
 
 FOLDER = click.Path(path_type=Path)
+FEATURES_HELP = "shipped (the small classifier that comes along), inception (FID and KID), none, or auto."
+# Of the options of evolve, those that say how to search, or how small an individual must be.
+SEARCHING = (
+    "algorithm", "population", "generations", "max_evaluations", "max_seconds", "select", "mate", "mutate", "init",
+    "target_ratio", "max_macs", "max_latency_ms", "schedule", "reconstruct", "tune", "tune_steps", "tune_passes",
+    "tune_batch",
+)  # fmt: skip
 
 
 class SizeType(click.ParamType):
@@ -96,13 +103,23 @@ def evolve_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--tune-passes", type=float, help="Its passes over a tenth of the training images."),
         click.option("--tune-batch", type=int, help="Its images per step."),
         click.option("--validation-images", type=int, help="Validation images that score."),
-        click.option("--finetune", help="Final fine-tune: distil, or cyclegan (the paper's objective)."),
+        click.option("--finetune", help="Final fine-tune: distil, features, or cyclegan (the paper's objective)."),
         click.option("--finetune-steps", type=int, help="Its steps; 0 for none."),
         click.option("--finetune-batch", type=int, help="Its images of each domain per step."),
         click.option("--finetune-learning-rate", type=float, help="Its learning rate."),
+        click.option("--features", help="Whose features the final distances are measured on: " + FEATURES_HELP),
+        click.option("--inception-weights", help="File of torch-fidelity's weights.  [default: download them]"),
         click.option("--precision", help="float32, bfloat16 (mixed), or auto: bfloat16 where it is native."),
         click.option("--seed", type=int, help="Of everything random."),
     ]
     for option in reversed(options):
         command = option(command)
+    return command
+
+
+def baseline_options(command: click.Command) -> click.Command:
+    """Add to a finished command those of :func:`evolve_options` that mean something without a search."""
+    every = click.Command(None)
+    evolve_options(every)
+    command.params += [parameter for parameter in reversed(every.params) if parameter.name not in SEARCHING]
     return command

@@ -1,10 +1,15 @@
-"""What is compared: settings of ``ganprune evolve`` under a name.
+"""What is compared: settings of ``ganprune evolve`` or ``ganprune baseline`` under a name.
 
-In text a contender is an algorithm and options of ``evolve``, as they would be typed there, with an optional name::
+In text a contender is an algorithm or baseline and its options, as they would be typed there, with an optional name::
 
     ga
     annealing:population=8 --mutate mutFlipBit:indpb=0.02
     paper operators: ga --select selRoulette --mate cxTwoPoint --mutate mutFlipSegment --init initUniform
+    thinet
+    l1, reconstructed: l1 --weights reconstructed
+    baseline random
+
+The last says ``baseline`` because ``random`` alone is random search.
 """
 
 from __future__ import annotations
@@ -12,12 +17,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
+from ganprune.baselines.registry import Baseline
 from ganprune.device import resolve_precision
 from ganprune.errors import UserError
-from ganprune.search import check_settings
+from ganprune.search import check_settings, check_terms
 from ganprune.settings import EvolveSettings
 
 # What all contenders share, because the comparison would not be fair otherwise, or because it is not searched.
@@ -31,15 +38,21 @@ class Contender:
     Attributes:
         name: in tables and plots.
         settings: its search; seed and budget are the comparison's.
+        baseline: criterion and weights, where it does not search at all; its size is ``settings.target_ratio``.
     """
 
     name: str
     settings: EvolveSettings
+    baseline: Baseline | None = None
 
     def resolved(self, device: torch.device) -> Contender:
         """Return it with a precision of "auto" resolved for that device."""
         precision = resolve_precision(self.settings.precision, device)
-        return Contender(self.name, replace(self.settings, precision=precision))
+        return replace(self, settings=replace(self.settings, precision=precision))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what decides its figures, but for seed and budget."""
+        return self.settings.to_json() | ({"baseline": self.baseline.to_json()} if self.baseline else {})
 
     def with_budget(self, seed: int, max_evaluations: float) -> EvolveSettings:
         """Return the settings of one run; generations are bounded so that a search which only repeats itself ends."""
@@ -68,7 +81,8 @@ def check_contenders(contenders: Sequence[Contender], max_evaluations: float, se
     if not seeds or len(set(seeds)) < len(seeds):
         raise UserError("seeds", list(seeds), "one or more, all different", "Correct --seeds.")
     for contender in contenders:
-        check_settings(contender.with_budget(seeds[0], max_evaluations))
+        check = check_terms if contender.baseline else check_settings
+        check(contender.with_budget(seeds[0], max_evaluations))
 
 
 def split_name(text: str) -> tuple[str | None, str]:

@@ -2,8 +2,9 @@
 
 The yardstick is the *reference fitness* of elites: measured against the original partner on validation images that no
 search saw (as far as there are 32 more than the searches score with), in one setting for all (Eq. 11's default weights,
-reconstructed weights, float32). Fitness values of different runs can't be compared, since they were measured against
-different partners. Each run is a run directory of its own, so an interrupted comparison goes on where it was.
+reconstructed weights, float32). Only baselines are scored with the weights that they are asked for. Fitness values of
+different runs can't be compared, since they were measured against different partners. Each run is a run directory of
+its own, so an interrupted comparison goes on where it was.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ganprune.baselines.registry import Baseline
+from ganprune.compare.baselines import Baselines
 from ganprune.compare.contenders import SHARED, Contender, check_contenders
 from ganprune.compare.statistics import bootstrap_mean, friedman, mean_ranks, pairwise_wilcoxon, vargha_delaney
 from ganprune.compare.tables import markdown
@@ -26,17 +29,17 @@ from ganprune.fitness import CycleFitness, make_builders
 from ganprune.latency.table import LATENCY, to_json
 from ganprune.report.curves import plot_curves
 from ganprune.runs import CONFIG, LOGBOOK, SUMMARY, RunDirectory
-from ganprune.search import Search, make_strategy, make_toolboxes, prepare, tuning_settings
+from ganprune.search import Search, make_strategy, make_toolboxes, prepare, reference_of, tuning_settings
 from ganprune.settings import EvolveSettings
 from ganprune.sizes import size_json
 from ganprune.task import Task
 
 FORMAT = 1
 CURVE = "curve.json"
-# Settings that decide nothing about networks and scores: contenders that differ in these only share what is prepared.
+# These decide nothing about networks and scores: contenders that differ in them only share what is prepared.
 SEARCH_ONLY = (
     "preset", "algorithm", "population", "select", "mate", "mutate", "init", "schedule", "finetune", "finetune_steps",
-    "finetune_batch", "finetune_learning_rate", *SHARED,
+    "finetune_batch", "finetune_learning_rate", "features", "inception_weights", *SHARED,
 )  # fmt: skip
 
 
@@ -88,7 +91,7 @@ def compare(
     for number, (seed, index, contender) in enumerate(jobs, 1):
         path = directory.path(f"run-{index + 1:02d}-seed-{seed}")
         report(f"{number}/{len(jobs)}: {contender.name}, seed {seed}")
-        curve = runner.run(contender.with_budget(seed, max_evaluations), path)
+        curve = runner.run(contender.with_budget(seed, max_evaluations), path, contender.baseline)
         curves[contender.name].append({"seed": seed, **curve})
     summary = summarise(curves, target)
     write_tables(directory, curves, summary)
@@ -105,7 +108,7 @@ def _open(
     config = {
         "command": "compare", "format": FORMAT, "checkpoint": task.checkpoint, "data": task.data,
         **task.images.framing.to_json(), "max_evaluations": cost, "seeds": list(seeds),
-        "contenders": {contender.name: contender.settings.to_json() for contender in contenders},
+        "contenders": {contender.name: contender.to_json() for contender in contenders},
     }  # fmt: skip
     if not resume:
         directory = RunDirectory.create(out)
@@ -137,26 +140,35 @@ class Runner:
         self.skip = max(contender.settings.validation_images for contender in contenders)
         self._prepared: tuple[object, Search] | None = None
         self._references: dict[str, dict[str, CycleFitness]] = {}
+        self.baselines = Baselines(task)
 
-    def run(self, settings: EvolveSettings, path: Path) -> dict[str, Any]:
-        """Run one search, or go on with it, or read what it gave; see :meth:`curve` for the result."""
+    def run(self, settings: EvolveSettings, path: Path, baseline: Baseline | None = None) -> dict[str, Any]:
+        """Run one search, or go on with it, or read what it gave; see :meth:`curve` for the result.
+
+        A baseline is no search: its curve is a single point at cost 0, so a level line.
+        """
         directory = RunDirectory(path)
         if directory.exists(CURVE):
             return dict(directory.read_json(CURVE))
+        reference = None
+        if baseline:
+            reference = reference_of(self.task, self.baselines.choose(settings, baseline, path), self.skip)
+        else:
+            self._search(settings, path)
+        curve = self.curve(directory.read_jsonl(LOGBOOK), settings.encoding, reference)
+        directory.write_json(CURVE, curve)
+        return curve
+
+    def _search(self, settings: EvolveSettings, path: Path) -> None:
         search = self.prepare(settings)
         strategies = {name: make_strategy(settings, name) for name in search.fitness}
         toolboxes = make_toolboxes(search.fitness, strategies, settings)
         forget(search)  # lest a run find what an earlier one translated
-        resume = directory.exists(CONFIG)
         coevolve(
             toolboxes, generations=settings.generations, schedule=settings.schedule, seed=settings.seed,
-            max_evaluations=settings.max_evaluations, run=path, resume=resume,
+            max_evaluations=settings.max_evaluations, run=path, resume=RunDirectory(path).exists(CONFIG),
         )  # fmt: skip
         forget(search)
-        directory = RunDirectory.open(path)
-        curve = self.curve(directory.read_jsonl(LOGBOOK), settings.encoding)
-        directory.write_json(CURVE, curve)
-        return curve
 
     def prepare(self, settings: EvolveSettings) -> Search:
         """Return networks and fitness for these settings, the last ones if they serve."""
@@ -179,31 +191,31 @@ class Runner:
             self.directory.write_json(LATENCY, to_json(search.latency, batch=1, size=size_json(self.task.images.size)))
         return search
 
-    def curve(self, log: Sequence[Mapping[str, Any]], encoding: str) -> dict[str, Any]:
+    def curve(
+        self, log: Sequence[Mapping[str, Any]], encoding: str, reference: Mapping[str, CycleFitness] | None = None
+    ) -> dict[str, Any]:
         """Score the elite of every step by the reference fitness.
 
         Args:
             log: lines of a logbook.
             encoding: of its elites.
+            reference: by side; None for :meth:`reference`.
 
         Returns:
             ``steps``, one for each step of the logbook: side, generation, cost, seconds, fitness and reference fitness
             of its elite, and ``best``: the mean over both sides of the best reference fitness so far.
         """
-        reference = self.reference(encoding)
+        reference = reference or self.reference(encoding)
         steps: list[dict[str, Any]] = []
         best: dict[str, float] = {}
         for line in log:
             score = reference[line["side"]](unpack_bits(line["elite"]))
             best[line["side"]] = max(best.get(line["side"], 0.0), score[0])
-            steps.append(
-                {
-                    "side": line["side"], "generation": line["generation"], "cost": line["cost"],
-                    "seconds": line["timing"]["seconds"], "fitness": line["best"], "reference": score[0],
-                    "n": score.terms["n"],
-                    "best": sum(best.values()) / 2 if len(best) == 2 else None,
-                }
-            )  # fmt: skip
+            steps.append({
+                "side": line["side"], "generation": line["generation"], "cost": line["cost"],
+                "seconds": line["timing"]["seconds"], "fitness": line["best"], "reference": score[0],
+                "n": score.terms["n"], "best": sum(best.values()) / 2 if len(best) == 2 else None,
+            })  # fmt: skip
         for side in reference.values():
             side.forget()
         return {"steps": steps}
@@ -212,10 +224,7 @@ class Runner:
         """Return the fitness that elites of all runs are compared by."""
         if encoding not in self._references:
             builders = make_builders(self.task.cyclegan, self.task.images, encoding=encoding)
-            self._references[encoding] = {
-                name: CycleFitness(self.task.cyclegan, self.task.images, name, builders=builders, skip=self.skip)
-                for name in self.task.cyclegan
-            }
+            self._references[encoding] = reference_of(self.task, builders, self.skip)
         return self._references[encoding]
 
 

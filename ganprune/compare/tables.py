@@ -34,6 +34,11 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
         f"{seeds} seeds; A12: chance that a run is better than one of {first!r} (0.5: no difference); "
         f"target: reference fitness {summary['target']:.4f}, cost of the runs that reached it.",
     ]
+    baselines = [name for name, figures in summary["contenders"].items() if figures["cost"] == 0]
+    if baselines:
+        lines.append(
+            f"Without a search, so at no cost: {', '.join(map(repr, baselines))}; scored with the weights asked for."
+        )
     test = summary["friedman"]
     if test:
         lines.append(f"Friedman test over contenders: chi2 = {test['statistic']:.2f}, p = {test['p']:.3g}.")

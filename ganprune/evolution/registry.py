@@ -169,7 +169,7 @@ def resolve(kind: str, spec: str) -> Operator:
     name = _full_name(kind, name)
     if name in table:
         entry = table[name]
-        function = _load(kind, spec, entry.target)
+        function = load_function(kind, spec, entry.target)
         return Operator(spec, function, _parameters(kind, name, function, entry, rest), entry.needs)
     reference, _, options = rest.partition(":")
     if not reference or "=" in reference:
@@ -179,7 +179,7 @@ def resolve(kind: str, spec: str) -> Operator:
             "a registered name or package.module:function",
             did_you_mean(name, table),
         )
-    function = _load(kind, spec, f"{name}:{reference}")
+    function = load_function(kind, spec, f"{name}:{reference}")
     needs = space_needs(function)
     entry = Entry(f"{name}:{reference}", {}, "", needs)
     return Operator(spec, function, _parameters(kind, f"{name}:{reference}", function, entry, options), needs)
@@ -206,7 +206,12 @@ def _full_name(kind: str, name: str) -> str:
     return lowered.get(short) or lowered.get(_PREFIXES[kind] + short) or name
 
 
-def _load(kind: str, spec: str, target: str) -> Callable[..., Any]:
+def load_function(kind: str, spec: str, target: str) -> Callable[..., Any]:
+    """Import what ``target``, a ``package.module:function``, names; ``kind`` and ``spec`` are for the message.
+
+    Raises:
+        UserError: there is no such module, or no such function in it.
+    """
     module_name, _, attribute = target.partition(":")
     try:
         module = importlib.import_module(module_name)

@@ -88,7 +88,7 @@ class Reconstruction:
                 grams[name] = grams.get(name, 0) + patches.T @ patches
                 counts[name] += len(patches)
 
-        with _input_hooks(layers, add):
+        with input_hooks(layers, add):
             for part in self.images.split(self.batch):
                 self.generator(part)
         moments = {}
@@ -111,7 +111,7 @@ class Reconstruction:
         kept = self.space.kept(bits)
         network = slice_network(self.generator, kept)
         for name, original in self.layers.items():
-            outputs, inputs = _kept_filters(original, name, kept)
+            outputs, inputs = kept_filters(original, name, kept)
             if len(inputs) < original.in_channels:
                 self._solve_layer(name, layer_at(network, name), outputs, inputs)
         if self.has_batch_norm and not all(bits):
@@ -150,7 +150,7 @@ class Reconstruction:
         targets = self._original_outputs()
         for name, original in self.layers.items():
             layer = layer_at(network, name)
-            outputs, inputs = _kept_filters(original, name, kept)
+            outputs, inputs = kept_filters(original, name, kept)
             rows = torch.as_tensor(outputs, device=self.images.device)
             gram, cross = self._joint_moments(network, name, targets[name][:, rows])
             columns = _columns(self.moments[name].weight, layer, inputs)
@@ -170,7 +170,7 @@ class Reconstruction:
 
         for sampler in self.samplers.values():
             sampler.restart()
-        with _input_hooks(layers, add):
+        with input_hooks(layers, add):
             for part in self.images.split(self.batch):
                 self.generator(part)
         return {name: torch.cat(parts) for name, parts in outputs.items()}
@@ -229,7 +229,7 @@ def layer_at(network: nn.Module, name: str) -> Layer:
     return cast(Layer, network.get_submodule(name))
 
 
-def _kept_filters(original: Layer, name: str, kept: Keep) -> tuple[np.ndarray, np.ndarray]:
+def kept_filters(original: Layer, name: str, kept: Keep) -> tuple[np.ndarray, np.ndarray]:
     """Return the indices of the kept output and input channels of a layer."""
     out_dim = 1 if isinstance(original, nn.ConvTranspose2d) else 0
     outputs = kept.get((name, "weight", out_dim), np.arange(original.out_channels))
@@ -351,13 +351,14 @@ def input_of(network: nn.Module, name: str, images: torch.Tensor) -> torch.Tenso
         caught.append(inputs)
         raise _Reached
 
-    with _input_hooks({name: layer_at(network, name)}, stop), suppress(_Reached):
+    with input_hooks({name: layer_at(network, name)}, stop), suppress(_Reached):
         network(images)
     return caught[0]
 
 
 @contextmanager
-def _input_hooks(layers: Mapping[str, Layer], call: Callable[[str, Layer, torch.Tensor], None]) -> Iterator[None]:
+def input_hooks(layers: Mapping[str, Layer], call: Callable[[str, Layer, torch.Tensor], None]) -> Iterator[None]:
+    """Inside this block, call with (path, layer, input) whenever one of the layers is reached."""
     handles = [
         layer.register_forward_pre_hook(lambda module, inputs, name=name: call(name, module, inputs[0]))
         for name, layer in layers.items()

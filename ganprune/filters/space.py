@@ -11,6 +11,7 @@ from torch import nn
 
 from ganprune.errors import UserError, did_you_mean
 from ganprune.filters.compact import Keep, compact, mask
+from ganprune.filters.coupling import norms
 from ganprune.filters.groups import WIDTH, FilterGroup, find_groups
 from ganprune.filters.rounding import below, fewest_kept, nearest
 from ganprune.models.fitting import image_channels
@@ -63,7 +64,7 @@ class FilterSpace:
         self._turns = np.random.default_rng(0).permutation(len(self))  # of one group's filters, the higher goes first
         self._fits: Callable[[Sequence[int]], bool] | None = None
         self.multiple = 1
-        self.saliency = self._saliency(generator)
+        self.saliency = norms(self, generator).tolist()
         self._check_law(generator, (height, width))
 
     def __len__(self) -> int:
@@ -295,19 +296,6 @@ class FilterSpace:
     def size_share(self, bits: Sequence[int]) -> float:
         """N(p) of Eq. 10: kept weight elements over all weight elements of the convolutions, in (0, 1]."""
         return sum(self.weight_counts(bits).values()) / self._total
-
-    def _saliency(self, generator: nn.Module) -> list[float]:
-        saliency, layers = np.zeros(len(self)), np.zeros(len(self))
-        for key in self._produced:
-            module = generator.get_submodule(key[0])
-            if key[1] == "weight" and isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-                weight = module.weight.detach().abs().double().cpu()
-                means = weight.transpose(0, key[2]).flatten(1).mean(1).numpy()
-                controller = self._controllers[key]
-                inside = controller >= 0
-                np.add.at(saliency, controller[inside], means[inside] / max(means.mean(), 1e-30))
-                np.add.at(layers, controller[inside], 1)
-        return (saliency / layers.clip(1)).tolist()
 
     def _check_law(self, generator: nn.Module, size: Size) -> None:
         """Compare masked with compact once, on fixed bits, so that an architecture that breaks the law is refused."""

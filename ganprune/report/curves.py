@@ -22,6 +22,8 @@ def plot_curves(
 ) -> None:
     """Draw each name's mean over its curves and a band from the lowest to the highest, as a PNG file.
 
+    Curves that are one point at cost 0 are levels: dashed lines over the whole width.
+
     Args:
         path: of the picture.
         curves: name -> the curves of its runs.
@@ -32,7 +34,7 @@ def plot_curves(
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    last = max(curve[-1][0] for runs in curves.values() for curve in runs)
+    last = max(curve[-1][0] for runs in curves.values() for curve in runs) or 1
     grid = np.linspace(0, last, 400)
     figure, axis = plt.subplots(figsize=(9.5, 4.6), layout="constrained")
     colours = plt.get_cmap("tab10" if len(curves) <= 10 else "tab20").colors  # type: ignore[attr-defined]
@@ -40,7 +42,8 @@ def plot_curves(
         values = np.array([step_values(curve, grid) for curve in runs])
         shown = ~np.isnan(values).any(0)  # only where every run has a value, lest the mean jump
         mean, low, high = (f(values[:, shown], axis=0) for f in (np.mean, np.min, np.max))
-        axis.plot(grid[shown], mean, color=colour, label=name, linewidth=1.8)
+        style = "--" if all(len(curve) == 1 and curve[0][0] == 0 for curve in runs) else "-"
+        axis.plot(grid[shown], mean, style, color=colour, label=name, linewidth=1.8)
         axis.fill_between(grid[shown], low, high, color=colour, alpha=0.12, linewidth=0)
     axis.set_xlabel(x_label)
     axis.set_ylabel(y_label)

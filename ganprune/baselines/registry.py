@@ -1,0 +1,72 @@
+"""The names of the baselines, as the command line knows them: a static table that loads neither torch nor NumPy."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+from ganprune.errors import UserError, did_you_mean
+
+WEIGHTS = ("own", "sliced", "reconstructed")
+WIDTHS = ("uniform", "global")
+
+
+class Entry(NamedTuple):
+    """One registered name.
+
+    Attributes:
+        target: ``module:function``; the function takes a ``Subject`` and a seed and returns a ``Ranking``.
+        width: of :data:`WIDTHS`: "uniform" keeps the same share of every group, "global" whatever scores highest.
+        doc: one line for ``--help``.
+    """
+
+    target: str
+    width: str
+    doc: str
+
+
+BASELINES: dict[str, Entry] = {
+    "l1": Entry("ganprune.baselines.importance:l1", "uniform", "the largest L1 norms of each group"),
+    "l1-global": Entry("ganprune.baselines.importance:l1", "global", "the largest L1 norms of all groups"),
+    "random": Entry("ganprune.baselines.importance:chance", "uniform", "any filters of each group"),
+    "trimming": Entry("ganprune.baselines.importance:trimming", "uniform", "filters of each group seldom zero"),
+    "thinet": Entry("ganprune.baselines.thinet:thinet", "uniform", "greedily, what the next layers need; rescaled"),
+    "slimming": Entry("ganprune.baselines.slimming:slimming", "global", "the largest trained gates of all groups"),
+}
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A pruning criterion, and the weights that its compact networks get.
+
+    Attributes:
+        method: a name of :data:`BASELINES`.
+        weights: "own": what the method itself leaves; "sliced": the original's; "reconstructed": the closed form.
+
+    Raises:
+        UserError: an unknown name.
+    """
+
+    method: str
+    weights: str = "own"
+
+    def __post_init__(self) -> None:
+        for field, value, known in (("baseline", self.method, BASELINES), ("weights", self.weights, WEIGHTS)):
+            if value not in known:
+                raise UserError(field, value, ", ".join(known), did_you_mean(value, known))
+
+    @property
+    def width(self) -> str:
+        """How its scores become widths, of :data:`WIDTHS`."""
+        return BASELINES[self.method].width
+
+    def criterion(self) -> Callable[..., Any]:
+        """Import and return the function that ranks filters."""
+        module, _, name = BASELINES[self.method].target.partition(":")
+        function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        return function
+
+    def to_json(self) -> dict[str, str]:
+        return asdict(self)

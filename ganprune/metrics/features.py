@@ -1,0 +1,211 @@
+"""Features of images, on which distances between sets of images are measured.
+
+Two kinds: those of the classifier that ganprune ships, which knows the shipped drawings and nothing else, and those of
+the Inception network that FID and KID are defined by (torch-fidelity's, 2048 wide). A figure means nothing without
+saying whose features it was taken on: every one carries :attr:`Features.name`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn import functional as F
+
+from ganprune.assets import classifier_folder
+from ganprune.errors import UserError, did_you_mean
+from ganprune.metrics.classifier import SIZE, Classifier, load_classifier
+from ganprune.models.checkpoint import read_pth
+from ganprune.pixels import to_float, to_uint8
+
+SHIPPED, INCEPTION = KINDS = ("shipped", "inception")
+BATCH = 32
+
+
+class Features:
+    """Maps images to features, in float32 and in batches, on the device of its network.
+
+    Images are rounded to 8 bits first: what is measured are the pictures that would be saved.
+
+    Args:
+        network: in evaluation mode.
+
+    Attributes:
+        name: whose features they are, as tables and ``summary.json`` say it.
+    """
+
+    name = ""
+
+    def __init__(self, network: nn.Module):
+        self.network = network
+
+    @torch.inference_mode()
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Return (N, width) float32 features, on the CPU, of (N, 3, H, W) images in [-1, 1]."""
+        device = next(self.network.parameters()).device
+        parts = to_uint8(images).split(BATCH)
+        return torch.cat([self.of_pixels(part.to(device)).float().cpu() for part in parts])
+
+    def of_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return (B, width) features of (B, 3, H, W) uint8 images."""
+        raise NotImplementedError
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the network's tensors: features of networks with different ones have nothing in common."""
+        digest = hashlib.sha256(self.name.encode())
+        for key, value in self.network.state_dict().items():
+            digest.update(key.encode() + value.cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+
+class Shipped(Features):
+    """Features of the shipped classifier; images of another size than 64x64 are resized to it.
+
+    Args:
+        network: None for the shipped one.
+    """
+
+    name = "shipped classifier"
+
+    def __init__(self, network: Classifier | None = None):
+        super().__init__(network or load_classifier(classifier_folder()))
+
+    def of_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        images = to_float(pixels)
+        if images.shape[-2:] != (SIZE, SIZE):
+            images = F.interpolate(images, (SIZE, SIZE), mode="bilinear", antialias=True, align_corners=False)
+        return self.network.features(images)  # type: ignore[no-any-return, operator]
+
+
+class Inception(Features):
+    """The 2048 pooled features of the Inception network of FID and KID, as torch-fidelity has it.
+
+    Args:
+        weights: torch-fidelity's weights file, read without executing anything from it; None to download it to
+            PyTorch's own cache, as torch-fidelity does.
+
+    Raises:
+        UserError: torch-fidelity is not installed, or the weights can't be had or are not those of this network.
+    """
+
+    name = "Inception"
+
+    def __init__(self, weights: str | Path | None = None):
+        try:
+            from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
+        except ImportError as error:
+            raise UserError(
+                "features", "inception without torch-fidelity", "the package torch-fidelity",
+                "Install it: pip install 'ganprune[fid]'",
+            ) from error  # fmt: skip
+        state = _download(URL_INCEPTION_V3) if weights is None else read_pth(_existing(Path(weights)))
+        tensors = io.BytesIO()  # torch-fidelity would unpickle the file itself; it is given tensors only
+        torch.save(state, tensors)
+        tensors.seek(0)
+        try:
+            network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=tensors)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:160]
+            raise UserError(
+                "inception weights", f"{weights or URL_INCEPTION_V3} ({reason} ...)",
+                "torch-fidelity's weights-inception-2015-12-05-6726825d.pth", "Check --inception-weights.",
+            ) from error  # fmt: skip
+        super().__init__(network)
+
+    def of_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.network(pixels)[0]  # type: ignore[no-any-return]
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise UserError("inception weights", str(path), "an existing file", "Check --inception-weights.")
+    return path
+
+
+def _download(url: str) -> dict[str, torch.Tensor]:
+    try:
+        return torch.hub.load_state_dict_from_url(url, map_location="cpu", progress=False, weights_only=True)
+    except Exception as error:  # no network, no room, a damaged copy in the cache
+        raise UserError(
+            "inception weights", f"none, and {url} can't be had ({error})", "torch-fidelity's weights file",
+            "Get it on another machine and give --inception-weights PATH.",
+        ) from error  # fmt: skip
+
+
+def make_features(kind: str, *, weights: str | Path | None = None, device: torch.device | str = "cpu") -> Features:
+    """Return "shipped" or "inception" features on a device; ``weights`` are those of "inception".
+
+    Raises:
+        UserError: an unknown kind; see :class:`Inception` for its own.
+    """
+    if kind not in KINDS:
+        raise UserError("features", kind, " or ".join(KINDS), did_you_mean(kind, KINDS))
+    features = Inception(weights) if kind == INCEPTION else Shipped()
+    features.network.to(device)
+    return features
+
+
+def cached(features: Features, images: torch.Tensor, folder: Path | None) -> torch.Tensor:
+    """Return the features of images, from a folder where they have been kept, or kept there for the next time.
+
+    Mean and covariance follow from them in no time, so features are all that is kept. A file's name says which network
+    and which pixels it belongs to; a damaged file is replaced.
+
+    Args:
+        features: the extractor.
+        images: (N, 3, H, W) in [-1, 1].
+        folder: made if missing; None keeps nothing.
+
+    Raises:
+        UserError: the folder can't be written.
+    """
+    if folder is None:
+        return features(images)
+    pixels = to_uint8(images)
+    key = hashlib.sha256(f"{features.digest} {tuple(pixels.shape)} ".encode() + pixels.numpy().tobytes()).hexdigest()
+    path = folder / f"{features.name.replace(' ', '-').lower()}-{key[:24]}.safetensors"
+    try:
+        kept = load_file(path)["features"]
+        if len(kept) == len(images):
+            return kept
+    except (OSError, SafetensorError, KeyError):
+        pass
+    values = features(images)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        save_file({"features": values}, temporary)
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise _unwritable(folder, error) from error
+    return values
+
+
+def make_cache(folder: str | Path | None) -> Path | None:
+    """Make the folder of :func:`cached`, before anything is computed for it.
+
+    Raises:
+        UserError: it can't be made or written.
+    """
+    if folder is None:
+        return None
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _unwritable(folder, "permission denied")
+    return folder
+
+
+def _unwritable(folder: Path, reason: object) -> UserError:
+    return UserError("features cache", f"{folder} ({reason})", "a folder that can be written", "Choose another one.")

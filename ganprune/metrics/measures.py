@@ -1,0 +1,175 @@
+"""What translations are measured by beside the losses: distances to real images, the truth, a segmenter.
+
+One :class:`Measures` serves all generators of an evaluation, so that what depends on real images only is computed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ganprune.assets import are_default
+from ganprune.data import DOMAINS, ImageSet, UnpairedImages
+from ganprune.errors import UserError, did_you_mean
+from ganprune.metrics.features import INCEPTION, KINDS, SHIPPED, Features, cached, make_cache, make_features
+from ganprune.metrics.fid import frechet_distance
+from ganprune.metrics.kid import MIN_IMAGES, kernel_distance
+from ganprune.metrics.paired import paired_l1, psnr, ssim
+from ganprune.metrics.segmentation import Segmentation, ink_iou, load_segmenter
+from ganprune.models.checkpoint import SOURCE, TARGET
+
+ROLES = ("test", "validation")
+AUTO, NONE = "auto", "none"
+CHOICES = (AUTO, NONE, *KINDS)
+
+
+class Measures:
+    """What is measured, on which images.
+
+    Args:
+        images: the data.
+        role: "test" or "validation".
+        features: on which distances to the real images of the target domain are measured; None for none.
+        cache: folder that keeps features of real images; None keeps none on disk.
+        segmentation: what segments one side's translations.
+
+    Raises:
+        UserError: too few images for the distances, label maps that don't fit, or a cache that can't be written.
+    """
+
+    def __init__(
+        self,
+        images: UnpairedImages,
+        *,
+        role: str = "test",
+        features: Features | None = None,
+        cache: str | Path | None = None,
+        segmentation: Segmentation | None = None,
+    ):
+        if role not in ROLES:
+            raise UserError("images", role, " or ".join(ROLES), did_you_mean(role, ROLES))
+        self.images, self.role, self.features, self.segmentation = images, role, features, segmentation
+        self.inked = are_default(images.root)
+        for domain in DOMAINS if features else ():
+            if len(self.images_of(domain)) < MIN_IMAGES:
+                found = f"{len(self.images_of(domain))} {role} images of domain {domain}"
+                raise UserError(
+                    "features", found, f"{MIN_IMAGES} or more to measure distances",
+                    "Add images, or leave them out by --features none.",
+                )  # fmt: skip
+        self.cache = make_cache(cache)
+        self.labels = segmentation.truth(self.images_of(SOURCE[segmentation.side])) if segmentation else None
+        self._real_features: dict[str, torch.Tensor] = {}
+
+    def images_of(self, domain: str) -> ImageSet:
+        """Return the images of a domain that are measured on."""
+        return getattr(self.images[domain], self.role)  # type: ignore[no-any-return]
+
+    def _real(self, domain: str, indices: Sequence[int] | None = None) -> torch.Tensor:
+        """Return those images of a domain (default: all) as they are shown: (N, 3, H, W) in [-1, 1]."""
+        return self.images.cut(self.images_of(domain).tensor(indices))
+
+    def figures(self, side: str, fake: torch.Tensor, device: torch.device) -> dict[str, float]:
+        """Return every figure that applies to a side's translations of all its images.
+
+        Args:
+            side: "A2B" or "B2A".
+            fake: (N, 3, H, W) in [-1, 1], on the CPU, in the order of the source images.
+            device: where a segmenter runs.
+        """
+        figures = self.against_truth(side, fake)
+        if self.features:
+            real = self.real_features(TARGET[side])
+            values = self.features(fake)
+            figures["frechet"] = frechet_distance(values, real)
+            figures["kid"], figures["kid_std"] = kernel_distance(values, real)
+        if self.segmentation and self.labels is not None and side == self.segmentation.side:
+            figures |= self.segmentation.scores(fake, self.labels, device)
+        return figures
+
+    def against_truth(self, side: str, fake: torch.Tensor) -> dict[str, float]:
+        """Return figures against the true images, where there are any."""
+        truth = self.truth(side)
+        if truth is None:
+            return {}
+        sources, drawings = truth
+        fake = fake[sources]
+        figures = {"paired_l1": paired_l1(fake, drawings), "psnr": psnr(fake, drawings), "ssim": ssim(fake, drawings)}
+        if self.inked and TARGET[side] == "B":  # the ink drawings of the shipped images
+            figures["ink_iou"] = ink_iou(fake, drawings)
+        return figures
+
+    def truth(self, side: str) -> tuple[list[int], torch.Tensor] | None:
+        """Return the indices of source images whose truth is known, and their true images; None if there are none."""
+        pairs = self.images.pairs(self.role)
+        if not pairs:
+            return None
+        pairs = [pair if SOURCE[side] == "A" else (pair[1], pair[0]) for pair in pairs]
+        return [source for source, _ in pairs], self._real(TARGET[side], [true for _, true in pairs])
+
+    def real_features(self, domain: str) -> torch.Tensor:
+        """Return the features of a domain's real images, (N, width): computed on first use, or kept from before."""
+        assert self.features
+        if domain not in self._real_features:
+            self._real_features[domain] = cached(self.features, self._real(domain), self.cache)
+        return self._real_features[domain]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be measured, as a user says it.
+
+    Attributes:
+        images: "test" or "validation".
+        features: "shipped", "inception" or "none"; "auto" for "shipped" where the images are the shipped ones, else
+            "none", since the shipped classifier knows nothing but those. None is "auto".
+        inception_weights: file of the weights for "inception"; None to download them.
+        features_cache: folder that keeps the features of real images.
+        segmenter: TorchScript file or ``package.module:callable``; with ``labels``.
+        labels: folder of label maps; see :class:`ganprune.metrics.segmentation.Segmentation`.
+        segmented: the side whose output the segmenter knows.
+    """
+
+    images: str = "test"
+    features: str | None = None
+    inception_weights: str | Path | None = None
+    features_cache: str | Path | None = None
+    segmenter: str | None = None
+    labels: str | Path | None = None
+    segmented: str = "B2A"
+
+    def measures(self, images: UnpairedImages, device: torch.device | str = "cpu") -> Measures:
+        """Return the measures for these images; networks of their own run on ``device``.
+
+        Raises:
+            UserError: something wanted can't be had.
+        """
+        segmentation = self._segmentation(device)
+        return Measures(
+            images, role=self.images, features=self._features(images, device), cache=self.features_cache,
+            segmentation=segmentation,
+        )  # fmt: skip
+
+    def _features(self, images: UnpairedImages, device: torch.device | str) -> Features | None:
+        choice, weights = self.features or AUTO, self.inception_weights
+        if choice not in CHOICES:
+            raise UserError("features", choice, ", ".join(CHOICES), did_you_mean(choice, CHOICES))
+        if weights is not None and choice != INCEPTION:
+            raise UserError(
+                "inception weights", f"{weights} with --features {choice}", "--features inception",
+                "Give that, or leave the weights out.",
+            )  # fmt: skip
+        if choice == AUTO:
+            choice = SHIPPED if are_default(images.root) else NONE
+        return None if choice == NONE else make_features(choice, weights=weights, device=device)
+
+    def _segmentation(self, device: torch.device | str) -> Segmentation | None:
+        if (self.segmenter is None) != (self.labels is None):
+            given, missing = ("segmenter", "labels") if self.labels is None else ("labels", "segmenter")
+            raise UserError(missing, "nothing", f"a --{missing} to go with --{given}", "Give both, or neither.")
+        if self.segmenter is None or self.labels is None:
+            return None
+        return Segmentation(load_segmenter(self.segmenter, device), Path(self.labels), self.segmented)
