@@ -265,7 +265,10 @@ class _Work:
         """Return what the JSON of the run says of a generator; of a checkpoint's there is none."""
         if self.kind == "original":
             return {"side": direction, "size": size_json(self.size)}
-        return {**read_description(self.trained.path / direction), "size": size_json(self.size)}
+        description = {**read_description(self.trained.path / direction), "size": size_json(self.size)}
+        if self.options.size is not None:
+            description.pop("load_size", None)  # of another size than this one
+        return description
 
     def _traced(self, generator: nn.Module, name: str, path: Path, facts: Facts, multiple: int) -> Run:
         whole = round_up(self.size, multiple)

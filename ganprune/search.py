@@ -71,7 +71,7 @@ def prepare(task: Task, settings: EvolveSettings, stage: Callable[..., Any], lat
     search = rebuild(task, settings, stage)
     started = time.perf_counter()
     for builder in search.builders.values():
-        builder.space.round_to(settings.round_to)  # before latencies are measured, at numbers of filters that can be
+        builder.space.round_to(settings.round_to)  # first, so that latencies are measured at numbers that can be
     tables = latency_tables(task, settings, search.builders, latency, stage)
     fitness = make_fitness(task, settings, search.builders, tables)
     set_budgets(fitness, settings)

@@ -283,7 +283,7 @@ class _Work:
 
 
 def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "memory" in str(error)
+    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or "memory" in str(error)
 
 
 def _side_by_side(pictures: Sequence[Image.Image]) -> Image.Image:

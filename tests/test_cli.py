@@ -165,7 +165,7 @@ def test_evaluate_times_a_runs_generators_and_says_what_the_macs_promise(run, he
     refused(call("evaluate", run.directory, "--repeats", 0), "repeats: got 0; expected 1 or more", here)
 
 
-@pytest.mark.parametrize("command", ["evolve", "pretrain", "finetune", "evaluate", "pick"])
+@pytest.mark.parametrize("command", ["evolve", "pretrain", "finetune", "evaluate", "pick", "translate"])
 def test_help_of_every_command(command):
     text = worked(call(command, "--help")).stdout
     assert command in text and "--device" in text

@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 import torch
 from click.testing import CliRunner
-from toytask import contents
+from toytask import contents, toy_run
 
 import ganprune
 import ganprune.export as export_module
@@ -16,6 +16,7 @@ from ganprune.deploy.program import open_program
 from ganprune.models.checkpoint import load_cyclegan
 from ganprune.models.fitting import translate
 from ganprune.pixels import read_image, to_float
+from ganprune.sizes import Framing
 from ganprune.trained import load_trained
 
 FILES = {f"{side}.{suffix}" for side in ("A2B", "B2A") for suffix in ("onnx", "pt2", "json", "safetensors", "pth")}
@@ -219,3 +220,14 @@ def test_a_malicious_checkpoint_executes_nothing(command, tmp_path, image_folder
     }[command]
     result = CliRunner().invoke(main, [str(part) for part in (command, folder, *rest, "--out", "out")])
     refused(result, "latest_net_G_A.pth", "a PyTorch state dict", folder=tmp_path, before=before)
+
+
+def test_an_export_of_a_run_of_crops_keeps_its_scale_unless_another_size_is_asked_for(
+    checkpoint, image_folder, tmp_path
+):
+    made = toy_run(checkpoint, image_folder, "crops", size=Framing((16, 16), (18, 24)), generations=1, finetune_steps=0)
+    plain = ["--format", "torch", "--direction", "A2B", "--no-speed"]
+    assert call(made.directory, *plain, out="own").exit_code == 0
+    assert load_trained("own").framing == Framing((16, 16), (18, 24))
+    assert call(made.directory, *plain, "--size", 32, out="other").exit_code == 0
+    assert load_trained("other").framing == Framing((32, 32))

@@ -15,8 +15,8 @@ FEATURES_HELP = "shipped (the small classifier that comes along), inception (FID
 # Of the options of evolve, those that say how to search, or how small an individual must be.
 SEARCHING = (
     "algorithm", "population", "generations", "max_evaluations", "max_seconds", "select", "mate", "mutate", "init",
-    "target_ratio", "max_macs", "max_latency_ms", "schedule", "reconstruct", "tune", "tune_steps", "tune_passes",
-    "tune_batch",
+    "target_ratio", "max_macs", "max_latency_ms", "round_to", "schedule", "reconstruct", "tune", "tune_steps",
+    "tune_passes", "tune_batch",
 )  # fmt: skip
 
 

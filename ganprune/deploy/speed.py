@@ -7,8 +7,9 @@ padding, a layer's overhead, channels that do not fill a vector) keeps it below 
 
 from __future__ import annotations
 
+import statistics
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +26,21 @@ from ganprune.sizes import Size, size_json
 REPEATS, WARM_UP = 15, 3
 
 Run = Callable[[torch.Tensor], Any]
+Statistic = Callable[[Sequence[float]], float]
 
 
 def speed_figures(
-    original: nn.Module, compact: nn.Module, size: Size, macs_ratio: float, *, repeats: int = REPEATS
-) -> dict[str, Any]:
+    original: nn.Module, compact: nn.Module, size: Size, macs_ratio: float, *, repeats: int = REPEATS,
+    statistic: Statistic = statistics.median,
+) -> dict[str, Any]:  # fmt: skip
     """Time both generators, one image at a time, warm and taking turns.
 
     Args:
         original, compact: the generators, on the device that counts.
         size: (height, width) of the image, which they take as it is.
         macs_ratio: how many times fewer multiply-accumulates the compact one takes.
-        repeats: timed runs of each; the median counts.
+        repeats: timed runs of each.
+        statistic: what of these counts.
 
     Returns:
         ``macs_ratio``, ``threads``, ``size``, and by engine ("eager", and "onnxruntime" where it is installed and the
@@ -48,10 +52,10 @@ def speed_figures(
     networks = {"original": original, "compact": compact}
     figures: dict[str, Any] = {
         "macs_ratio": macs_ratio, "threads": torch.get_num_threads(), "size": size_json(size),
-        "eager": _figures(networks, example, macs_ratio, repeats),
+        "eager": _figures(networks, example, macs_ratio, repeats, statistic),
     }  # fmt: skip
     if weight.device.type == "cpu" and not missing_packages():
-        figures["onnxruntime"] = _figures(onnx_runs(networks, size), example, macs_ratio, repeats)
+        figures["onnxruntime"] = _figures(onnx_runs(networks, size), example, macs_ratio, repeats, statistic)
     return figures
 
 
@@ -71,8 +75,10 @@ def add_speed(
         figures["latency_ms"] = {key: eager[key] for key in ("original", "compact", "speedup")}
 
 
-def _figures(runs: Mapping[str, Run], example: torch.Tensor, macs_ratio: float, repeats: int) -> dict[str, float]:
-    times = profile.latency_ms(runs, example, repeats=repeats, warm_up=WARM_UP)
+def _figures(
+    runs: Mapping[str, Run], example: torch.Tensor, macs_ratio: float, repeats: int, statistic: Statistic
+) -> dict[str, float]:
+    times = profile.latency_ms(runs, example, repeats=repeats, warm_up=WARM_UP, statistic=statistic)
     speedup = times["original"] / times["compact"]
     return {**times, "speedup": speedup, "quotient": speedup / macs_ratio}
 
