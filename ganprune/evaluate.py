@@ -13,6 +13,8 @@ from ganprune.data import UnpairedImages
 from ganprune.losses import cycle_consistency, discriminator_aware, generator_aware
 from ganprune.metrics.measures import Measures
 from ganprune.models.checkpoint import OTHER, CycleGAN
+from ganprune.models.fitting import image_channels
+from ganprune.sizes import Size, read_size
 
 BATCH = 32
 
@@ -58,9 +60,9 @@ def evaluate(
     return table
 
 
-def size_figures(original: nn.Module, compact: nn.Module, size: int) -> dict[str, Any]:
+def size_figures(original: nn.Module, compact: nn.Module, size: int | Size) -> dict[str, Any]:
     """Return parameters, memory and MACs (both conventions) of one generator before and after."""
-    channels = next(m for m in original.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))).in_channels
+    channels = image_channels(original)
     counts = {"original": profile.parameters(original), "compact": profile.parameters(compact)}
     macs = {
         name: profile.macs(profile.weight_counts(network), profile.layer_positions(network, channels, size))
@@ -80,11 +82,10 @@ def size_figures(original: nn.Module, compact: nn.Module, size: int) -> dict[str
     }
 
 
-def latency_figures(original: nn.Module, compact: nn.Module, size: int) -> dict[str, float]:
+def latency_figures(original: nn.Module, compact: nn.Module, size: int | Size) -> dict[str, float]:
     """Return median milliseconds per image of both generators, taking turns, and their ratio."""
     weight = next(original.parameters())
-    channels = next(m for m in original.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))).in_channels
-    example = torch.zeros(1, channels, size, size, device=weight.device, dtype=weight.dtype)
+    example = torch.zeros(1, image_channels(original), *read_size(size), device=weight.device, dtype=weight.dtype)
     times = profile.latency_ms({"original": original, "compact": compact}, example)
     return {**times, "speedup": times["original"] / times["compact"]}
 
@@ -101,10 +102,14 @@ class Translations:
     def __init__(self, original: CycleGAN, generators: Mapping[str, nn.Module], measures: Measures):
         self.measures = measures
         self.device = device = next(original["A2B"].generator.parameters()).device
-        self.real = {name: measures.images_of(side.source).tensor() for name, side in original.items()}
-        self.fake = {name: run(generators[name], self.real[name], device) for name in original}
-        self.back = {name: run(generators[OTHER[name]], self.fake[name], device) for name in original}
-        self.judged = {name: run(side.discriminator, self.fake[name], device) for name, side in original.items()}
+        real = {name: measures.images_of(side.source).tensor() for name, side in original.items()}
+        fake = {name: run(generators[name], real[name], device) for name in original}
+        back = {name: run(generators[OTHER[name]], fake[name], device) for name in original}
+        self.judged = {name: run(side.discriminator, fake[name], device) for name, side in original.items()}
+        # Compared and shown is what was asked for, not what was mirrored for the networks' sake.
+        self.real, self.fake, self.back = (
+            {name: measures.images.cut(tensor) for name, tensor in tensors.items()} for tensors in (real, fake, back)
+        )
 
     def figures(self, name: str, reference: Translations | None = None, output: str = "map") -> dict[str, float]:
         """Return with a reference l_disa and l_gena, then l_cyc and what else is measured."""

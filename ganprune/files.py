@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,20 @@ def replace_with(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> 
     Raises:
         UserError: it can't be written; the old one is whole.
     """
-    path = Path(path)
+    with replacing(Path(path)) as temporary:
+        write(temporary)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; what the block writes there takes its place, if the block ends well.
+
+    Raises:
+        UserError: it can't be written; the old one is whole.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        write(temporary)
+        yield temporary
         flush(temporary)
         os.replace(temporary, path)
         flush_folder(path.parent)
@@ -42,6 +52,20 @@ def replace_with(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> 
         if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":
             raise unwritable(path, error) from error
         raise
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents, where they are missing.
+
+    Raises:
+        UserError: it cannot be made or written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise unwritable(path, "permission denied")
 
 
 def flush(path: Path) -> None:

@@ -268,7 +268,7 @@ def _chosen(images: UnpairedImages, domain: str, count: int, skip: int) -> torch
 
 def shared_builders(cyclegan: CycleGAN, images: UnpairedImages, *, reconstruct: bool) -> dict[str, NetworkBuilder]:
     """Return the builders of both sides; the second side's fitness gets the ones that the first side's made."""
-    key = ("builders", images.root, images.size, reconstruct)
+    key = ("builders", images.root, images.framing, reconstruct)
     if key not in cyclegan.derived:
         cyclegan.derived[key] = make_builders(cyclegan, images, reconstruct=reconstruct)
     builders: dict[str, NetworkBuilder] = cyclegan.derived[key]

@@ -12,6 +12,7 @@ import torch
 
 from ganprune import __version__
 from ganprune.assets import default_checkpoint, default_images
+from ganprune.deploy.speed import add_speed
 from ganprune.device import resolve_device, resolve_precision, set_threads
 from ganprune.errors import UserError
 from ganprune.evolution.coevolution import Progress, coevolve
@@ -26,14 +27,15 @@ from ganprune.results import draw_samples, load_pair, make_measures, materialise
 from ganprune.runs import CONFIG, STATE, SUMMARY, RunDirectory, changes, refuse_changes
 from ganprune.search import Search, check_references, check_settings, needs_latency, prepare
 from ganprune.settings import EvolveSettings
+from ganprune.sizes import Framing, Size
 from ganprune.task import Task, check_fingerprint, fingerprint, load_task
 from ganprune.workers import check_workers, spread, threads_per_worker
 
 FORMAT = 1  # of config.json
 COMMANDS = ("evolve", "finetune", "pick", "baseline")
 CONFIG_TYPES: dict[str, tuple[type, ...]] = {
-    "checkpoint": (str, type(None)), "data": (str, type(None)), "size": (int,), "device": (str,), "threads": (int,),
-    "settings": (dict,),
+    "checkpoint": (str, type(None)), "data": (str, type(None)), "size": (int, list), "device": (str,),
+    "threads": (int,), "settings": (dict,),
 }  # fmt: skip
 MAY_GROW = ("generations", "max_evaluations", "max_seconds")
 
@@ -47,6 +49,7 @@ class Reporter:
         search: called after each step of the search.
         evaluation: called after each evaluation, with side and individual.
         training: called after each fine-tuning step with (step, total, losses).
+        images: called with (done, total) as images are translated.
         directory: gets the run directory, once there is one.
     """
 
@@ -54,6 +57,7 @@ class Reporter:
     search: Callable[[Progress], Any] | None = None
     evaluation: Callable[[str, Individual], Any] | None = None
     training: Callable[[int, int, dict[str, float]], Any] | None = None
+    images: Callable[[int, int], Any] | None = None
     directory: list[Path] = field(default_factory=list)
 
 
@@ -63,7 +67,7 @@ def compress(
     *,
     out: str | Path | None = None,
     settings: EvolveSettings | None = None,
-    size: int | None = None,
+    size: int | Size | Framing | None = None,
     device: str = "auto",
     threads: int | None = None,
     workers: int = 1,
@@ -77,7 +81,7 @@ def compress(
         data: folder with trainA, trainB, testA, testB; None for the shipped images.
         out: new run directory; None for the next free ``runs/evolve-NNN``.
         settings: what to do; None for the ``quick`` preset.
-        size: side length of the images.
+        size: side length of the images, (height, width), or how images come to one size.
         device: "auto", "cpu", "cuda" or "cuda:N".
         threads: CPU threads per evaluation; None for this machine's, divided among the workers. The same number gives
             the same result with any number of workers.
@@ -108,7 +112,7 @@ def compress(
     task.images.read_all()
     configuration = {
         "format": FORMAT, "command": "evolve", "ganprune": __version__, "torch": torch.__version__,
-        "checkpoint": task.checkpoint, "data": task.data, "size": task.images.size, "device": str(task.device),
+        "checkpoint": task.checkpoint, "data": task.data, **task.images.framing.to_json(), "device": str(task.device),
         "threads": threads, "settings": settings.to_json(), **fingerprint(task),
     }  # fmt: skip
     search = prepare(task, settings, reporter.stage)
@@ -141,7 +145,7 @@ def resume(
         path: the run directory.
         operators: specifications of the form ``package.module:function`` that the run was begun with, by kind
             ("mutate", ...). They have to be given again, since nothing that a file names is ever imported.
-        options: settings, and ``checkpoint``, ``data``, ``size`` and ``threads``, that were given once more. They have
+        options: settings, and ``checkpoint``, ``data``, ``size``, ``load_size`` and ``threads``, that were given once more. They have
             to be those of the run, but for :data:`MAY_GROW`, which may be larger.
         device: None for the run's own. On another one results may differ in their last digits.
         workers, cluster: see :func:`compress`; they change nothing but time.
@@ -186,7 +190,8 @@ def grow(config: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any
     Raises:
         UserError: others differ from the run's; each is named.
     """
-    saved = {**config["settings"], **{name: config[name] for name in ("checkpoint", "data", "size", "threads")}}
+    fields = ("checkpoint", "data", "size", "load_size", "threads")
+    saved = {**config["settings"], **{name: config.get(name) for name in fields}}
     asked = {**options, **{name: _resolved(options[name]) for name in ("checkpoint", "data") if name in options}}
     grown = {name: new for name, old, new in changes(saved, asked) if _may_become(name, old, new)}
     given = {f"--{name.replace('_', '-')}": value for name, value in asked.items() if name not in grown}
@@ -230,7 +235,7 @@ def read_config(directory: RunDirectory) -> tuple[dict[str, Any], EvolveSettings
 
 def configured_task(config: Mapping[str, Any], device: str) -> Task:
     """Load the checkpoint and the images that a run was begun with."""
-    return load_task(_path(config["checkpoint"]), _path(config["data"]), config["size"], device)
+    return load_task(_path(config["checkpoint"]), _path(config["data"]), Framing.from_json(config), device)
 
 
 def continue_run(
@@ -295,13 +300,22 @@ def evaluate_run(
     path: str | Path,
     *,
     data: Path | None = None,
-    size: int | None = None,
+    size: int | Size | Framing | None = None,
     wanted: Wanted | None = None,
+    speed: int = 0,
     device: str = "auto",
     threads: int | None = None,
     reporter: Reporter | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Return the figures of a run's compact pair, or of a checkpoint's own generators.
+
+    Args:
+        path: the folder of the run or checkpoint.
+        data: other images; a checkpoint needs them.
+        size: another size of the images.
+        wanted: what is measured; None for a run's final figures.
+        speed: how often a run's original and compact are timed for "speed" of each side (see ``add_speed``); 0: never.
+        device, threads, reporter: as for :func:`compress`.
 
     Raises:
         UserError: ``path`` is neither, or something wanted can't be had.
@@ -315,7 +329,7 @@ def evaluate_run(
         config, settings = read_config(open_finished(path))
         images = data or _path(config["data"]) or default_images()
         checkpoint = _path(config["checkpoint"]) or default_checkpoint()
-        task = load_task(checkpoint, images, size or config["size"], device)
+        task = load_task(checkpoint, images, size or Framing.from_json(config), device)
         compact = load_pair(directory, task.device)
     elif data is None:
         raise UserError("data", "nothing", "images to evaluate a checkpoint on", "Give --data with the checkpoint.")
@@ -324,7 +338,11 @@ def evaluate_run(
     if task.images.size_note:
         reporter.stage(task.images.size_note)
     own = {name: side.generator for name, side in task.cyclegan.items()}
-    return measure(task, settings, compact or own, wanted)
+    sides = measure(task, settings, compact or own, wanted)
+    if compact and speed:
+        reporter.stage("timing original and compact")
+        add_speed(sides, own, compact, task.images.size, repeats=speed)
+    return sides
 
 
 def _path(path: str | Path | None) -> Path | None:

@@ -17,7 +17,7 @@ from ganprune.filters.compact import load_generator, save_generator
 from ganprune.finetuning import finetune
 from ganprune.fitness import CycleFitness
 from ganprune.metrics.measures import Measures, Wanted
-from ganprune.report.figures import save_grid
+from ganprune.report.figures import save_grid, zoom_for
 from ganprune.runs import LOGBOOK, RunDirectory
 from ganprune.search import Search, algorithms, finetune_settings, reference_fitness
 from ganprune.settings import EvolveSettings
@@ -92,7 +92,7 @@ def save_pair(
         architecture = task.cyclegan[name].generator.config.to_json()  # type: ignore[union-attr, operator]
         save_generator(
             network, directory.path(name), architecture=architecture, bits=elites[name].key(), side=name,
-            size=task.images.size, encoding=settings.encoding,
+            encoding=settings.encoding, **task.images.framing.to_json(),
         )  # fmt: skip
 
 
@@ -172,5 +172,5 @@ def draw_samples(path: Path, task: Task, compact: Mapping[str, nn.Module]) -> No
         }
         if pairs:
             rows["truth"] = target.tensor([index for _, index in pairs_of_side])
-        sections[f"{name} (test images)"] = rows
-    save_grid(path, sections, zoom=max(1, 96 // task.images.size))
+        sections[f"{name} (test images)"] = {label: task.images.cut(row) for label, row in rows.items()}
+    save_grid(path, sections, zoom=zoom_for(task.images.frame))

@@ -16,6 +16,8 @@ from ganprune.data import UnpairedImages
 from ganprune.device import resolve_device
 from ganprune.errors import UserError
 from ganprune.models.checkpoint import CycleGAN, check_size, load_cyclegan
+from ganprune.models.fitting import size_multiple
+from ganprune.sizes import Framing, Size
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,15 @@ class Task:
         return next(self.cyclegan["A2B"].generator.parameters()).device
 
 
-def load_task(checkpoint: Path | None, data: Path | None, size: int | None = None, device: str = "auto") -> Task:
+def load_task(
+    checkpoint: Path | None, data: Path | None, size: int | Size | Framing | None = None, device: str = "auto"
+) -> Task:
     """Load a checkpoint and its images; None stands for the shipped ones.
+
+    Args:
+        checkpoint, data: folders.
+        size: of the images; see :class:`UnpairedImages`.
+        device: "auto", "cpu", "cuda" or "cuda:N".
 
     Raises:
         UserError: one of them can't be used, or one is the shipped one and the other is not.
@@ -42,8 +51,9 @@ def load_task(checkpoint: Path | None, data: Path | None, size: int | None = Non
         given, missing = ("data", "checkpoint") if checkpoint is None else ("checkpoint", "data")
         raise UserError(missing, "nothing", f"a --{missing} to go with --{given}", "Give both, or neither.")
     target = resolve_device(device)
-    images = UnpairedImages(data or default_images(), size)
     cyclegan = load_cyclegan(checkpoint or default_checkpoint(), device=target)
+    multiple = size_multiple(side.generator for side in cyclegan.values())
+    images = UnpairedImages(data or default_images(), size, multiple=multiple)
     check_size(cyclegan, images.size)
     return Task(cyclegan, images, *(str(path.resolve()) if path else None for path in (checkpoint, data)))
 

@@ -3,6 +3,8 @@
 from ganprune.cli.group import main
 
 # Importing a module of commands puts them on ``main``.
-from ganprune.cli import baselining, comparing, evolving, measuring, picking, training  # noqa: F401  isort: skip
+# isort: off
+from ganprune.cli import baselining, comparing, evolving, exporting, measuring, picking, training, translating  # noqa: F401
+# isort: on
 
 __all__ = ["main"]

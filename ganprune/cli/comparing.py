@@ -9,7 +9,14 @@ import click
 
 from ganprune.baselines.registry import BASELINES, Baseline
 from ganprune.cli.group import main
-from ganprune.cli.options import FOLDER, baseline_options, evolve_options, worker_options
+from ganprune.cli.options import (
+    FOLDER,
+    baseline_options,
+    evolve_options,
+    size_options,
+    take_framing,
+    worker_options,
+)  # fmt: skip
 from ganprune.cli.showing import terminating
 from ganprune.errors import UserError, did_you_mean
 
@@ -42,7 +49,7 @@ def baseline_contender_options(**options: Any) -> None:
 @click.option("--toy", is_flag=True, help="A tiny CycleGAN that scores about 100 individuals a second, on the CPU.")
 @click.option("--data", type=FOLDER, help="Folder with trainA, trainB, testA, testB.  [default: the shipped images]")
 @click.option("--checkpoint", type=FOLDER, help="Folder of a trained CycleGAN.  [default: the shipped one]")
-@click.option("--size", type=int, help="Side length of the images.")
+@size_options
 @click.option("--out", type=FOLDER, help="Directory of the comparison.  [default: next free runs/compare-NNN]")
 @click.option("--resume", type=FOLDER, help="Go on with an interrupted comparison, with the same options.")
 @worker_options
@@ -72,13 +79,11 @@ def compare(contenders: tuple[str, ...], common: str, seeds: str, toy: bool, **o
     from ganprune.task import load_task, load_toy
     from ganprune.workers import check_workers, threads_per_worker
 
-    out, resume = options["out"], options["resume"]
+    out, resume, framing = options["out"], options["resume"], take_framing(options)
     if resume and out:
         raise UserError("--out", "given with --resume", "one of the two", "A resumed comparison stays where it is.")
-    if toy and (options["data"] or options["checkpoint"] or options["size"]):
-        raise UserError(
-            "--toy", "given with other data", "one of the two", "Leave out --data, --checkpoint and --size."
-        )
+    if toy and (options["data"] or options["checkpoint"] or framing):
+        raise UserError("--toy", "given with other data", "one of the two", "Leave out --data, --checkpoint and sizes.")
     if toy and options["device"] not in ("auto", "cpu"):
         raise UserError("--device", f"{options['device']} with --toy", "cpu", "The toy runs on the CPU; leave it out.")
     check_workers(options["workers"], options["cluster"])
@@ -86,7 +91,7 @@ def compare(contenders: tuple[str, ...], common: str, seeds: str, toy: bool, **o
     set_threads(threads_per_worker(threads, options["workers"]))
     chosen = read_contenders(contenders or names("algorithm"), [*(TOY if toy else []), *split(common, "--common")])
     numbers = read_seeds(seeds)
-    task = load_toy() if toy else load_task(options["checkpoint"], options["data"], options["size"], options["device"])
+    task = load_toy() if toy else load_task(options["checkpoint"], options["data"], framing, options["device"])
     where = resume or out or RunDirectory.next_free("runs", "compare")
     try:
         with terminating():

@@ -8,7 +8,15 @@ from typing import Any
 import click
 
 from ganprune.cli.group import main
-from ganprune.cli.options import FOLDER, evolve_options, machine_options, typed, worker_options
+from ganprune.cli.options import (
+    FOLDER,
+    evolve_options,
+    machine_options,
+    size_options,
+    take_framing,
+    typed,
+    worker_options,
+)
 from ganprune.cli.showing import print_summary, showing
 from ganprune.errors import UserError
 
@@ -21,7 +29,7 @@ from ganprune.errors import UserError
     "--resume", type=FOLDER, help="Go on with an interrupted run directory; its options need not be repeated."
 )
 @click.option("--preset", default="quick", show_default=True, help="quick (minutes on two cores) or paper.")
-@click.option("--size", type=int, help="Side length of the images.")
+@size_options
 @evolve_options
 @worker_options
 @machine_options
@@ -31,14 +39,16 @@ def evolve(data: Path | None, checkpoint: Path | None, out: Path | None, resume:
     from ganprune.search import OPERATORS
     from ganprune.settings import make_settings
 
+    framing = take_framing(options)
     spread = {name: options.pop(name) for name in ("workers", "cluster")}
-    machine = {name: options.pop(name) for name in ("size", "device", "threads")}
+    machine = {"size": framing, **{name: options.pop(name) for name in ("device", "threads")}}
     settings = make_settings(options.pop("preset"), **options)
     if resume and out:
         raise UserError("--out", "given with --resume", "one of the two", "A resumed run stays in its directory.")
     with showing("ganprune evolve --resume {}") as reporter:
         if resume:
-            again = typed("resume", "device", *spread, *OPERATORS)
+            again = typed("resume", "device", "size", "load_size", "crop", *spread, *OPERATORS)
+            again |= {"load_size": None, **framing.to_json()} if framing else {}
             operators = {name: options[name] for name in OPERATORS if options[name] is not None}
             device = machine["device"] if "device" in typed() else None
             run = pipeline.resume(

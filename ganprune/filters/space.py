@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,22 +13,25 @@ from ganprune.errors import UserError, did_you_mean
 from ganprune.filters.compact import Keep, compact, mask
 from ganprune.filters.coupling import norms
 from ganprune.filters.groups import WIDTH, FilterGroup, find_groups
+from ganprune.filters.legal import LegalBits
+from ganprune.models.fitting import image_channels
+from ganprune.sizes import Size, read_size
 
 ENCODINGS = ("grouped", "tied")
 
 
-class FilterSpace:
+class FilterSpace(LegalBits):
     """The bit strings of one generator: one bit per prunable filter, coupled filters sharing theirs (Eq. 9).
 
     Args:
         generator: the network to prune.
         encoding: "grouped": every coupled group has its own bits; "tied": the inner convolutions of residual blocks
             share the trunk's bits too, as in the authors' released code.
-        size: side length of the example image that the network is traced with.
+        size: (height, width) of the example image that the network is traced with, or one number.
 
     Attributes:
         groups: the prunable groups in the order of the layers; their bits follow each other.
-        group_sizes: bits of each group.
+        group_sizes, multiple: see :class:`ganprune.filters.legal.LegalBits`.
         depthwise: paths of the depthwise convolutions, whose input and output channels are the same bits'.
         saliency: per bit, how much it matters within its group (higher matters more): the mean absolute weight of its
             filters relative to their layer's, until :meth:`rank` says better.
@@ -38,17 +41,17 @@ class FilterSpace:
             *masked == compact*.
     """
 
-    def __init__(self, generator: nn.Module, *, encoding: str = "grouped", size: int = 64):
+    def __init__(self, generator: nn.Module, *, encoding: str = "grouped", size: int | Size = 64):
         if encoding not in ENCODINGS:
             raise UserError("encoding", encoding, " or ".join(ENCODINGS), did_you_mean(encoding, ENCODINGS))
         self.encoding = encoding
-        example = torch.zeros(1, _in_channels(generator), size, size)
+        height, width = read_size(size)
+        example = torch.zeros(1, image_channels(generator), height, width)
         groups = find_groups(generator, example)
         self.groups = _tie(groups) if encoding == "tied" else groups
         if not self.groups:
             raise UserError("generator", type(generator).__name__, "at least one prunable filter group", "Use another.")
-        self.group_sizes = [group.size for group in self.groups]
-        self.offsets = np.concatenate([[0], np.cumsum(self.group_sizes)])
+        super().__init__([group.size for group in self.groups])
         self._controllers, self._produced = self._index(generator)
         layers = {n: m for n, m in generator.named_modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))}
         self._weights = {name: tuple(module.weight.shape) for name, module in layers.items()}
@@ -56,14 +59,8 @@ class FilterSpace:
         self.depthwise = {name for name, module in layers.items() if module.groups > 1}
         self._total = sum(int(np.prod(shape)) for shape in self._weights.values())
         self._tensors = {name: tuple(tensor.shape) for name, tensor in generator.named_parameters()}
-        self._turns = np.random.default_rng(0).permutation(len(self))  # of one group's filters, the higher goes first
-        self._fits: Callable[[Sequence[int]], bool] | None = None
         self.saliency = norms(self, generator).tolist()
-        self._check_law(generator, size)
-
-    def __len__(self) -> int:
-        """Number of bits."""
-        return int(self.offsets[-1])
+        self._check_law(generator, (height, width))
 
     def _index(self, generator: nn.Module) -> tuple[dict[tuple[str, str, int], np.ndarray], set[tuple[str, str, int]]]:
         """For each dimension of each tensor: which bit controls each index (-1: none)."""
@@ -110,85 +107,6 @@ class FilterSpace:
                 "bits", f"no filter left in {empty[0]}", "one or more per group", "Call space.repair(bits)."
             )
         return array.astype(bool)
-
-    def split(self, bits: Sequence[int] | np.ndarray) -> list[np.ndarray]:
-        """Return the bits of each group."""
-        return np.split(np.asarray(bits), self.offsets[1:-1])
-
-    def limit(self, fits: Callable[[Sequence[int]], bool], what: str) -> None:
-        """Set a budget: from now on :meth:`repair` returns only bits for which ``fits(bits)`` holds.
-
-        Args:
-            fits: monotone: what fits goes on to fit when filters are dropped.
-            what: the budget in the user's words, for the message.
-
-        Raises:
-            UserError: not even one filter per group fits.
-        """
-        self._fits = None
-        least = self.repair([0] * len(self))
-        if not fits(least):
-            raise UserError(what, "less than one filter per group", "a budget that can be met", "Allow more.")
-        self._fits = fits
-
-    def repair(self, bits: Sequence[int]) -> list[int]:
-        """Return legal bits; draws nothing.
-
-        An empty group gets its most salient filter back. With a budget, filters are dropped from whichever group keeps
-        the most, no more of them than needed. Which of a group's filters go first was said by :meth:`rank`, or is an
-        arbitrary but fixed order, which keeps better sets than the order of the weights' size does.
-
-        Args:
-            bits: ``len(self)`` zeros and ones.
-        """
-        repaired = [int(bit) for bit in bits]
-        for start, end in zip(self.offsets[:-1], self.offsets[1:], strict=True):
-            if not any(repaired[start:end]):
-                repaired[start + int(np.argmax(self.saliency[start:end]))] = 1
-        if self._fits is not None and not self._fits(repaired):
-            repaired = self._shrink(repaired, self._fits)
-        return repaired
-
-    def _shrink(self, bits: list[int], fits: Callable[[Sequence[int]], bool]) -> list[int]:
-        """Drop filters from whichever group keeps the most, until ``fits``: wide layers are the redundant ones.
-
-        By bisection, since dropping more always fits too.
-        """
-        array = np.asarray(bits)
-        ranks: dict[int, int] = {}  # filter -> how many of its group are kept before it goes
-        for start, part in zip(self.offsets, self.split(array), strict=False):
-            kept = start + np.flatnonzero(part)
-            ranks |= {int(index): rank for rank, index in enumerate(kept[np.argsort(self._turns[kept])])}
-        order = [index for index in sorted(ranks, key=lambda index: -ranks[index]) if ranks[index]]
-
-        def without(count: int) -> list[int]:
-            fewer = array.copy()
-            fewer[order[:count]] = 0
-            return fewer.tolist()
-
-        low, high = 0, len(order)  # `low` filters fewer do not fit; `high` fewer do, or nothing does
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if fits(without(middle)) else (middle, high)
-        fewer = without(high)
-        return fewer if fits(fewer) else self._least()
-
-    def _least(self) -> list[int]:
-        """Return the most salient filter of each group and nothing else: what every budget was checked to allow."""
-        fits, self._fits = self._fits, None
-        least = self.repair([0] * len(self))
-        self._fits = fits
-        return least
-
-    def rank(self, places: Sequence[int]) -> None:
-        """Say in which order to keep each group's filters: in ``repair``, and as ``saliency``.
-
-        Args:
-            places: per bit its place in its group, 0 = kept first.
-        """
-        self._turns = np.asarray(places)
-        sizes = np.repeat(self.group_sizes, self.group_sizes)
-        self.saliency = (1 - self._turns / sizes).tolist()
 
     def controller(self, module: str, dim: int) -> np.ndarray | None:
         """Return the bit of each channel in that dimension of a layer's weight, -1 for what always stays; None if
@@ -259,12 +177,12 @@ class FilterSpace:
         """N(p) of Eq. 10: kept weight elements over all weight elements of the convolutions, in (0, 1]."""
         return sum(self.weight_counts(bits).values()) / self._total
 
-    def _check_law(self, generator: nn.Module, size: int) -> None:
+    def _check_law(self, generator: nn.Module, size: Size) -> None:
         """Compare masked with compact once, on fixed bits, so that an architecture that breaks the law is refused."""
         draw = np.random.default_rng(0)
         bits = self.repair(draw.integers(0, 2, len(self)).tolist())
-        side = min(size, 32) if size % 4 == 0 and size >= 32 else size
-        shape = (1, _in_channels(generator), side, side)
+        small = (min(side, 32) if side % 4 == 0 else side for side in size)
+        shape = (1, image_channels(generator), *small)
         dtype, device = (next(generator.parameters()).dtype, next(generator.parameters()).device)
         example = torch.from_numpy(draw.uniform(-1, 1, shape)).to(device, dtype)
         with torch.inference_mode():
@@ -279,13 +197,6 @@ class FilterSpace:
 
 def _stay(controller: np.ndarray, array: np.ndarray) -> np.ndarray:
     return np.flatnonzero((controller < 0) | array[controller])
-
-
-def _in_channels(generator: nn.Module) -> int:
-    first = next((m for m in generator.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))), None)
-    if first is None:
-        raise UserError("generator", type(generator).__name__, "a network with 2-d convolutions", "Use another one.")
-    return first.in_channels
 
 
 def _tie(groups: list[FilterGroup]) -> list[FilterGroup]:

@@ -27,7 +27,9 @@ from ganprune.filters.compact import slice_network
 from ganprune.filters.groups import WIDTH, Convolution, Norm
 from ganprune.filters.space import FilterSpace
 from ganprune.latency.table import Axes, Grid, LatencyTable, grid_axes
+from ganprune.models.fitting import image_channels
 from ganprune.profile import synchronise
+from ganprune.sizes import Size, read_size
 
 ROUNDS, LEAST_ROUNDS, SECONDS = 40, 3, 8.0  # as many rounds as the time allows, but the least number at any rate
 
@@ -73,14 +75,14 @@ class Segment:
 
 
 def measure_latency(
-    generators: Mapping[str, nn.Module], spaces: Mapping[str, FilterSpace], size: int
+    generators: Mapping[str, nn.Module], spaces: Mapping[str, FilterSpace], size: int | Size
 ) -> dict[str, LatencyTable]:
     """Time the layers of both sides' generators, equal ones once; takes some seconds.
 
     Args:
         generators: the unpruned networks by side, in evaluation mode.
         spaces: their filter spaces.
-        size: side length of the images.
+        size: (height, width) of the images, or one number.
 
     Returns:
         A table for each side.
@@ -106,7 +108,7 @@ def measure_latency(
 
 
 @torch.inference_mode()
-def find_segments(generator: nn.Module, space: FilterSpace, size: int) -> dict[str, Segment]:
+def find_segments(generator: nn.Module, space: FilterSpace, size: int | Size) -> dict[str, Segment]:
     """Pass an image through a generator and return its layers by their convolutions' paths."""
     calls: list[tuple[str, nn.Module, tuple[int, ...]]] = []
 
@@ -119,7 +121,7 @@ def find_segments(generator: nn.Module, space: FilterSpace, size: int) -> dict[s
 
     handles = [m.register_forward_pre_hook(watch(path)) for path, m in generator.named_modules() if not [*m.children()]]
     try:
-        generator(noise((1, _image_channels(generator), size, size), next(generator.parameters())))
+        generator(noise((1, image_channels(generator), *read_size(size)), next(generator.parameters())))
     finally:
         for handle in handles:
             handle.remove()
@@ -165,10 +167,6 @@ def _grid(axes: Axes, times: Mapping[Any, float], name: str) -> Grid:
 def noise(shape: Sequence[int], like: torch.Tensor) -> torch.Tensor:
     """Return fixed noise of the type and on the device of ``like``."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0)).to(like.device, like.dtype)
-
-
-def _image_channels(generator: nn.Module) -> int:
-    return next(m for m in generator.modules() if isinstance(m, Convolution)).in_channels
 
 
 def _is_padding(module: nn.Module) -> bool:

@@ -21,6 +21,7 @@ from torch import nn
 from ganprune.errors import UserError
 from ganprune.files import check_format, parse_json, replace, replace_with
 from ganprune.models.architecture import Config, build, config_from_json, infer_discriminator, infer_generator, skeleton
+from ganprune.sizes import Size, size_text
 
 SIDES = ("A2B", "B2A")
 OTHER = {"A2B": "B2A", "B2A": "A2B"}
@@ -172,18 +173,19 @@ def load_cyclegan(folder: str | Path, *, device: torch.device | str = "cpu") -> 
 
 
 @torch.no_grad()
-def check_size(cyclegan: CycleGAN, size: int) -> None:
-    """Check that RGB images of this side length pass through all networks, which are in evaluation mode.
+def check_size(cyclegan: CycleGAN, size: Size) -> None:
+    """Check that RGB images of this (height, width) pass through all networks, which are in evaluation mode.
 
     Raises:
         UserError: a network can't take them, most often because they are too small for the discriminator.
     """
     for name, network in cyclegan.networks().items():
         try:
-            network(torch.zeros(1, 3, size, size, device=next(network.parameters()).device))
+            network(torch.zeros(1, 3, *size, device=next(network.parameters()).device))
         except (RuntimeError, ValueError) as error:
             raise UserError(
-                "size", f"{size}, which the {name.replace('.', ' ')} can't take ({str(error).splitlines()[0]})",
+                "size",
+                f"{size_text(size)}, which the {name.replace('.', ' ')} can't take ({str(error).splitlines()[0]})",
                 "RGB images that fit the networks", "Choose a larger --size, or a checkpoint for RGB images.",
             ) from error  # fmt: skip
 
