@@ -145,8 +145,8 @@ def resume(
         path: the run directory.
         operators: specifications of the form ``package.module:function`` that the run was begun with, by kind
             ("mutate", ...). They have to be given again, since nothing that a file names is ever imported.
-        options: settings, and ``checkpoint``, ``data``, ``size``, ``load_size`` and ``threads``, that were given once more. They have
-            to be those of the run, but for :data:`MAY_GROW`, which may be larger.
+        options: settings, and ``checkpoint``, ``data``, ``size``, ``load_size`` and ``threads``, that were given once
+            more. They have to be those of the run, but for :data:`MAY_GROW`, which may be larger.
         device: None for the run's own. On another one results may differ in their last digits.
         workers, cluster: see :func:`compress`; they change nothing but time.
         reporter: whom to tell how far it is.
