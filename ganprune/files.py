@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -99,12 +100,19 @@ def parse_json(text: str) -> Any:
     """Return what a JSON text says.
 
     Raises:
-        ValueError: it is none, or nested deeper than anything of ours.
+        ValueError: it is none, nested deeper than anything of ours, or holds a NaN or an infinity, which are not JSON.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, parse_float=_finite, parse_constant=_finite)
     except RecursionError as error:
         raise ValueError("brackets in brackets without end") from error
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):  # written out, or too large: 1e999
+        raise ValueError(f"{text} is no finite number")
+    return number
 
 
 def check_format(data: Any, known: int, where: str | os.PathLike[str]) -> None:
