@@ -17,7 +17,7 @@ from toys import make_side
 from toytask import contents, copy_images
 
 import ganprune
-from ganprune import data as data_module
+from ganprune import pixels
 from ganprune.data import UnpairedImages, list_images, read_image
 from ganprune.errors import UserError, printable
 from ganprune.evolution import Genetic, coevolve
