@@ -150,7 +150,7 @@ def test_another_comparison_can_not_go_on_in_the_same_place(task, finished, chan
 
 def test_nor_can_one_of_images_that_come_to_their_size_otherwise(finished, checkpoint, image_folder):
     cut = load_task(checkpoint, image_folder, Framing((SIZE, SIZE), OWN), "cpu")
-    with pytest.raises(UserError, match="load_size, data_sha256: got own, .*; expected None, "):
+    with pytest.raises(UserError, match=r"load_size, data_sha256: got own, .*; expected None, "):
         compare(cut, CONTENDERS, max_evaluations=BUDGET, seeds=[1, 2], out=finished.directory.directory, resume=True)
 
 
