@@ -15,7 +15,7 @@ from ganprune.filters.compact import read_description
 from ganprune.filters.space import FilterSpace
 from ganprune.metrics.segmentation import confusion_matrix, scores
 from ganprune.pipeline import configured_task, read_config
-from ganprune.report.figures import save_grid
+from ganprune.report.figures import save_grid, zoom_for
 from ganprune.report.filters import draw_filters
 from ganprune.results import load_pair
 from ganprune.runs import RunDirectory
@@ -218,8 +218,8 @@ def save_rows(path: Path, runs: Mapping[str, Any]) -> None:
             rows[f"{name}, {megabytes:.2f} MB"] = translate(networks[name][side], real, task.device)
         if known:
             rows["truth"] = target.tensor([index for _, index in known])
-        sections[f"{side} (test images)"] = rows
-    save_grid(path, sections, zoom=max(1, 96 // real.shape[-1]))
+        sections[f"{side} (test images)"] = {label: task.images.cut(images) for label, images in rows.items()}
+    save_grid(path, sections, zoom=zoom_for(task.images.frame))
 
 
 def figure4(ours: Any, thinet: Any, path: Path) -> str:

@@ -156,11 +156,11 @@ def _check_place(out: Path, names: Sequence[str]) -> None:
 
 def _place(folder: Path, out: Path, names: Sequence[str]) -> None:
     """Copy files to where they belong; all of them or, if one can't be, none."""
-    make_folder(out)
+    make_folder(out, field="out")
     placed: list[Path] = []
     try:
         for name in names:
-            with replacing(out / name) as temporary:
+            with replacing(out / name, field="out") as temporary:
                 shutil.copyfile(folder / name, temporary)
             placed.append(out / name)
     except BaseException:

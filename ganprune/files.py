@@ -12,6 +12,8 @@ from typing import Any
 
 from ganprune.errors import UserError
 
+RUN = "run directory"
+
 
 def replace(path: str | os.PathLike[str], content: bytes | str) -> None:
     """Replace a file atomically: a reader, or whoever comes after a crash, finds the old one or the new one.
@@ -23,19 +25,28 @@ def replace(path: str | os.PathLike[str], content: bytes | str) -> None:
     replace_with(path, lambda temporary: temporary.write_bytes(data))
 
 
-def replace_with(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> None:
+def replace_with(path: str | os.PathLike[str], write: Callable[[Path], Any], *, field: str = RUN) -> None:
     """Replace a file atomically by what ``write(path)`` writes, for libraries that want a path.
+
+    Args:
+        path: of the file.
+        write: what writes it.
+        field: whose place that is, for the message.
 
     Raises:
         UserError: it can't be written; the old one is whole.
     """
-    with replacing(Path(path)) as temporary:
+    with replacing(Path(path), field=field) as temporary:
         write(temporary)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, field: str = RUN) -> Iterator[Path]:
     """Give a temporary path beside ``path``; what the block writes there takes its place, if the block ends well.
+
+    Args:
+        path: of the file.
+        field: whose place that is, for the message.
 
     Raises:
         UserError: it can't be written; the old one is whole.
@@ -51,12 +62,16 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink()
         # Libraries wrap the operating system's errors in their own.
         if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":
-            raise unwritable(path, error) from error
+            raise unwritable(path, error, field) from error
         raise
 
 
-def make_folder(path: Path) -> None:
+def make_folder(path: Path, *, field: str = RUN) -> None:
     """Make a folder and its parents, where they are missing.
+
+    Args:
+        path: of the folder.
+        field: whose place that is, for the message.
 
     Raises:
         UserError: it cannot be made or written.
@@ -64,9 +79,9 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise unwritable(path, error, field) from error
     if not os.access(path, os.W_OK | os.X_OK):
-        raise unwritable(path, "permission denied")
+        raise unwritable(path, "permission denied", field)
 
 
 def flush(path: Path) -> None:
@@ -85,11 +100,11 @@ def flush_folder(path: Path) -> None:
             os.close(descriptor)
 
 
-def unwritable(path: Path, reason: object) -> UserError:
+def unwritable(path: Path, reason: object, field: str = RUN) -> UserError:
     """Return the error for a place that can't be written."""
     detail = reason.strerror if isinstance(reason, OSError) and reason.strerror else reason
     return UserError(
-        "run directory",
+        field,
         f"{path} ({detail})",
         "a place that can be written",
         "Choose another folder or make room.",

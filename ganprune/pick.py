@@ -171,17 +171,19 @@ def pick_run(
     search = rebuild(task, settings, reporter.stage)
     _check_bits(source, search, chosen)
     directory = RunDirectory.create(out or RunDirectory.next_free("runs", "pick"))
-    compact, summary = materialise(
-        task, directory, settings, search, chosen, stage=reporter.stage, training=reporter.training, searched=source
-    )
     began = {
         "command": "pick", "ganprune": __version__, "torch": torch.__version__, "from": str(path),
         "criterion": criterion.to_json(), "points": indices, "device": str(task.device), "threads": threads,
     }  # fmt: skip
-    directory.write_json(CONFIG, {**config, **began, "settings": settings.to_json()})  # not before: no resuming
-    summary |= {"seconds": time.perf_counter() - started, "picked_from": str(path), "points": indices}
-    directory.write_json(SUMMARY, summary)
-    draw_samples(directory.path("samples.png"), task, compact)
+    with directory.locked():
+        directory.check_free(CONFIG)
+        compact, summary = materialise(
+            task, directory, settings, search, chosen, stage=reporter.stage, training=reporter.training, searched=source
+        )
+        summary |= {"seconds": time.perf_counter() - started, "picked_from": str(path), "points": indices}
+        draw_samples(directory.path("samples.png"), task, compact)
+        directory.write_json(CONFIG, {**config, **began, "settings": settings.to_json()})  # not before: no resuming
+        directory.write_json(SUMMARY, summary)
     return directory
 
 

@@ -32,7 +32,8 @@ from ganprune.task import Task, check_fingerprint, fingerprint, load_task
 from ganprune.workers import check_workers, spread, threads_per_worker
 
 FORMAT = 1  # of config.json
-COMMANDS = ("evolve", "finetune", "pick", "baseline")
+RESUMABLE = ("evolve", "finetune")
+COMMANDS = (*RESUMABLE, "pick", "baseline")
 CONFIG_TYPES: dict[str, tuple[type, ...]] = {
     "checkpoint": (str, type(None)), "data": (str, type(None)), "size": (int, list), "device": (str,),
     "threads": (int,), "settings": (dict,),
@@ -287,12 +288,9 @@ def open_finished(path: str | Path) -> RunDirectory:
     directory = RunDirectory.open(path)
     config, _ = read_config(directory)
     if not directory.exists(SUMMARY):
-        raise UserError(
-            "run",
-            f"{path} (unfinished)",
-            "a finished run",
-            f"Finish it first: ganprune {config['command']} --resume {path}",
-        )
+        again = config["command"] in RESUMABLE
+        remedy = f"Finish it first: ganprune {config['command']} --resume {path}" if again else "Make it anew."
+        raise UserError("run", f"{path} (unfinished)", "a finished run", remedy)
     return directory
 
 

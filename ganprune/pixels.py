@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +55,8 @@ def open_image(path: Path) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of files that are read none the less
-            return _decode(path)
+            with opened(path) as image:
+                return _flatten(ImageOps.exif_transpose(image))
     except Exception as error:  # decoders of damaged files fail in every way there is
         reason = str(error) or type(error).__name__
         raise UserError(
@@ -61,13 +64,19 @@ def open_image(path: Path) -> Image.Image:
         ) from error
 
 
-def _decode(path: Path) -> Image.Image:
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """Decode an image file as it is: one of :data:`FORMATS`, of at most :data:`MAX_PIXELS`.
+
+    Raises:
+        Exception: of any kind, as decoders of damaged files do; the caller words it.
+    """
     # Only these formats: the library would have others, such as PostScript, read by other programs.
     with Image.open(path, formats=FORMATS) as image:
         if image.width * image.height > MAX_PIXELS:  # before a small file fills the memory
             raise ValueError(f"{image.width}x{image.height} pixels, more than {MAX_PIXELS} in all")
         image.load()
-        return _flatten(ImageOps.exif_transpose(image))
+        yield image
 
 
 def to_pixels(image: Image.Image) -> torch.Tensor:

@@ -19,13 +19,13 @@ from ganprune.device import resolve_device, resolve_precision, set_threads
 from ganprune.errors import UserError
 from ganprune.evolution.individual import Individual
 from ganprune.filters.space import FilterSpace
-from ganprune.pipeline import Reporter, open_finished, read_config
-from ganprune.results import draw_samples, materialise
+from ganprune.pipeline import FORMAT, Reporter, open_finished, read_config
+from ganprune.results import draw_samples, make_measures, materialise
 from ganprune.runs import CONFIG, SUMMARY, RunDirectory
 from ganprune.search import Search, check_terms, latency_tables, make_fitness, reference_of
 from ganprune.settings import EvolveSettings, make_settings
 from ganprune.sizes import Framing, Size
-from ganprune.task import Task, load_task
+from ganprune.task import Task, fingerprint, load_task
 
 COUNTS = {"evaluations": 2, "rescores": 0, "cost": 2, "generation": 0}  # each side's bits are scored once
 
@@ -153,6 +153,7 @@ def prune_run(
         RunDirectory.create(out)  # refuses it before anything is computed
     threads = set_threads(threads)
     task = _task(checkpoint, data, size, device, like)
+    make_measures(task, settings)
     if task.images.size_note:
         reporter.stage(task.images.size_note)
     task.images.read_all()
@@ -161,21 +162,23 @@ def prune_run(
     most = sizes_by_run(subjects, like) if like else sizes_by_ratio(subjects, settings.target_ratio or 1)
     search, chosen = _choose(task, settings, baseline, subjects, most, reporter.stage)
     directory = RunDirectory.create(out or RunDirectory.next_free("runs", "baseline"))
-    compact, summary = materialise(
-        task, directory, settings, search, chosen, stage=reporter.stage, training=reporter.training, counts=COUNTS,
-        reference=reference_of(task, search.builders, settings.validation_images),
-    )  # fmt: skip
-    for figures in summary["sides"].values():
-        figures["search"]["evaluations"] = 1
     configuration = {
-        "command": "baseline", "ganprune": __version__, "torch": torch.__version__, "checkpoint": task.checkpoint,
-        "data": task.data, **task.images.framing.to_json(), "device": str(task.device), "threads": threads,
-        "baseline": baseline.to_json(), **({"like": str(like)} if like else {}), "most_parameters": most,
-        "settings": settings.to_json(),
+        "format": FORMAT, "command": "baseline", "ganprune": __version__, "torch": torch.__version__,
+        "checkpoint": task.checkpoint, "data": task.data, **task.images.framing.to_json(), "device": str(task.device),
+        "threads": threads, "baseline": baseline.to_json(), **({"like": str(like)} if like else {}),
+        "most_parameters": most, "settings": settings.to_json(), **fingerprint(task),
     }  # fmt: skip
-    directory.write_json(CONFIG, configuration)  # not before: it can't be resumed
-    directory.write_json(SUMMARY, {**summary, "seconds": time.perf_counter() - started})
-    draw_samples(directory.path("samples.png"), task, compact)
+    with directory.locked():
+        directory.check_free(CONFIG)
+        compact, summary = materialise(
+            task, directory, settings, search, chosen, stage=reporter.stage, training=reporter.training, counts=COUNTS,
+            reference=reference_of(task, search.builders, settings.validation_images),
+        )  # fmt: skip
+        for figures in summary["sides"].values():
+            figures["search"]["evaluations"] = 1
+        draw_samples(directory.path("samples.png"), task, compact)
+        directory.write_json(CONFIG, configuration)  # not before: it can't be resumed
+        directory.write_json(SUMMARY, {**summary, "seconds": time.perf_counter() - started})
     return directory
 
 

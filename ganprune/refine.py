@@ -40,7 +40,7 @@ def finetune_run(
     Args:
         path: the run.
         out: a new directory.
-        objective: "distil" or "cyclegan".
+        objective: "distil", "features" or "cyclegan"; see ``EvolveSettings.finetune``.
         steps: training steps; the rate decays over the second half.
         batch: images of each domain per step.
         seed: of everything random.
@@ -98,6 +98,10 @@ def resume_finetune(
         saved = {name: getattr(settings, field) for name, field in OPTIONS.items()} | {"threads": config["threads"]}
         refuse_changes(saved, options or {}, "the run began", "Leave out what differs, or start a new run.")
         set_threads(config["threads"])
+        for name in ("from", "from_sha256"):
+            if not isinstance(config.get(name), str):
+                found, where = f"nothing under {name!r}", str(directory.path(CONFIG))
+                raise UserError(where, found, "what the fine-tune began from", "Restore the file, or begin anew.")
         source = open_finished(config["from"])
         if weights_digest(load_pair(source, "cpu")) != config["from_sha256"]:
             raise UserError(

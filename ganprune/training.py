@@ -364,13 +364,7 @@ class CycleGANTrainer:
         path = Path(folder) / TENSORS_NAME
         tensors = read_safetensors(path)
         saved = read_metadata(path)
-        older = dict.fromkeys(TAUGHT, 0.0)  # files of before knew fewer terms
-        refuse_changes(
-            {**older, **saved["settings"]},
-            self.settings.to_json(),
-            "the interrupted run",
-            "Resume with equal settings.",
-        )
+        refuse_other_settings(saved["settings"], self.settings.to_json())
         self.step = saved["step"]
         for name, network in self.cyclegan.networks().items():
             load_into(network, _with_prefix(tensors, name + "."), path)
@@ -381,6 +375,20 @@ class CycleGANTrainer:
         for name, pool in self.pools.items():
             pool.images = list(tensors.get(f"pool.{name}", torch.empty(0)).to(self.device))
         return saved, _with_prefix(tensors, FURTHER)
+
+
+def refuse_other_settings(saved: Any, asked: Mapping[str, Any]) -> None:
+    """Refuse to go on with other settings than those that were saved, maybe by a version that knew fewer terms.
+
+    Args:
+        saved: what a file holds; anything but settings differs from them.
+        asked: ``TrainingSettings.to_json()``.
+
+    Raises:
+        UserError: some differ; each is named.
+    """
+    known = {**dict.fromkeys(TAUGHT, 0.0), **(saved if isinstance(saved, Mapping) else {})}
+    refuse_changes(known, asked, "the interrupted run", "Resume with equal settings.")
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

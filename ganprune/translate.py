@@ -101,7 +101,7 @@ def translate_files(
     trained = load_trained(path, device=target)
     networks = _networks(trained, direction, options, target, reporter)
     size = _size(trained, options)
-    make_folder(Path(out))
+    make_folder(Path(out), field="out")
     shown = "at their own sizes" if size is None else f"at {size_text(size)}"
     reporter.stage(f"translating {len(files)} image{'s' * (len(files) > 1)} {direction} {shown}", len(files))
     return _Work(networks, size, options).run(list(zip(files, targets, strict=True)), reporter.images)
@@ -276,8 +276,8 @@ class _Work:
         if self.options.original_size:
             pictures = [resize(picture, (job.image.height, job.image.width)) for picture in pictures]
             pictures[0] = job.image if self.options.strips else pictures[0]
-        make_folder(job.target.parent)
-        with replacing(job.target) as temporary:
+        make_folder(job.target.parent, field="out")
+        with replacing(job.target, field="out") as temporary:
             _side_by_side(pictures).save(temporary, format="PNG")
         self.done.written.append(job.target)
 

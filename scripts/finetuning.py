@@ -32,11 +32,14 @@ from ganprune.finetuning import finetune
 from ganprune.fitness import make_builders
 from ganprune.metrics.measures import Wanted
 from ganprune.pipeline import configured_task, open_finished, read_config
+from ganprune.search import OBJECTIVES
+from ganprune.settings import EvolveSettings
 from ganprune.task import Task
 from ganprune.training import CycleGANTrainer, TrainingSettings
 
 COMMON = {"augment": 1.0, "identity": 0.0, "batch": 8, "learning_rate": 5e-4}
 VARIANTS: dict[str, dict[str, Any]] = {
+    "distil (the default)": {**OBJECTIVES["distil"], "batch": EvolveSettings().finetune_batch},
     "cyclegan (paper)": {
         "lam": 10.0, "identity": 0.5, "adversarial": 1.0, "augment": 286 / 256, "learning_rate": 2e-4
     },

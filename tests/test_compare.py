@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -146,6 +147,14 @@ def test_another_comparison_can_not_go_on_in_the_same_place(task, finished, chan
     contenders = options.pop("contenders")
     with pytest.raises(UserError, match=field):
         compare(task, contenders, out=finished.directory.directory, resume=True, **options)
+
+
+def test_a_hand_edited_list_of_contenders_is_refused(task, finished, tmp_path):
+    shutil.copytree(finished.directory.directory, tmp_path / "edited")
+    edited = RunDirectory(tmp_path / "edited")
+    edited.write_json("config.json", {**edited.read_json("config.json"), "contenders": 5})
+    with pytest.raises(UserError, match=r"contenders: got .*expected 5, as the comparison began"):
+        compare(task, CONTENDERS, max_evaluations=BUDGET, seeds=[1, 2], out=edited.directory, resume=True)
 
 
 def test_nor_can_one_of_images_that_come_to_their_size_otherwise(finished, checkpoint, image_folder):

@@ -256,5 +256,5 @@ def test_without_a_folder_nothing_is_kept(tmp_path, monkeypatch):
 
 def test_a_cache_that_can_not_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"features cache: got .*file.*expected a folder that can be written"):
+    with pytest.raises(UserError, match=r"features cache: got .*file.*expected a place that can be written"):
         make_cache(tmp_path / "file")

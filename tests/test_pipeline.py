@@ -27,7 +27,7 @@ from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
 from ganprune.pipeline import Reporter, evaluate_run, resume
 from ganprune.pretrain import pretrain
-from ganprune.refine import finetune_run
+from ganprune.refine import finetune_run, resume_finetune
 from ganprune.results import draw_samples
 from ganprune.runs import RunDirectory
 from ganprune.settings import EvolveSettings, make_settings
@@ -361,6 +361,16 @@ def test_finetune_refuses_its_own_run_an_unfinished_one_and_nonsense(run, checkp
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("missing", ["from", "from_sha256"])
+def test_a_fine_tune_that_does_not_say_what_it_began_from_is_refused(run, tmp_path, missing):
+    result = finetune_run(run.directory, tmp_path / "new", steps=1, batch=1, device="cpu")
+    config = result.read_json("config.json")
+    del config[missing]
+    result.write_json("config.json", config)
+    with pytest.raises(UserError, match=f"got nothing under '{missing}'; .*begin anew"):
+        resume_finetune(result.directory)
+
+
 def test_evaluate_gives_a_runs_own_figures_and_a_checkpoints(run, summary, checkpoint, image_folder):
     figures = evaluate_run(run.directory, device="cpu")
     for side in SIDES:
@@ -563,3 +573,16 @@ def test_pretraining_refuses_other_settings_and_other_runs(images, run, tmp_path
     with pytest.raises(UserError, match="save every: got 0"):
         toy_pretrain(images, tmp_path / "new", save_every=0)
     assert contents(tmp_path) == before
+
+
+def test_pretraining_that_an_earlier_version_began_goes_on(images, tmp_path):
+    toy_pretrain(images, tmp_path / "run")
+    run = RunDirectory(tmp_path / "run")
+    config = run.read_json("config.json")
+    for term in ("disa", "features"):  # which it did not know
+        del config["settings"][term]
+    run.write_json("config.json", config)
+    toy_pretrain(images, tmp_path / "run", resume=True)
+    run.write_json("config.json", {**config, "settings": 5})
+    with pytest.raises(UserError, match="as the interrupted run"):
+        toy_pretrain(images, tmp_path / "run", resume=True)

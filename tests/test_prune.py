@@ -282,3 +282,27 @@ def test_ctrl_c_leaves_the_folder_free(toy, here, monkeypatch):
         result = call("baseline", "l1", *toy, "--out", "new")
     assert result.exit_code == 130 and result.stderr.rstrip().endswith("Interrupted. Nothing was kept.")
     assert call("baseline", "l1", *toy, "--out", "new").exit_code == 0
+
+
+def test_a_baseline_notes_what_it_was_made_of_and_other_images_are_refused_later(prune_toy, image_folder, tmp_path):
+    run = prune_toy("l1", target_ratio=3)
+    config = run.read_json("config.json")
+    assert config["format"] == 1 and {"data_sha256", "checkpoint_sha256"} <= config.keys()
+    run.write_json("config.json", {**config, "data_sha256": "0" * 64})
+    with pytest.raises(UserError, match="other images than when the run began"):
+        finetune_run(run.directory, tmp_path / "finer", steps=1)
+    assert not (tmp_path / "finer").exists()
+
+
+def test_an_unfinished_baseline_names_no_option_that_there_is_not(prune_toy):
+    run = prune_toy("l1", target_ratio=3)
+    (run.directory / "summary.json").unlink()
+    with pytest.raises(UserError, match=r"unfinished.*Make it anew") as caught:
+        evaluate_run(run.directory)
+    assert "--resume" not in str(caught.value)
+
+
+def test_features_that_can_not_be_had_are_refused_before_anything_is_written(prune_toy, tmp_path):
+    with pytest.raises(UserError, match="inception weights: got nowhere"):
+        prune_toy("l1", target_ratio=3, features="inception", inception_weights="nowhere")
+    assert not (tmp_path / "new").exists()

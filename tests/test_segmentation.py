@@ -9,6 +9,7 @@ import torch
 from networks import toy_images
 from PIL import Image
 
+from ganprune import pixels
 from ganprune.data import ImageSet
 from ganprune.errors import UserError
 from ganprune.metrics.segmentation import (
@@ -179,3 +180,10 @@ def test_a_side_or_folder_that_does_not_exist_is_refused(tmp_path):
         Segmentation(lambda x: x, tmp_path, "B2B")
     with pytest.raises(UserError, match=r"labels: got .*nowhere; expected a folder of label maps"):
         Segmentation(lambda x: x, tmp_path / "nowhere")
+
+
+def test_a_label_map_larger_than_memory_allows_is_refused_by_its_size(tmp_path, monkeypatch):
+    path = save(tmp_path / "map.png", np.zeros((SIZE, SIZE), dtype=np.uint8))
+    monkeypatch.setattr(pixels, "MAX_PIXELS", SIZE * SIZE - 1)
+    with pytest.raises(UserError, match=rf"labels: got .*map.png \({SIZE}x{SIZE} pixels, more than {SIZE * SIZE - 1}"):
+        read_labels(path, SIZE)

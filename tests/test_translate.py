@@ -243,7 +243,7 @@ def test_mistakes_are_refused_before_anything_is_written(run, checkpoint, photos
     refused(call(run.directory, photos, "--native", "--size", 16), "--native: got given with --size 16x16", **at)
     refused(call(run.directory, photos, "--size", "big"), "size: got 'big'", **at)
     refused(call(run.directory, photos, "--batch", 0), "batch: got 0; expected 1 or more", **at)
-    refused(call(run.directory, photos, out="file"), "got file", "a place that can be written", **at)
+    refused(call(run.directory, photos, out="file"), "out: got file", "a place that can be written", **at)
     refused(call(run.directory, photos, "--overwrite", out="taken"), "taken/a.png (a folder)", **at)
     refused(call(checkpoint, photos), "size: got nothing", "Give --size, or --native", **at)
     refused(call(checkpoint, photos, "--original", "--native"), "original: got", "which is no run", **at)

@@ -137,7 +137,8 @@ def _begin(directory: RunDirectory, config: Mapping[str, Any], resume: bool) -> 
         raise UserError("resume", str(directory.directory), "a run of ganprune compare", "Check the path.")
     check_format(saved, FORMAT, directory.path(CONFIG))
     asked = {name: value for name, value in config.items() if name != "seeds"}  # more of them may be added
-    asked["contenders"] = {**dict.fromkeys(saved.get("contenders", ())), **asked["contenders"]}
+    known = saved.get("contenders")
+    asked["contenders"] = {**dict.fromkeys(known if isinstance(known, dict) else ()), **asked["contenders"]}
     refuse_changes(saved, asked, "the comparison began", "Repeat its options, or use a new --out.")
     directory.write_json(CONFIG, config)
 

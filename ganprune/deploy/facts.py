@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from ganprune import __version__
+from ganprune.errors import UserError
 from ganprune.models.fitting import image_channels
 from ganprune.sizes import Size, size_json, size_text
 
@@ -64,6 +65,13 @@ class Facts:
     def text(self) -> str:
         """Return them as a file's metadata hold them."""
         return json.dumps(self.to_json())
+
+
+def inexpressible(form: str, facts: Facts, expected: str, error: Exception) -> UserError:
+    """Return the error for a generator that an exporter failed on, whatever went wrong inside it."""
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    remedy = "Export without --dynamic-size, or as --format torch."
+    return UserError(f"{form} of {facts.direction}", reason, expected, remedy)
 
 
 def readme(facts: Sequence[Facts], files: Mapping[str, str], figures: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ganprune.deploy.facts import INPUT, KEY, OUTPUT, Facts
+from ganprune.deploy.facts import INPUT, KEY, OUTPUT, Facts, inexpressible
 from ganprune.deploy.shapes import dynamic_shapes
 from ganprune.errors import UserError
 
@@ -64,9 +64,7 @@ def write_onnx(form: nn.Module, example: torch.Tensor, path: Path, facts: Facts)
         onnx.save(model, str(path))
         onnx.checker.check_model(str(path), full_check=True)
     except Exception as error:  # anything can go wrong inside a network that we did not write
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        remedy = "Export without --dynamic-size, or as --format torch."
-        raise UserError(f"onnx of {facts.direction}", reason, "a generator that ONNX can express", remedy) from error
+        raise inexpressible("onnx", facts, "a generator that ONNX can express", error) from error
 
 
 def _forget_where_it_was_made(model: Any) -> None:

@@ -8,9 +8,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ganprune.deploy.facts import KEY, Facts
+from ganprune.deploy.facts import KEY, Facts, inexpressible
 from ganprune.deploy.shapes import dynamic_shapes
-from ganprune.errors import UserError
 
 NOTES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "custom")
 FACTS_FILE = f"{KEY}.json"
@@ -31,9 +30,7 @@ def write_program(form: nn.Module, example: torch.Tensor, path: Path, facts: Fac
     try:
         program = torch.export.export(form, (example,), dynamic_shapes=dynamic_shapes(facts))
     except Exception as error:  # anything can go wrong inside a network that we did not write
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        remedy = "Export without --dynamic-size, or as --format torch."
-        raise UserError(f"pt2 of {facts.direction}", reason, "a generator that can be exported", remedy) from error
+        raise inexpressible("pt2", facts, "a generator that can be exported", error) from error
     for node in program.graph.nodes:
         for note in NOTES:  # they hold paths and source lines of this machine
             node.meta.pop(note, None)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from functools import cached_property
 from pathlib import Path
 
@@ -21,12 +20,14 @@ from torch.nn import functional as F
 
 from ganprune.assets import classifier_folder
 from ganprune.errors import UserError, did_you_mean
+from ganprune.files import make_folder, replace_with
 from ganprune.metrics.classifier import SIZE, Classifier, load_classifier
 from ganprune.models.checkpoint import read_pth
 from ganprune.pixels import to_float, to_uint8
 
 SHIPPED, INCEPTION = KINDS = ("shipped", "inception")
 BATCH = 32
+CACHE = "features cache"
 
 
 class Features:
@@ -179,13 +180,7 @@ def cached(features: Features, images: torch.Tensor, folder: Path | None) -> tor
     except (OSError, SafetensorError, KeyError):
         pass
     values = features(images)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        save_file({"features": values}, temporary)
-        os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
-        raise _unwritable(folder, error) from error
+    replace_with(path, lambda temporary: save_file({"features": values}, temporary), field=CACHE)
     return values
 
 
@@ -197,15 +192,5 @@ def make_cache(folder: str | Path | None) -> Path | None:
     """
     if folder is None:
         return None
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise _unwritable(folder, "permission denied")
-    return folder
-
-
-def _unwritable(folder: Path, reason: object) -> UserError:
-    return UserError("features cache", f"{folder} ({reason})", "a folder that can be written", "Choose another one.")
+    make_folder(Path(folder), field=CACHE)
+    return Path(folder)

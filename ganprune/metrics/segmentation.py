@@ -14,13 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 
 from ganprune.data import ImageSet, pair_name
 from ganprune.errors import UserError, did_you_mean
 from ganprune.evolution.registry import load_function
 from ganprune.models.checkpoint import SIDES, SOURCE
-from ganprune.pixels import EXTENSIONS
+from ganprune.pixels import EXTENSIONS, opened
 from ganprune.sizes import Size, read_size, size_text
 
 IGNORE = 255
@@ -139,9 +138,9 @@ def read_labels(path: Path, size: int | Size) -> torch.Tensor:
         UserError: it is unreadable, has another size, or holds colours in place of indices.
     """
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             mode, values = image.mode, np.array(image)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # decoders of damaged files fail in every way there is
         raise UserError("labels", f"{path} ({error})", "a readable image", "Replace the file.") from error
     if mode not in ("L", "P", "1") and not mode.startswith("I"):
         expected = "class indices (a greyscale or palette image)"

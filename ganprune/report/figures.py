@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -28,7 +28,11 @@ def image_grid(sections: Mapping[str, Mapping[str, torch.Tensor]], *, zoom: int 
     font = ImageFont.load_default(12)
     labels = [label for rows in sections.values() for label in rows]
     margin = max((int(font.getlength(label)) for label in labels), default=0) + 2 * GAP
-    blocks = [_section(title, rows, margin, zoom, font) for title, rows in sections.items()]
+    return stack([_section(title, rows, margin, zoom, font) for title, rows in sections.items()])
+
+
+def stack(blocks: Sequence[Image.Image]) -> Image.Image:
+    """Return pictures below each other."""
     page = Image.new("RGB", (max(b.width for b in blocks), sum(b.height for b in blocks)), BACKGROUND)
     top = 0
     for block in blocks:
@@ -39,7 +43,11 @@ def image_grid(sections: Mapping[str, Mapping[str, torch.Tensor]], *, zoom: int 
 
 def save_grid(path: str | Path, sections: Mapping[str, Mapping[str, torch.Tensor]], *, zoom: int = 1) -> None:
     """Write :func:`image_grid` to a PNG file."""
-    picture = image_grid(sections, zoom=zoom)
+    save_picture(path, image_grid(sections, zoom=zoom))
+
+
+def save_picture(path: str | Path, picture: Image.Image) -> None:
+    """Write a PNG file, atomically."""
     replace_with(path, lambda temporary: picture.save(temporary, format="PNG"))
 
 

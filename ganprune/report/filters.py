@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from ganprune.report.figures import BACKGROUND, GAP, INK, TITLE_HEIGHT, to_pil
+from ganprune.pixels import to_pil
+from ganprune.report.figures import BACKGROUND, GAP, INK, TITLE_HEIGHT, save_picture, stack
 
 TILE, FRAME, RED, COLUMNS = 44, 3, (200, 30, 30), 16
 
@@ -22,13 +23,7 @@ def draw_filters(path: str | Path, rows: Sequence[tuple[str, torch.Tensor, Seque
             indices of the filters that get a red frame. Each block is scaled by its own largest absolute value, with
             mid-grey for 0.
     """
-    blocks = [_block(*row) for row in rows]
-    page = Image.new("RGB", (max(b.width for b in blocks), sum(b.height for b in blocks)), BACKGROUND)
-    top = 0
-    for block in blocks:
-        page.paste(block, (0, top))
-        top += block.height
-    page.save(path)
+    save_picture(path, stack([_block(*row) for row in rows]))
 
 
 def _block(title: str, weight: torch.Tensor, framed: Sequence[int]) -> Image.Image:
