@@ -19,7 +19,7 @@ from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
 from ganprune.report.figures import save_grid, zoom_for
 from ganprune.runs import CONFIG, LOGBOOK, RunDirectory, refuse_changes
-from ganprune.training import TENSORS_NAME, CycleGANTrainer, TrainingSettings, refuse_other_settings
+from ganprune.training import TENSORS_NAME, CycleGANTrainer, TrainingSettings, with_all_terms
 
 FORMAT = 1  # of config.json
 SAMPLES = 16
@@ -97,11 +97,10 @@ def _begin(run: RunDirectory, config: dict[str, Any], resume: bool) -> None:
     if command != "pretrain":
         raise UserError("resume", f"{run.directory} ({command})", "a run of ganprune pretrain", "Check the path.")
     check_format({"format": FORMAT, **saved}, FORMAT, run.path(CONFIG))  # the first ones had none
-    fixed = ("data_sha256", "generator", "discriminator")
+    fixed = ("data_sha256", "generator", "discriminator", "settings")
     asked = {name: config[name] for name in fixed if name in saved}  # a folder may have moved
-    refuse_changes(saved, asked, "the interrupted run", "Resume with equal settings.")
-    if "settings" in saved:
-        refuse_other_settings(saved["settings"], config["settings"])
+    known = {**saved, "settings": with_all_terms(saved.get("settings"))}
+    refuse_changes(known, asked, "the interrupted run", "Resume with equal settings.")
 
 
 def _train(

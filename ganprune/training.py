@@ -364,7 +364,8 @@ class CycleGANTrainer:
         path = Path(folder) / TENSORS_NAME
         tensors = read_safetensors(path)
         saved = read_metadata(path)
-        refuse_other_settings(saved["settings"], self.settings.to_json())
+        known = with_all_terms(saved["settings"])
+        refuse_changes(known, self.settings.to_json(), "the interrupted run", "Resume with equal settings.")
         self.step = saved["step"]
         for name, network in self.cyclegan.networks().items():
             load_into(network, _with_prefix(tensors, name + "."), path)
@@ -377,18 +378,13 @@ class CycleGANTrainer:
         return saved, _with_prefix(tensors, FURTHER)
 
 
-def refuse_other_settings(saved: Any, asked: Mapping[str, Any]) -> None:
-    """Refuse to go on with other settings than those that were saved, maybe by a version that knew fewer terms.
+def with_all_terms(saved: Any) -> Any:
+    """Return settings that a file holds with those terms at 0 that the version which wrote it did not know.
 
     Args:
-        saved: what a file holds; anything but settings differs from them.
-        asked: ``TrainingSettings.to_json()``.
-
-    Raises:
-        UserError: some differ; each is named.
+        saved: ``TrainingSettings.to_json()`` of some version; anything else is returned as it is.
     """
-    known = {**dict.fromkeys(TAUGHT, 0.0), **(saved if isinstance(saved, Mapping) else {})}
-    refuse_changes(known, asked, "the interrupted run", "Resume with equal settings.")
+    return {**dict.fromkeys(TAUGHT, 0.0), **saved} if isinstance(saved, Mapping) else saved
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
