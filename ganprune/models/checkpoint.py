@@ -1,137 +1,58 @@
-"""Side and CycleGAN, and the files that hold them.
+"""The files that hold a CycleGAN, whole or in part.
 
-A :class:`Side` is one direction of translation, named A2B or B2A: a generator and the discriminator that judges *its
-output*. Known file layouts differ in who judges whom (see :data:`LAYOUTS`). Foreign files are read with
+Known file layouts differ in who judges whom: see :mod:`ganprune.models.layouts`. Foreign files are read with
 ``torch.load(weights_only=True)`` only; ours are safetensors beside a JSON file with the architecture.
 """
 
 from __future__ import annotations
 
-import copy
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from ganprune.errors import UserError
-from ganprune.models.architecture import Config, build, config_from_json, infer_discriminator, infer_generator
+from ganprune.models.architecture import (
+    KINDS,
+    Config,
+    build,
+    config_from_json,
+    describe,
+    input_channels,
+    output_channels,
+    specification,
+)
+from ganprune.models.cyclegan import OTHER, PARTS, SOURCE, TARGET, CycleGAN, Side, new_cyclegan
+from ganprune.models.inference import infer_discriminator, infer_generator
+from ganprune.models.layouts import CONFIG_NAME, LAYOUTS, WEIGHTS_NAME, Place, find_layout
+from ganprune.models.options import SIDES, CheckpointOptions, is_reference, make_factory
+from ganprune.models.weights import State, load_into, read_pth, read_safetensors, read_weights
 
-SIDES = ("A2B", "B2A")
-OTHER = {"A2B": "B2A", "B2A": "A2B"}
-SOURCE = {"A2B": "A", "B2A": "B"}
-TARGET = {"A2B": "B", "B2A": "A"}
 FORMAT = 1
-CONFIG_NAME, WEIGHTS_NAME = "cyclegan.json", "cyclegan.safetensors"
-
-State = dict[str, torch.Tensor]
-
-# Layout -> (side, part) -> file name. In the first, D_A judges the output of G_A (domain B); in the second, netD_B
-# judges the output of netG_A2B.
-LAYOUTS: dict[str, dict[tuple[str, str], str]] = {
-    "latest_net": {
-        ("A2B", "generator"): "latest_net_G_A.pth", ("A2B", "discriminator"): "latest_net_D_A.pth",
-        ("B2A", "generator"): "latest_net_G_B.pth", ("B2A", "discriminator"): "latest_net_D_B.pth",
-    },
-    "netG_A2B": {
-        ("A2B", "generator"): "netG_A2B.pth", ("A2B", "discriminator"): "netD_B.pth",
-        ("B2A", "generator"): "netG_B2A.pth", ("B2A", "discriminator"): "netD_A.pth",
-    },
-}  # fmt: skip
-
-
-@dataclass
-class Side:
-    """One direction of translation.
-
-    Attributes:
-        name: "A2B" or "B2A".
-        generator: source images -> target images, both (B, C, H, W) in [-1, 1].
-        discriminator: judges this generator's output against real images of the target domain.
-    """
-
-    name: str
-    generator: nn.Module
-    discriminator: nn.Module
-
-    @property
-    def source(self) -> str:
-        """Domain of the input images: "A" or "B"."""
-        return SOURCE[self.name]
-
-    @property
-    def target(self) -> str:
-        """Domain of the output images: "A" or "B"."""
-        return TARGET[self.name]
-
-
-class CycleGAN(Mapping[str, Side]):
-    """Both sides of a CycleGAN: ``cyclegan["A2B"].generator``.
-
-    Args:
-        sides: the two sides, in either order.
-    """
-
-    def __init__(self, *sides: Side):
-        self._sides = {side.name: side for side in sorted(sides, key=lambda side: SIDES.index(side.name))}
-        self.derived: dict[object, Any] = {}  # what others computed once from these networks, by their own keys
-
-    def __getitem__(self, name: str) -> Side:
-        return self._sides[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._sides)
-
-    def __len__(self) -> int:
-        return len(self._sides)
-
-    def partner(self, name: str) -> Side:
-        """Return the side that translates back."""
-        return self._sides[OTHER[name]]
-
-    def networks(self) -> dict[str, nn.Module]:
-        """Return all networks by "A2B.generator", "A2B.discriminator", ..."""
-        return {
-            f"{name}.{part}": getattr(side, part)
-            for name, side in self.items()
-            for part in ("generator", "discriminator")
-        }
-
-    def to(self, device: torch.device | str) -> CycleGAN:
-        for network in self.networks().values():
-            network.to(device)
-        return self
-
-    def with_generators(self, generators: Mapping[str, nn.Module]) -> CycleGAN:
-        """Return a CycleGAN of those generators and copies of these discriminators."""
-        return CycleGAN(*(Side(n, generators[n], copy.deepcopy(s.discriminator)) for n, s in self.items()))
-
-
-def new_cyclegan(generator: Config, discriminator: Config, seed: int) -> CycleGAN:
-    """Build an untrained CycleGAN, both sides alike, initialised from ``seed``."""
-    random_source = torch.Generator().manual_seed(seed)
-    return CycleGAN(
-        *(Side(name, build(generator, random_source), build(discriminator, random_source)) for name in SIDES)
-    )
+INFER = {"generator": infer_generator, "discriminator": infer_discriminator}
+__all__ = [
+    "CONFIG_NAME", "FORMAT", "LAYOUTS", "OTHER", "SIDES", "SOURCE", "TARGET", "WEIGHTS_NAME", "CycleGAN", "Side",
+    "check_size", "load_cyclegan", "load_into", "new_cyclegan", "read_pth", "read_safetensors", "save_cyclegan",
+]  # fmt: skip
 
 
 def save_cyclegan(cyclegan: CycleGAN, folder: str | Path, *, half: bool = False) -> None:
     """Write ``cyclegan.json`` and ``cyclegan.safetensors`` into a folder.
 
     Args:
-        cyclegan: networks whose ``config`` says their architecture.
+        cyclegan: the networks. Of one that ganprune does not know, only its factory's name is written.
         folder: made if missing.
         half: store float16 (half the bytes; they are float32 again when loaded).
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     networks = cyclegan.networks()
-    architecture = {name: network.config.to_json() for name, network in networks.items()}  # type: ignore[union-attr, operator]
+    architecture = {name: describe(network) for name, network in networks.items()}
     tensors = {
         f"{name}.{key}": (value.half() if half and value.is_floating_point() else value).cpu().contiguous()
         for name, network in networks.items()
@@ -142,92 +63,160 @@ def save_cyclegan(cyclegan: CycleGAN, folder: str | Path, *, half: bool = False)
     (folder / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
 
 
-def load_cyclegan(folder: str | Path, *, device: torch.device | str = "cpu") -> CycleGAN:
-    """Load a trained CycleGAN: our own format, or a layout of :data:`LAYOUTS`, with the right judge for each side.
+def load_cyclegan(
+    folder: str | Path, *, options: CheckpointOptions | None = None, device: torch.device | str = "cpu"
+) -> CycleGAN:
+    """Load a trained CycleGAN, or what there is of one, with the right judge for each side.
 
     Args:
-        folder: the checkpoint's folder.
+        folder: our own format, or a layout of :data:`LAYOUTS`; or a single file with a generator's weights.
+        options: epoch, architectures and side, where they are not to be found out; see :class:`CheckpointOptions`.
         device: where the networks go.
 
     Returns:
-        Both sides, float32, in evaluation mode.
+        The sides that there are, float32, in evaluation mode; its ``notes`` say what was found and what was not.
 
     Raises:
-        UserError: the folder, a side or a tensor is missing, extra or misshapen; it is named.
+        UserError: there is no generator, or a tensor is missing, extra or misshapen; it is named.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
+    folder, options = Path(folder), options or CheckpointOptions()
+    if not folder.exists():
         raise UserError("checkpoint", str(folder), "an existing folder", "Check --checkpoint.")
     own = (folder / CONFIG_NAME).is_file()
-    cyclegan = _load_own(folder) if own else _load_layout(folder, _recognise(folder))
+    cyclegan = _load_own(folder, options) if own else _load_layout(folder, options)
+    if options.only is not None:
+        cyclegan = cyclegan.only(options.only)
     for network in cyclegan.networks().values():
-        network.eval().requires_grad_(False)
+        network.float().eval().requires_grad_(False)
     return cyclegan.to(device)
 
 
 @torch.no_grad()
 def check_size(cyclegan: CycleGAN, size: int) -> None:
-    """Check that RGB images of this side length pass through all networks, which are in evaluation mode.
+    """Check that images of this side length pass through all networks, which are in evaluation mode, and come back.
 
     Raises:
-        UserError: a network can't take them, most often because they are too small for the discriminator.
+        UserError: a network can't take them, most often because they are too small for the discriminator; or the
+            sides don't fit each other.
     """
-    for name, network in cyclegan.networks().items():
-        try:
-            network(torch.zeros(1, 3, size, size, device=next(network.parameters()).device))
-        except (RuntimeError, ValueError) as error:
+    for name, side in cyclegan.items():
+        image = torch.zeros(1, input_channels(side.generator), size, size, device=cyclegan.device)
+        fake = _pass(f"{name} generator", side.generator, image, size)
+        if not isinstance(fake, torch.Tensor) or fake.ndim != 4:
             raise UserError(
-                "size", f"{size}, which the {name.replace('.', ' ')} can't take ({str(error).splitlines()[0]})",
-                "RGB images that fit the networks", "Choose a larger --size, or a checkpoint for RGB images.",
-            ) from error  # fmt: skip
+                f"{name} generator", f"an output {type(fake).__name__}", "(B, C, H, W) images", "Correct it."
+            )
+        if side.discriminator is not None:
+            _pass(f"{name} discriminator", side.discriminator, fake, size)
+        back = cyclegan.reverse(name)
+        if back is not None and _pass(f"{OTHER[name]} generator", back, fake, size).shape[1] != image.shape[1]:
+            found = f"a {OTHER[name]} that returns other images than the {image.shape[1]}-channel ones {name} takes"
+            raise UserError("checkpoint", found, "two generators between the same domains", "Check its files.")
 
 
-def _recognise(folder: Path) -> str:
-    for name, files in LAYOUTS.items():
-        present = {key for key, file in files.items() if (folder / file).is_file()}
-        if not present:
-            continue
-        missing = [files[key] for key in files if key not in present]
-        if missing:
-            raise UserError(
-                "checkpoint", f"{folder} without {', '.join(missing)}", "two generators and two discriminators",
-                "Add the missing files: co-evolution needs both sides.",
-            )  # fmt: skip
-        return name
-    known = ", ".join([CONFIG_NAME, *(files["A2B", "generator"] for files in LAYOUTS.values())])
-    raise UserError("checkpoint", f"{folder} (no known files)", f"a folder with one of {known}", "Check --checkpoint.")
+def _pass(name: str, network: nn.Module, images: torch.Tensor, size: int) -> torch.Tensor:
+    try:
+        return network(images)  # type: ignore[no-any-return]
+    except Exception as error:  # networks that we did not write fail as they like
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            "size", f"{size}, which the {name} can't take ({reason})", "images that fit the networks",
+            "Choose a larger --size, or a multiple of 2 for each time that the generator halves it; or check the "
+            "channels of its images.",
+        ) from error  # fmt: skip
 
 
-def _load_layout(folder: Path, layout: str) -> CycleGAN:
-    sides = []
-    for name in SIDES:
-        networks = {}
-        for part, infer in (("generator", infer_generator), ("discriminator", infer_discriminator)):
-            path = folder / LAYOUTS[layout][name, part]
-            state = read_pth(path)
-            networks[part] = load_into(build(infer(state, path)), state, path)
-        sides.append(Side(name, networks["generator"], networks["discriminator"]))
-    return CycleGAN(*sides)
+def _load_layout(path: Path, options: CheckpointOptions) -> CycleGAN:
+    layout = find_layout(path, options.epoch)
+    networks: dict[Place, nn.Module] = {}
+    notes = []
+    for (side, part), file in layout.files.items():
+        network = _make(part, side, read_weights(file), file, options)
+        notes.append(_note(side, part, network, file.name))
+        networks[side, part] = network
+    return _assemble(networks, [f"{path}: layout {layout.name}", *notes, *layout.notes])
 
 
-def _load_own(folder: Path) -> CycleGAN:
+def _load_own(folder: Path, options: CheckpointOptions) -> CycleGAN:
     path = folder / WEIGHTS_NAME
+    if options.epoch is not None:
+        raise UserError("epoch", f"{options.epoch} with {folder}", "none: it holds one state only", "Leave it out.")
     architecture = _read_architecture(folder / CONFIG_NAME)
     tensors = read_safetensors(path)
     unknown = [key for key in tensors if ".".join(key.split(".")[:2]) not in architecture]
     if unknown:
         raise UserError("checkpoint", f"{path} with extra tensor {unknown[0]}", "only known networks", "Save it again.")
+    networks: dict[Place, nn.Module] = {}
+    notes = []
+    for side, part in ((side, part) for side in SIDES for part in PARTS):
+        key = f"{side}.{part}"
+        if key in architecture and f"{side}.generator" in architecture:
+            state = {k.removeprefix(key + "."): v.float() for k, v in tensors.items() if k.startswith(key + ".")}
+            networks[side, part] = _make(part, side, state, path, options, architecture[key])
+            notes.append(_note(side, part, networks[side, part], WEIGHTS_NAME))
+    if not networks:
+        raise UserError("checkpoint", f"{folder} without a generator", "at least one", "Save it again.")
+    return _assemble(networks, [f"{folder}: ganprune's own format", *notes])
+
+
+def _assemble(networks: Mapping[Place, nn.Module], notes: list[str]) -> CycleGAN:
     sides = []
     for name in SIDES:
-        networks = {}
-        for part in ("generator", "discriminator"):
-            key = f"{name}.{part}"
-            if key not in architecture:
-                raise UserError("checkpoint", f"{folder} without {key}", "both sides", "Co-evolution needs both sides.")
-            state = {k.removeprefix(key + "."): v.float() for k, v in tensors.items() if k.startswith(key + ".")}
-            networks[part] = load_into(build(config_from_json(architecture[key], key)), state, path)
-        sides.append(Side(name, networks["generator"], networks["discriminator"]))
-    return CycleGAN(*sides)
+        generator, judge = networks.get((name, "generator")), networks.get((name, "discriminator"))
+        if generator is None:
+            continue
+        taken, given = input_channels(generator), output_channels(generator)
+        if judge is not None and given != input_channels(judge) == taken + given:
+            # pix2pix's judges see input and output together; without pairs of images there is nothing to show them.
+            notes.append(f"{name} discriminator is left out: it judges pairs of images; L_GenA instead of L_DisA")
+            judge = None
+        sides.append(Side(name, generator, judge))
+    return CycleGAN(*sides, notes=notes)
+
+
+def _make(
+    part: str, side: str, state: State, path: Path, options: CheckpointOptions, saved: Mapping[str, Any] | None = None
+) -> nn.Module:
+    """Build the network that a state dict belongs to, and load it.
+
+    Args:
+        part: "generator" or "discriminator".
+        side: whose.
+        state: its tensors.
+        path: where they came from.
+        options: what the user says of it.
+        saved: its architecture, where a file says it.
+    """
+    text = options.specification(part, side)
+    if text is not None and is_reference(part, text):
+        network: nn.Module = make_factory(part, text)()
+    else:
+        network = build(_config(part, side, state, path, text, saved))
+    return load_into(network, state, path, f"Check that the file belongs to it, or say what it is by --{part}.")
+
+
+def _config(
+    part: str, side: str, state: State, path: Path, text: str | None, saved: Mapping[str, Any] | None
+) -> Config:
+    """Return the saved or inferred architecture, with what the user says in its place."""
+    from ganprune.evolution.registry import given_parameters
+
+    if text is None:
+        return config_from_json(saved, f"{side}.{part}") if saved is not None else INFER[part](state, path)
+    kind, _, values = text.partition(":")
+    known = KINDS[kind][0]
+    try:
+        config = config_from_json(saved, f"{side}.{part}") if saved is not None else INFER[part](state, path)
+    except UserError:
+        config = known()  # what the user says may be all that there is to know
+    base: Any = config if isinstance(config, known) else known()
+    changed: Config = replace(base, **given_parameters(part, kind, known, values))
+    return changed
+
+
+def _note(side: str, part: str, network: nn.Module, file: str) -> str:
+    count = sum(parameter.numel() for parameter in network.parameters())
+    return f"{side} {part}: {specification(network)} ({count:,} parameters, {file})"
 
 
 def _read_architecture(path: Path) -> dict[str, Any]:
@@ -238,68 +227,3 @@ def _read_architecture(path: Path) -> dict[str, Any]:
         return dict(data["architecture"])
     except (ValueError, KeyError, TypeError) as error:
         raise UserError("checkpoint", f"{path} ({error})", "a JSON file with architecture", "Copy it again.") from error
-
-
-def read_safetensors(path: Path) -> State:
-    """Read a safetensors file; a missing or damaged one is a :class:`UserError`."""
-    if not path.is_file():
-        raise UserError("checkpoint", f"{path} (missing)", "a safetensors file", "Copy the checkpoint again.")
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UserError("checkpoint", f"{path} ({error})", "an undamaged file", "Copy the checkpoint again.") from error
-
-
-def read_pth(path: Path) -> State:
-    """Read a PyTorch state dict without executing anything from it.
-
-    A DataParallel prefix and the running statistics that old instance norms saved are dropped by the caller's needs:
-    the prefix here, the statistics in :func:`load_into`.
-
-    Raises:
-        UserError: the file is damaged, or holds anything but tensors by name.
-    """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise UserError(
-            "checkpoint", f"{path} ({reason})", "a PyTorch state dict", "Save it with torch.save."
-        ) from error
-    named = isinstance(state, Mapping) and all(
-        isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()
-    )
-    if not named:
-        raise UserError("checkpoint", f"{path} ({type(state).__name__})", "tensors by name", "Save model.state_dict().")
-    return {key.removeprefix("module."): value for key, value in state.items()}
-
-
-def load_into(network: nn.Module, state: State, path: Path) -> nn.Module:
-    """Load a state dict, naming the first tensor that is missing, extra or misshapen.
-
-    Returns:
-        The network.
-
-    Raises:
-        UserError: the tensors do not fit the network.
-    """
-    wanted = network.state_dict()
-    statistics = ("running_mean", "running_var", "num_batches_tracked")
-    state = {key: value for key, value in state.items() if key in wanted or key.rpartition(".")[2] not in statistics}
-    missing = [key for key in wanted if key not in state]
-    extra = [key for key in state if key not in wanted]
-    remedy = "Check that the file belongs to this architecture."
-    if missing:
-        raise UserError(
-            "checkpoint", f"{path} without tensor {missing[0]} ({len(missing)} missing)", "all tensors", remedy
-        )
-    if extra:
-        raise UserError("checkpoint", f"{path} with extra tensor {extra[0]} ({len(extra)} extra)", "no others", remedy)
-    for key, value in wanted.items():
-        if state[key].shape != value.shape:
-            shapes = f"{path}: tensor {key} of shape {tuple(state[key].shape)}"
-            raise UserError("checkpoint", shapes, f"shape {tuple(value.shape)}", remedy)
-        if not torch.isfinite(state[key]).all():
-            raise UserError("checkpoint", f"{path}: tensor {key} with NaN or Inf", "finite numbers", "Train it again.")
-    network.load_state_dict(state)
-    return network

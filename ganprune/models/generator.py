@@ -7,6 +7,7 @@ implementations, so that their files load.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,7 +18,8 @@ from torch.nn import functional as F
 from ganprune.errors import UserError, did_you_mean
 
 NORMS = ("instance", "batch")
-PADDINGS = {"reflect": nn.ReflectionPad2d, "replicate": nn.ReplicationPad2d, "zero": nn.ZeroPad2d}
+PADDINGS = {"reflect": nn.ReflectionPad2d, "replicate": nn.ReplicationPad2d, "zero": None}  # None: the layer's own
+UPSAMPLINGS = ("transposed", "nearest", "bilinear")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,9 @@ class GeneratorConfig:
         affine: whether an instance norm has a learned scale and shift (batch norm always has).
         dropout: dropout of 0.5 inside each block.
         padding: "reflect", "replicate" or "zero", of the blocks.
+        upsampling: "transposed" convolutions, or a "nearest" or "bilinear" enlargement and a 3x3 convolution.
+        upsampling_padding: of that convolution; as ``padding``.
+        bias: whether convolutions before a norm have one; None for the usual: before an instance norm.
         in_channels, out_channels: image channels, never pruned.
     """
 
@@ -40,28 +45,49 @@ class GeneratorConfig:
     affine: bool = False
     dropout: bool = False
     padding: str = "reflect"
+    upsampling: str = "transposed"
+    upsampling_padding: str = "zero"
+    bias: bool | None = None
     in_channels: int = 3
     out_channels: int = 3
 
     def __post_init__(self) -> None:
-        for field in ("ngf", "blocks", "in_channels", "out_channels"):
-            value = getattr(self, field)
-            if not isinstance(value, int) or value < (0 if field == "blocks" else 1):
-                raise UserError(f"generator {field}", value, "a positive integer", "Correct the architecture.")
-        if self.norm not in NORMS:
-            raise UserError("generator norm", self.norm, " or ".join(NORMS), did_you_mean(self.norm, NORMS))
-        if self.padding not in PADDINGS:
-            raise UserError(
-                "generator padding", self.padding, ", ".join(PADDINGS), did_you_mean(self.padding, PADDINGS)
-            )
+        check_counts("generator", self, "ngf", "in_channels", "out_channels", blocks=0)
+        check_choice("generator norm", self.norm, NORMS)
+        check_choice("generator padding", self.padding, PADDINGS)
+        check_choice("generator upsampling", self.upsampling, UPSAMPLINGS)
+        check_choice("generator upsampling padding", self.upsampling_padding, PADDINGS)
 
     @property
     def biased(self) -> bool:
-        """Convolutions before an instance norm carry a bias, as in the public implementations."""
-        return self.norm == "instance"
+        """Whether convolutions before a norm have a bias; in the public implementations, before an instance norm."""
+        return self.norm == "instance" if self.bias is None else self.bias
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": "resnet", **asdict(self)}
+
+
+def check_counts(network: str, config: Any, *positive: str, **least: int) -> None:
+    """Check that these fields of an architecture are whole numbers of at least 1, or of what is said."""
+    for field, low in {**dict.fromkeys(positive, 1), **least}.items():
+        value = getattr(config, field)
+        if not isinstance(value, int) or isinstance(value, bool) or value < low:
+            raise UserError(f"{network} {field}", value, "a positive integer", "Correct the architecture.")
+
+
+def check_choice(field: str, value: str, choices: Iterable[str]) -> None:
+    """Check that a field of an architecture is one of these names."""
+    names = list(choices)
+    if value not in names:
+        expected = " or ".join(names) if len(names) < 3 else ", ".join(names)
+        raise UserError(field, value, expected, did_you_mean(str(value), names))
+
+
+def padded_convolution(inputs: int, outputs: int, padding: str, bias: bool) -> list[nn.Module]:
+    """Return the layers of a 3x3 convolution that keeps the size, padded by a layer before it or by itself."""
+    layer = PADDINGS[padding]
+    before: list[nn.Module] = [] if layer is None else [layer(1)]
+    return [*before, nn.Conv2d(inputs, outputs, 3, padding=0 if before else 1, bias=bias)]
 
 
 def norm_layer(norm: str, channels: int, affine: bool = False) -> nn.Module:
@@ -91,17 +117,23 @@ class ResnetBlock(nn.Module):
         super().__init__()
 
         def convolution() -> list[nn.Module]:
-            return [
-                PADDINGS[config.padding](1),
-                nn.Conv2d(channels, channels, 3, bias=config.biased),
-                norm_layer(config.norm, channels, config.affine),
-            ]
+            layers = padded_convolution(channels, channels, config.padding, config.biased)
+            return [*layers, norm_layer(config.norm, channels, config.affine)]
 
         dropout: list[nn.Module] = [nn.Dropout(0.5)] if config.dropout else []
         self.conv_block = nn.Sequential(*convolution(), nn.ReLU(True), *dropout, *convolution())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.conv_block(x)
+
+
+def upsampling_layers(inputs: int, outputs: int, config: GeneratorConfig) -> list[nn.Module]:
+    """Return the layers that double the size: (B, inputs, H, W) -> (B, outputs, 2H, 2W)."""
+    if config.upsampling == "transposed":
+        return [nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1, bias=config.biased)]
+    smooth = {"align_corners": False} if config.upsampling == "bilinear" else {}
+    enlarge = nn.Upsample(scale_factor=2, mode=config.upsampling, **smooth)
+    return [enlarge, *padded_convolution(inputs, outputs, config.upsampling_padding, config.biased)]
 
 
 class ResnetGenerator(nn.Module):
@@ -130,8 +162,7 @@ class ResnetGenerator(nn.Module):
             layers += [nn.Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=bias), *normed(2 * width)]
         layers += [ResnetBlock(4 * ngf, config) for _ in range(config.blocks)]
         for width in (4 * ngf, 2 * ngf):
-            up = nn.ConvTranspose2d(width, width // 2, 3, stride=2, padding=1, output_padding=1, bias=bias)
-            layers += [up, *normed(width // 2)]
+            layers += [*upsampling_layers(width, width // 2, config), *normed(width // 2)]
         layers += [nn.ReflectionPad2d(3), nn.Conv2d(ngf, config.out_channels, 7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
 
