@@ -10,9 +10,12 @@ import torch
 from torch import nn
 
 from ganprune.errors import UserError, did_you_mean
-from ganprune.filters.compact import Keep, compact, mask
+from ganprune.filters.compact import Keep
 from ganprune.filters.coupling import norms
+from ganprune.filters.grouped import is_depthwise
 from ganprune.filters.groups import WIDTH, FilterGroup, find_groups
+from ganprune.filters.law import check_law
+from ganprune.models.architecture import input_channels
 
 ENCODINGS = ("grouped", "tied")
 
@@ -28,6 +31,7 @@ class FilterSpace:
 
     Attributes:
         groups: the prunable groups in the order of the layers; their bits follow each other.
+        whole: the convolutions whose filters all stay, and why.
         group_sizes: bits of each group.
         depthwise: paths of the depthwise convolutions, whose input and output channels are the same bits'.
         saliency: per bit, how much it matters within its group (higher matters more): the mean absolute weight of its
@@ -42,24 +46,28 @@ class FilterSpace:
         if encoding not in ENCODINGS:
             raise UserError("encoding", encoding, " or ".join(ENCODINGS), did_you_mean(encoding, ENCODINGS))
         self.encoding = encoding
-        example = torch.zeros(1, _in_channels(generator), size, size)
-        groups = find_groups(generator, example)
+        channels = input_channels(generator)
+        example = torch.zeros(1, channels, size, size)
+        groups, self.whole = find_groups(generator, example)
         self.groups = _tie(groups) if encoding == "tied" else groups
         if not self.groups:
-            raise UserError("generator", type(generator).__name__, "at least one prunable filter group", "Use another.")
+            why = "".join(f"; the filters of {name} stay, since {reason}" for name, reason in self.whole.items())
+            found = type(generator).__name__ + why
+            raise UserError("generator", found, "at least one prunable filter group", "Use another.")
         self.group_sizes = [group.size for group in self.groups]
         self.offsets = np.concatenate([[0], np.cumsum(self.group_sizes)])
         self._controllers, self._produced = self._index(generator)
         layers = {n: m for n, m in generator.named_modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))}
         self._weights = {name: tuple(module.weight.shape) for name, module in layers.items()}
         self._transposed = {name for name, module in layers.items() if isinstance(module, nn.ConvTranspose2d)}
-        self.depthwise = {name for name, module in layers.items() if module.groups > 1}
+        self.depthwise = {name for name, module in layers.items() if is_depthwise(module)}
+        self._parts = {name: 1 if name in self.depthwise else module.groups for name, module in layers.items()}
         self._total = sum(int(np.prod(shape)) for shape in self._weights.values())
         self._tensors = {name: tuple(tensor.shape) for name, tensor in generator.named_parameters()}
         self._turns = np.random.default_rng(0).permutation(len(self))  # of one group's filters, the higher goes first
         self._fits: Callable[[Sequence[int]], bool] | None = None
         self.saliency = norms(self, generator).tolist()
-        self._check_law(generator, size)
+        check_law(generator, self, channels, size)
 
     def __len__(self) -> int:
         """Number of bits."""
@@ -230,6 +238,7 @@ class FilterSpace:
         array, widths = self.check(bits), {}
         for name, shape in self._weights.items():
             first, second = self._kept_shape(name, "weight", shape, array)[:2]
+            second *= self._parts[name]  # a grouped convolution's tensor holds the channels of one part
             if name in self.depthwise:
                 widths[name] = (first, first)
             else:
@@ -259,33 +268,9 @@ class FilterSpace:
         """N(p) of Eq. 10: kept weight elements over all weight elements of the convolutions, in (0, 1]."""
         return sum(self.weight_counts(bits).values()) / self._total
 
-    def _check_law(self, generator: nn.Module, size: int) -> None:
-        """Compare masked with compact once, on fixed bits, so that an architecture that breaks the law is refused."""
-        draw = np.random.default_rng(0)
-        bits = self.repair(draw.integers(0, 2, len(self)).tolist())
-        side = min(size, 32) if size % 4 == 0 and size >= 32 else size
-        shape = (1, _in_channels(generator), side, side)
-        dtype, device = (next(generator.parameters()).dtype, next(generator.parameters()).device)
-        example = torch.from_numpy(draw.uniform(-1, 1, shape)).to(device, dtype)
-        with torch.inference_mode():
-            masked, small = (form(generator, self, bits).eval()(example) for form in (mask, compact))
-        tolerance = 1e-8 if dtype == torch.float64 else 2e-3
-        if masked.shape != small.shape or not torch.allclose(masked, small, atol=tolerance, rtol=tolerance):
-            raise UserError(
-                "generator", f"{type(generator).__name__}, whose masked and compact forms differ",
-                "layers for which a removed filter equals a silent one", "It can't be pruned exactly.",
-            )  # fmt: skip
-
 
 def _stay(controller: np.ndarray, array: np.ndarray) -> np.ndarray:
     return np.flatnonzero((controller < 0) | array[controller])
-
-
-def _in_channels(generator: nn.Module) -> int:
-    first = next((m for m in generator.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))), None)
-    if first is None:
-        raise UserError("generator", type(generator).__name__, "a network with 2-d convolutions", "Use another one.")
-    return first.in_channels
 
 
 def _tie(groups: list[FilterGroup]) -> list[FilterGroup]:
