@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ EXTENSIONS = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 DOMAINS = ("A", "B")
 STRIDE = 4  # the generators halve the size twice; other sizes would not come back at their own size
 MIN_SIZE = 16
+CHANNELS = (1, 3)  # of the images that files hold
 CALIBRATION_IMAGES = 32
 
 
@@ -84,6 +85,26 @@ def to_uint8(images: torch.Tensor) -> torch.Tensor:
     return images.detach().float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
 
 
+def with_channels(image: torch.Tensor, channels: int) -> torch.Tensor:
+    """Return an RGB image, (3, H, W) uint8, with 3 channels or with 1, its luma (ITU-R BT.601)."""
+    if channels == 3:
+        return image
+    weights = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+    return image.float().mul(weights).sum(0, keepdim=True).round().to(torch.uint8)
+
+
+def to_rgb(images: torch.Tensor) -> torch.Tensor:
+    """Return (N, 3, H, W) images of (N, 3, H, W) or greyscale (N, 1, H, W) ones.
+
+    Raises:
+        UserError: another number of channels.
+    """
+    if images.shape[1] not in CHANNELS:
+        found = f"images of {images.shape[1]} channels"
+        raise UserError("features", found, "colour or greyscale images", "Leave them out by --features none.")
+    return images if images.shape[1] == 3 else images.expand(-1, 3, -1, -1)
+
+
 def usable_size(size: int) -> int:
     """Round a side length down to a multiple of 4, at least 16.
 
@@ -106,28 +127,29 @@ class ImageSet(Sequence[torch.Tensor]):
     Args:
         paths: image files.
         size: side length in pixels.
+        channels: 3, or 1 for greyscale.
     """
 
-    def __init__(self, paths: Sequence[Path], size: int):
-        self.paths, self.size = list(paths), size
+    def __init__(self, paths: Sequence[Path], size: int, channels: int = 3):
+        self.paths, self.size, self.channels = list(paths), size, channels
         self._decoded: dict[int, torch.Tensor] = {}
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> torch.Tensor:  # type: ignore[override]
-        """Return image ``index``: (3, size, size), uint8."""
+        """Return image ``index``: (channels, size, size), uint8."""
         if index not in self._decoded:
-            self._decoded[index] = read_image(self.paths[index], self.size)
+            self._decoded[index] = with_channels(read_image(self.paths[index], self.size), self.channels)
         return self._decoded[index]
 
     def tensor(self, indices: Sequence[int] | None = None) -> torch.Tensor:
-        """Return those images (default: all) as (N, 3, size, size) float32 in [-1, 1]."""
+        """Return those images (default: all) as (N, channels, size, size) float32 in [-1, 1]."""
         indices = range(len(self)) if indices is None else indices
         return to_float(torch.stack([self[index] for index in indices]))
 
     def subset(self, indices: Sequence[int]) -> ImageSet:
-        return ImageSet([self.paths[index] for index in indices], self.size)
+        return ImageSet([self.paths[index] for index in indices], self.size, self.channels)
 
 
 @dataclass(frozen=True)
@@ -149,22 +171,43 @@ class UnpairedImages:
         root: the folder that holds those folders.
         size: side length in pixels; rounded down to a multiple of 4 (``rounded_from`` then says from what). Default:
             the first training image's shorter side, at most 256.
+        channels: of each domain's images, 3 or 1; see ``image_channels``. Default: 3 for both.
+        needed: the domains that have to be there; another one is left out where its folders are missing, or its images
+            would have other channels than files can hold.
 
     Raises:
         UserError: a folder is missing or empty.
     """
 
-    def __init__(self, root: str | Path, size: int | None = None):
+    def __init__(
+        self,
+        root: str | Path,
+        size: int | None = None,
+        *,
+        channels: Mapping[str, int] | None = None,
+        needed: Sequence[str] = DOMAINS,
+    ):
         self.root = Path(root)
+        self.channels = {domain: (channels or {}).get(domain, 3) for domain in DOMAINS}
+        domains = [domain for domain in DOMAINS if domain in needed or self._complete(domain)]
         if not self.root.is_dir():
             raise UserError("data", str(root), "a folder with trainA, trainB, testA, testB", "Check --data.")
+        for domain in domains:
+            if self.channels[domain] not in CHANNELS:
+                found = f"domain {domain} with {self.channels[domain]} channels"
+                raise UserError("images", found, "1 or 3", "Images of files have no others: use another generator.")
         files = {
-            role + domain: list_images(self.root / (role + domain)) for role in ("train", "test") for domain in DOMAINS
+            role + domain: list_images(self.root / (role + domain)) for role in ("train", "test") for domain in domains
         }
-        asked = size if size is not None else self._native_size(files["trainA"][0])
+        asked = size if size is not None else self._native_size(files["train" + domains[0]][0])
         self.size = usable_size(asked)
         self.rounded_from = asked if asked != self.size else None
-        self.domains = {domain: self._split(domain, files) for domain in DOMAINS}
+        self.domains = {domain: self._split(domain, files) for domain in domains}
+
+    def _complete(self, domain: str) -> bool:
+        """Whether a domain that need not be there is."""
+        folders = [self.root / (role + domain) for role in ("train", "test")]
+        return self.channels[domain] in CHANNELS and all(folder.is_dir() for folder in folders)
 
     @staticmethod
     def _native_size(path: Path) -> int:
@@ -186,7 +229,8 @@ class UnpairedImages:
             chosen = {int(index * step) for index in range(count)}  # spread over the sorted names
             validation = [path for index, path in enumerate(train) if index in chosen]
             train = [path for index, path in enumerate(train) if index not in chosen]
-        return Split(*(ImageSet(paths, self.size) for paths in (train, validation, files["test" + domain])))
+        roles = (train, validation, files["test" + domain])
+        return Split(*(ImageSet(paths, self.size, self.channels[domain]) for paths in roles))
 
     def __getitem__(self, domain: str) -> Split:
         return self.domains[domain]
@@ -213,16 +257,15 @@ class UnpairedImages:
     def whole_training(self) -> dict[str, Split]:
         """Return the splits with set-aside validation images put back into training, for a final fine-tune."""
         whole = {}
-        for domain in DOMAINS:
-            split = self[domain]
+        for domain, split in self.domains.items():
             own_folder = (self.root / ("val" + domain)).is_dir()
             paths = split.train.paths if own_folder else sorted(split.train.paths + split.validation.paths)
-            train = split.train if own_folder else ImageSet(paths, self.size)
+            train = split.train if own_folder else ImageSet(paths, self.size, self.channels[domain])
             whole[domain] = Split(train, split.validation, split.test)
         return whole
 
     def calibration(self, domain: str, count: int = CALIBRATION_IMAGES) -> torch.Tensor:
-        """Return the first ``count`` training images: (N, 3, size, size) in [-1, 1]."""
+        """Return the first ``count`` training images: (N, channels, size, size) in [-1, 1]."""
         train = self[domain].train
         return train.tensor(range(min(count, len(train))))
 
@@ -246,6 +289,8 @@ class UnpairedImages:
         Args:
             role: "train", "validation" or "test".
         """
+        if len(self.domains) < len(DOMAINS):
+            return []
         names = {domain: [pair_name(path, domain) for path in getattr(self[domain], role).paths] for domain in DOMAINS}
         other = {name: index for index, name in enumerate(names["B"])}
         return [(index, other[name]) for index, name in enumerate(names["A"]) if name in other]
@@ -253,7 +298,7 @@ class UnpairedImages:
     def counts(self) -> dict[str, int]:
         """Number of images by role and domain, for a run's summary."""
         roles = ("train", "validation", "test")
-        return {f"{role}{domain}": len(getattr(self[domain], role)) for role in roles for domain in DOMAINS}
+        return {f"{role}{domain}": len(getattr(self[domain], role)) for role in roles for domain in self.domains}
 
 
 @dataclass(frozen=True)
@@ -269,7 +314,7 @@ class Augmentation:
     flip: bool = True
 
     def __call__(self, batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Augment (B, 3, S, S); every image draws its own place and mirroring from ``generator``."""
+        """Augment (B, C, S, S); every image draws its own place and mirroring from ``generator``."""
         size = batch.shape[-1]
         loaded = max(size, round(size * self.load_scale))
         out = []

@@ -12,6 +12,7 @@ from ganprune import profile
 from ganprune.data import UnpairedImages
 from ganprune.losses import cycle_consistency, discriminator_aware, generator_aware
 from ganprune.metrics.measures import Measures
+from ganprune.models.architecture import input_channels
 from ganprune.models.checkpoint import OTHER, CycleGAN
 
 BATCH = 32
@@ -30,7 +31,8 @@ def evaluate(
 
     Args:
         original: the unpruned CycleGAN; its discriminators judge.
-        generators: the compact generators by side; each is the other's partner in the cycle term.
+        generators: the compact generators by side; each is the other's partner in the cycle term. Where only one side
+            is pruned, the original's helper is.
         images: the data; figures against the truth where file names match in both domains.
         discriminator_output: how L_DisA compares; see ``FitnessSettings``.
         measures: on which images, and what beside losses and figures against the truth; None for test images and no
@@ -60,7 +62,7 @@ def evaluate(
 
 def size_figures(original: nn.Module, compact: nn.Module, size: int) -> dict[str, Any]:
     """Return parameters, memory and MACs (both conventions) of one generator before and after."""
-    channels = next(m for m in original.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))).in_channels
+    channels = input_channels(original)
     counts = {"original": profile.parameters(original), "compact": profile.parameters(compact)}
     macs = {
         name: profile.macs(profile.weight_counts(network), profile.layer_positions(network, channels, size))
@@ -83,8 +85,7 @@ def size_figures(original: nn.Module, compact: nn.Module, size: int) -> dict[str
 def latency_figures(original: nn.Module, compact: nn.Module, size: int) -> dict[str, float]:
     """Return median milliseconds per image of both generators, taking turns, and their ratio."""
     weight = next(original.parameters())
-    channels = next(m for m in original.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))).in_channels
-    example = torch.zeros(1, channels, size, size, device=weight.device, dtype=weight.dtype)
+    example = torch.zeros(1, input_channels(original), size, size, device=weight.device, dtype=weight.dtype)
     times = profile.latency_ms({"original": original, "compact": compact}, example)
     return {**times, "speedup": times["original"] / times["compact"]}
 
@@ -100,19 +101,23 @@ class Translations:
 
     def __init__(self, original: CycleGAN, generators: Mapping[str, nn.Module], measures: Measures):
         self.measures = measures
-        self.device = device = next(original["A2B"].generator.parameters()).device
+        self.device = device = original.device
         self.real = {name: measures.images_of(side.source).tensor() for name, side in original.items()}
         self.fake = {name: run(generators[name], self.real[name], device) for name in original}
-        self.back = {name: run(generators[OTHER[name]], self.fake[name], device) for name in original}
-        self.judged = {name: run(side.discriminator, self.fake[name], device) for name, side in original.items()}
+        backward = {name: generators.get(OTHER[name], original.helpers.get(OTHER[name])) for name in original}
+        self.back = {name: run(back, self.fake[name], device) for name, back in backward.items() if back is not None}
+        judges = {name: side.discriminator for name, side in original.items() if side.discriminator is not None}
+        self.judged = {name: run(judge, self.fake[name], device) for name, judge in judges.items()}
 
     def figures(self, name: str, reference: Translations | None = None, output: str = "map") -> dict[str, float]:
-        """Return with a reference l_disa and l_gena, then l_cyc and what else is measured."""
+        """Return with a reference l_disa and l_gena, then l_cyc and what else is measured, as far as they apply."""
         figures = {}
         if reference:
-            figures["l_disa"] = float(discriminator_aware(self.judged[name], reference.judged[name], output))
+            if name in self.judged:
+                figures["l_disa"] = float(discriminator_aware(self.judged[name], reference.judged[name], output))
             figures["l_gena"] = float(generator_aware(self.fake[name], reference.fake[name]))
-        figures["l_cyc"] = float(cycle_consistency(self.back[name], self.real[name]))
+        if name in self.back:
+            figures["l_cyc"] = float(cycle_consistency(self.back[name], self.real[name]))
         return figures | self.measures.figures(name, self.fake[name], self.device)
 
 

@@ -21,9 +21,18 @@ from ganprune.front import save_fronts
 from ganprune.latency.table import LATENCY, to_json
 from ganprune.metrics.measures import Wanted
 from ganprune.models.checkpoint import CONFIG_NAME
+from ganprune.models.options import CheckpointOptions
 from ganprune.results import draw_samples, finetune, load_pair, make_measures, materialise, measure, save_pair
 from ganprune.runs import CONFIG, STATE, SUMMARY, RunDirectory
-from ganprune.search import Search, check_references, check_settings, finetune_settings, needs_latency, prepare
+from ganprune.search import (
+    Search,
+    check_objectives,
+    check_references,
+    check_settings,
+    finetune_settings,
+    needs_latency,
+    prepare,
+)
 from ganprune.settings import EvolveSettings
 from ganprune.task import Task, load_task
 
@@ -54,18 +63,20 @@ def compress(
     out: str | Path | None = None,
     settings: EvolveSettings | None = None,
     size: int | None = None,
+    networks: CheckpointOptions | None = None,
     device: str = "auto",
     threads: int | None = None,
     reporter: Reporter | None = None,
 ) -> RunDirectory:
-    """Prune both generators of a CycleGAN and write a run directory; ``ganprune evolve`` in one call.
+    """Prune the generators of a CycleGAN and write a run directory; ``ganprune evolve`` in one call.
 
     Args:
-        checkpoint: folder of a trained CycleGAN; None for the shipped one.
+        checkpoint: folder of a trained CycleGAN, or of a part of one; None for the shipped one.
         data: folder with trainA, trainB, testA, testB; None for the shipped images.
         out: new run directory; None for the next free ``runs/evolve-NNN``.
         settings: what to do; None for the ``quick`` preset.
         size: side length of the images.
+        networks: how the checkpoint is to be read, where that is not to be found out, and which side to prune.
         device: "auto", "cpu", "cuda" or "cuda:N".
         threads: CPU threads per evaluation.
         reporter: whom to tell how far it is.
@@ -80,13 +91,17 @@ def compress(
     settings = replace(settings, precision=resolve_precision(settings.precision, resolve_device(device)))
     if settings.inception_weights:
         settings = replace(settings, inception_weights=str(Path(settings.inception_weights).resolve()))
-    check_settings(settings)
-    task = load_task(_path(checkpoint), _path(data), size, device)
+    check_settings(settings, sides=())
+    task = load_task(_path(checkpoint), _path(data), size, device, networks)
+    for note in task.cyclegan.notes if checkpoint else ():
+        reporter.stage(note)
+    check_settings(settings, list(task.cyclegan))
+    check_objectives(task, settings)
     make_measures(task, settings)
     configuration = {
         "command": "evolve", "ganprune": __version__, "torch": torch.__version__, "checkpoint": task.checkpoint,
         "data": task.data, "size": task.images.size, "device": str(task.device), "threads": set_threads(threads),
-        "settings": settings.to_json(),
+        "networks": task.networks.to_json(), "settings": settings.to_json(),
     }  # fmt: skip
     if out is not None and Path(out).exists():
         RunDirectory.create(out)  # refuses it before the images are read
@@ -103,7 +118,11 @@ def compress(
 
 
 def resume(
-    path: str | Path, *, operators: Mapping[str, str] | None = None, reporter: Reporter | None = None
+    path: str | Path,
+    *,
+    operators: Mapping[str, str] | None = None,
+    factories: Mapping[str, str | None] | None = None,
+    reporter: Reporter | None = None,
 ) -> RunDirectory:
     """Go on with an interrupted run, exactly as if it had not been interrupted.
 
@@ -111,6 +130,7 @@ def resume(
         path: the run directory.
         operators: specifications of the form ``package.module:function`` that the run was begun with, by kind
             ("mutate", ...). They have to be given again, since nothing that a file names is ever imported.
+        factories: the same for "generator" and "discriminator".
         reporter: whom to tell how far it is.
 
     Raises:
@@ -121,9 +141,11 @@ def resume(
     if config["command"] != "evolve":
         raise UserError("resume", f"{path} ({config['command']})", "a run of ganprune evolve", "Check the path.")
     check_references(settings, operators or {})
-    check_settings(settings)
+    check_settings(settings, sides=())
     set_threads(config["threads"])
-    task = configured_task(config, config["device"])
+    task = configured_task(config, config["device"], factories)
+    check_settings(settings, list(task.cyclegan))
+    check_objectives(task, settings)
     make_measures(task, settings)
     reporter = reporter or Reporter()
     reporter.directory.append(directory.directory)
@@ -153,9 +175,16 @@ def read_config(directory: RunDirectory) -> tuple[dict[str, Any], EvolveSettings
         ) from error
 
 
-def configured_task(config: Mapping[str, Any], device: str) -> Task:
-    """Load the checkpoint and the images that a run was begun with."""
-    return load_task(_path(config["checkpoint"]), _path(config["data"]), config["size"], device)
+def configured_task(config: Mapping[str, Any], device: str, factories: Mapping[str, str | None] | None = None) -> Task:
+    """Load the checkpoint and the images that a run was begun with.
+
+    Args:
+        config: of the run.
+        device: where the networks go.
+        factories: "generator" and "discriminator" as the caller gives them again, where code makes these.
+    """
+    networks = CheckpointOptions.from_json(config.get("networks", {}), factories or {})
+    return load_task(_path(config["checkpoint"]), _path(config["data"]), config["size"], device, networks)
 
 
 def continue_run(
@@ -177,7 +206,9 @@ def continue_run(
         if reporter.search:
             reporter.search(progress)
 
-    reporter.stage("co-evolving both generators", search.expected(settings.generations, done))
+    reporter.stage(
+        f"{'co-' * (len(task.cyclegan) > 1)}evolving {task.whom}", search.expected(settings.generations, done)
+    )
     elites = coevolve(
         search.toolboxes, generations=settings.generations, schedule=settings.schedule, run=directory,
         seed=settings.seed, max_evaluations=settings.max_evaluations, max_seconds=settings.max_seconds, resume=resuming,
@@ -202,11 +233,14 @@ def finetune_run(
     steps: int = 1000,
     batch: int = 8,
     seed: int = 1,
+    factories: Mapping[str, str | None] | None = None,
     device: str = "auto",
     threads: int | None = None,
     reporter: Reporter | None = None,
 ) -> RunDirectory:
-    """Fine-tune a finished run's compact pair further, into a run directory of its own.
+    """Fine-tune a finished run's compact generators further, into a run directory of its own.
+
+    Generators that a factory makes take it again: ``factories``, as for :func:`resume`.
 
     Raises:
         UserError: ``path`` holds no finished run, or ``out`` holds one already.
@@ -218,14 +252,15 @@ def finetune_run(
     settings = replace(settings, finetune=objective, finetune_steps=steps, finetune_batch=batch, seed=seed)
     training = finetune_settings(settings)
     threads = set_threads(threads)
-    task = configured_task(config, device)
+    task = configured_task(config, device, factories)
+    check_objectives(task, settings)
     make_measures(task, settings)
-    compact = load_pair(source, task.device)
+    compact = load_pair(source, task.device, task.cyclegan, task.networks)
     bits = {name: Individual.from_key(read_description(source.path(name))["bits"]) for name in compact}
     task.images.read_all()
     directory = RunDirectory.create(out)
     started = time.perf_counter()
-    reporter.stage("fine-tuning both compact generators", steps)
+    reporter.stage(f"fine-tuning {task.whom}, compact", steps)
     finetune(task, compact, training, reporter.training)
     began = {"command": "finetune", "from": str(path), "device": str(task.device), "threads": threads}
     directory.write_json(CONFIG, {**config, **began, "settings": settings.to_json()})  # not before: it can't be resumed
@@ -261,34 +296,58 @@ def evaluate_run(
     data: Path | None = None,
     size: int | None = None,
     wanted: Wanted | None = None,
+    networks: CheckpointOptions | None = None,
     device: str = "auto",
     threads: int | None = None,
     reporter: Reporter | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Return the figures of a run's compact pair, or of a checkpoint's own generators.
+    """Return the figures of a run's compact generators, or of a checkpoint's own.
+
+    Args:
+        path: the run's directory, or the checkpoint's.
+        data: images; None for the run's own.
+        size: side length of the images; None for the run's own.
+        wanted: what to measure.
+        networks: how the checkpoint is to be read. For a run, only the factories that it was begun with.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        threads: CPU threads.
+        reporter: whom to tell how far it is.
 
     Raises:
         UserError: ``path`` is neither, or something wanted can't be had.
     """
-    reporter, settings = reporter or Reporter(), EvolveSettings()
+    reporter, settings, networks = reporter or Reporter(), EvolveSettings(), networks or CheckpointOptions()
     set_threads(threads)
-    if not Path(path).is_dir():
+    if not Path(path).exists():
         raise UserError("run", str(path), "a run directory or a checkpoint's folder", "Check the path.")
     directory, compact = RunDirectory(path), None
     if directory.exists(CONFIG) and not directory.exists(CONFIG_NAME):  # a pretraining run is a checkpoint
         config, settings = read_config(open_finished(path))
         images = data or _path(config["data"]) or default_images()
         checkpoint = _path(config["checkpoint"]) or default_checkpoint()
-        task = load_task(checkpoint, images, size or config["size"], device)
-        compact = load_pair(directory, task.device)
+        networks = run_networks(config, networks)
+        task = load_task(checkpoint, images, size or config["size"], device, networks)
+        compact = load_pair(directory, task.device, task.cyclegan, networks)
     elif data is None:
         raise UserError("data", "nothing", "images to evaluate a checkpoint on", "Give --data with the checkpoint.")
     else:
-        task = load_task(Path(path), data, size, device)
+        task = load_task(Path(path), data, size, device, networks)
+        for note in task.cyclegan.notes:
+            reporter.stage(note)
     if task.images.size_note:
         reporter.stage(task.images.size_note)
     own = {name: side.generator for name, side in task.cyclegan.items()}
     return measure(task, settings, compact or own, wanted)
+
+
+def run_networks(config: Mapping[str, Any], given: CheckpointOptions) -> CheckpointOptions:
+    """Return how a run's checkpoint is to be read; the caller gives factories again, and nothing else."""
+    for name in ("epoch", "only"):
+        if getattr(given, name) is not None:
+            found = f"{getattr(given, name)} with a run"
+            raise UserError(f"--{name}", found, "a checkpoint", "The run keeps what it was begun with; leave it out.")
+    factories = {"generator": given.generator, "discriminator": given.discriminator}
+    return CheckpointOptions.from_json(config.get("networks", {}), factories)
 
 
 def _path(path: str | Path | None) -> Path | None:

@@ -19,14 +19,15 @@ from ganprune.device import resolve_device, resolve_precision, set_threads
 from ganprune.errors import UserError
 from ganprune.evolution.individual import Individual
 from ganprune.filters.space import FilterSpace
-from ganprune.pipeline import Reporter, open_finished, read_config
+from ganprune.models.options import CheckpointOptions
+from ganprune.pipeline import Reporter, open_finished, read_config, run_networks
 from ganprune.results import draw_samples, materialise
 from ganprune.runs import CONFIG, SUMMARY, RunDirectory
-from ganprune.search import Search, check_terms, latency_tables, make_fitness, reference_of
+from ganprune.search import Search, check_objectives, check_terms, latency_tables, make_fitness, reference_of
 from ganprune.settings import EvolveSettings, make_settings
 from ganprune.task import Task, load_task
 
-COUNTS = {"evaluations": 2, "rescores": 0, "cost": 2, "generation": 0}  # each side's bits are scored once
+COUNTS = {"evaluations": 1, "rescores": 0, "cost": 1, "generation": 0}  # of a side, whose bits are scored once
 
 
 @dataclass(frozen=True)
@@ -119,11 +120,12 @@ def prune_run(
     like: str | Path | None = None,
     out: str | Path | None = None,
     size: int | None = None,
+    networks: CheckpointOptions | None = None,
     device: str = "auto",
     threads: int | None = None,
     reporter: Reporter | None = None,
 ) -> RunDirectory:
-    """Prune both generators as a baseline does, fine-tune and evaluate them, and write a run directory.
+    """Prune the generators as a baseline does, fine-tune and evaluate them, and write a run directory.
 
     Args:
         baseline: criterion and weights.
@@ -131,6 +133,7 @@ def prune_run(
         checkpoint, data, size: as for ``pipeline.compress``; with ``like``, the run's own unless given.
         like: a finished run; each side gets at most as many parameters as there, and as near to it as filters allow.
         out: new run directory; None for the next free ``runs/baseline-NNN``.
+        networks: how the checkpoint is to be read; with ``like``, only the factories that the run was begun with.
         device: "auto", "cpu", "cuda" or "cuda:N".
         threads: CPU threads.
         reporter: whom to tell how far it is.
@@ -144,7 +147,10 @@ def prune_run(
     if out is not None and Path(out).exists():
         RunDirectory.create(out)  # refuses it before anything is computed
     threads = set_threads(threads)
-    task = _task(checkpoint, data, size, device, like)
+    task = _task(checkpoint, data, size, device, like, networks or CheckpointOptions())
+    for note in task.cyclegan.notes if checkpoint else ():
+        reporter.stage(note)
+    check_objectives(task, settings)
     if task.images.size_note:
         reporter.stage(task.images.size_note)
     task.images.read_all()
@@ -154,7 +160,8 @@ def prune_run(
     search, chosen = _choose(task, settings, baseline, subjects, most, reporter.stage)
     directory = RunDirectory.create(out or RunDirectory.next_free("runs", "baseline"))
     compact, summary = materialise(
-        task, directory, settings, search, chosen, stage=reporter.stage, training=reporter.training, counts=COUNTS,
+        task, directory, settings, search, chosen, stage=reporter.stage, training=reporter.training,
+        counts={name: count * len(chosen) for name, count in COUNTS.items()},
         reference=reference_of(task, search.builders, settings.validation_images),
     )  # fmt: skip
     for figures in summary["sides"].values():
@@ -163,6 +170,7 @@ def prune_run(
         "command": "baseline", "ganprune": __version__, "torch": torch.__version__, "checkpoint": task.checkpoint,
         "data": task.data, "size": task.images.size, "device": str(task.device), "threads": threads,
         "baseline": baseline.to_json(), **({"like": str(like)} if like else {}), "most_parameters": most,
+        "networks": task.networks.to_json(),
         "settings": settings.to_json(),
     }  # fmt: skip
     directory.write_json(CONFIG, configuration)  # not before: it can't be resumed
@@ -172,14 +180,20 @@ def prune_run(
 
 
 def _task(
-    checkpoint: str | Path | None, data: str | Path | None, size: int | None, device: str, like: str | Path | None
+    checkpoint: str | Path | None,
+    data: str | Path | None,
+    size: int | None,
+    device: str,
+    like: str | Path | None,
+    networks: CheckpointOptions,
 ) -> Task:
     """Load what is given; with nothing given, what the run ``like`` was made of, or what is shipped."""
     if like and checkpoint is None and data is None:
         config, _ = read_config(open_finished(like))
         checkpoint, data, size = config["checkpoint"], config["data"], size or config["size"]
+        networks = run_networks(config, networks)
     places = [None if path is None else Path(path) for path in (checkpoint, data)]
-    return load_task(places[0], places[1], size, device)
+    return load_task(places[0], places[1], size, device, networks)
 
 
 def _choose(

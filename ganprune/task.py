@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -11,7 +11,8 @@ from ganprune.assets import TOY_SIZE, default_checkpoint, default_images, toy_ch
 from ganprune.data import UnpairedImages
 from ganprune.device import resolve_device
 from ganprune.errors import UserError
-from ganprune.models.checkpoint import CycleGAN, check_size, load_cyclegan
+from ganprune.models.checkpoint import CycleGAN, check_size, image_channels, load_cyclegan
+from ganprune.models.options import CheckpointOptions
 
 
 @dataclass(frozen=True)
@@ -22,14 +23,33 @@ class Task:
     images: UnpairedImages
     checkpoint: str | None
     data: str | None
+    networks: CheckpointOptions = field(default_factory=CheckpointOptions)
 
     @property
     def device(self) -> torch.device:
-        return next(self.cyclegan["A2B"].generator.parameters()).device
+        return self.cyclegan.device
+
+    @property
+    def whom(self) -> str:
+        """What is compressed, in words."""
+        return "both generators" if len(self.cyclegan) > 1 else f"generator {next(iter(self.cyclegan))}"
 
 
-def load_task(checkpoint: Path | None, data: Path | None, size: int | None = None, device: str = "auto") -> Task:
+def load_task(
+    checkpoint: Path | None,
+    data: Path | None,
+    size: int | None = None,
+    device: str = "auto",
+    networks: CheckpointOptions | None = None,
+) -> Task:
     """Load a checkpoint and its images; None stands for the shipped ones.
+
+    Args:
+        checkpoint: folder or file.
+        data: folder of images. Those of a domain that nothing is translated from may be missing.
+        size: side length of the images.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        networks: how the checkpoint is to be read.
 
     Raises:
         UserError: one of them can't be used, or one is the shipped one and the other is not.
@@ -37,11 +57,13 @@ def load_task(checkpoint: Path | None, data: Path | None, size: int | None = Non
     if (checkpoint is None) != (data is None):
         given, missing = ("data", "checkpoint") if checkpoint is None else ("checkpoint", "data")
         raise UserError(missing, "nothing", f"a --{missing} to go with --{given}", "Give both, or neither.")
-    target = resolve_device(device)
-    images = UnpairedImages(data or default_images(), size)
-    cyclegan = load_cyclegan(checkpoint or default_checkpoint(), device=target)
+    target, networks = resolve_device(device), networks or CheckpointOptions()
+    cyclegan = load_cyclegan(checkpoint or default_checkpoint(), options=networks, device=target)
+    sources = [side.source for side in cyclegan.values()]
+    images = UnpairedImages(data or default_images(), size, channels=image_channels(cyclegan), needed=sources)
     check_size(cyclegan, images.size)
-    return Task(cyclegan, images, *(str(path.resolve()) if path else None for path in (checkpoint, data)))
+    places = [str(path.resolve()) if path else None for path in (checkpoint, data)]
+    return Task(cyclegan, images, places[0], places[1], networks)
 
 
 def load_toy() -> Task:

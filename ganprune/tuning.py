@@ -70,7 +70,7 @@ class TuningImages:
     """The tenth of the training images that individuals are tuned on."""
 
     def __init__(self, images: UnpairedImages, seed: int, share: float):
-        self.splits = {d: replace(images[d], train=images.tuning(d, seed, share)) for d in ("A", "B")}
+        self.splits = {d: replace(images[d], train=images.tuning(d, seed, share)) for d in images.domains}
 
     def __getitem__(self, domain: str) -> Split:
         return self.splits[domain]
@@ -106,16 +106,16 @@ class TunedBuilder(NetworkBuilder):
         return self.settings.objective == "cyclegan"
 
     def _build(self, bits: Sequence[int]) -> nn.Module:
-        return self.against(bits, self.cyclegan.partner(self.side).generator)
+        return self.against(bits, self.cyclegan.reverse(self.side))
 
-    def against(self, bits: Sequence[int], partner: nn.Module) -> nn.Module:
-        """Return the network of ``bits``, tuned with ``partner`` translating back."""
+    def against(self, bits: Sequence[int], partner: nn.Module | None) -> nn.Module:
+        """Return the network of ``bits``, tuned with ``partner``, if there is one, translating back."""
         with torch.inference_mode(False), torch.no_grad():
             network = self.untuned.fresh(bits)
         with torch.inference_mode(False), torch.enable_grad():
             return self._tune(network, bits, partner)
 
-    def _tune(self, network: nn.Module, bits: Sequence[int], partner: nn.Module) -> nn.Module:
+    def _tune(self, network: nn.Module, bits: Sequence[int], partner: nn.Module | None) -> nn.Module:
         draw = random.Random(f"{self.settings.seed}:{self.side}:{''.join(map(str, bits))}")
         distil = self.settings.objective == "distil"
         settings = TrainingSettings(
@@ -130,7 +130,8 @@ class TunedBuilder(NetworkBuilder):
             precision=self.settings.precision,
             seed=draw.getrandbits(31),
         )
-        pair = self.cyclegan.with_generators({self.side: network, OTHER[self.side]: partner})
+        generators = {self.side: network} if partner is None else {self.side: network, OTHER[self.side]: partner}
+        pair = self.cyclegan.with_generators(generators)
         trainer = CycleGANTrainer(pair, self.images, settings, teacher=self.cyclegan, sides=[self.side])
         for _ in trainer.train():
             pass

@@ -9,7 +9,7 @@ import click
 
 from ganprune.baselines.registry import BASELINES, Baseline
 from ganprune.cli.group import main
-from ganprune.cli.options import FOLDER, baseline_options, evolve_options
+from ganprune.cli.options import FOLDER, baseline_options, checkpoint_options, evolve_options, take_networks
 from ganprune.errors import UserError, did_you_mean
 
 # With these the toy scores about a hundred individuals a second.
@@ -42,6 +42,7 @@ def baseline_contender_options(**options: Any) -> None:
 @click.option("--data", type=FOLDER, help="Folder with trainA, trainB, testA, testB.  [default: the shipped images]")
 @click.option("--checkpoint", type=FOLDER, help="Folder of a trained CycleGAN.  [default: the shipped one]")
 @click.option("--size", type=int, help="Side length of the images.")
+@checkpoint_options
 @click.option("--out", type=FOLDER, help="Directory of the comparison.  [default: next free runs/compare-NNN]")
 @click.option("--resume", type=FOLDER, help="Go on with an interrupted comparison, with the same options.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
@@ -71,16 +72,17 @@ def compare(contenders: tuple[str, ...], common: str, seeds: str, toy: bool, **o
     out, resume = options["out"], options["resume"]
     if resume and out:
         raise UserError("--out", "given with --resume", "one of the two", "A resumed comparison stays where it is.")
-    if toy and (options["data"] or options["checkpoint"] or options["size"]):
-        raise UserError(
-            "--toy", "given with other data", "one of the two", "Leave out --data, --checkpoint and --size."
-        )
+    own = ("data", "checkpoint", "size", "epoch", "generator", "discriminator", "only")
+    if toy and any(options[name] for name in own):
+        raise UserError("--toy", "given with other data", "one of the two", f"Leave out --{', --'.join(own)}.")
     if toy and options["device"] not in ("auto", "cpu"):
         raise UserError("--device", f"{options['device']} with --toy", "cpu", "The toy runs on the CPU; leave it out.")
     set_threads(1 if toy and options["threads"] is None else options["threads"])
     chosen = read_contenders(contenders or names("algorithm"), [*(TOY if toy else []), *split(common, "--common")])
     numbers = read_seeds(seeds)
-    task = load_toy() if toy else load_task(options["checkpoint"], options["data"], options["size"], options["device"])
+    networks = take_networks(options)
+    places = {name: options[name] for name in ("checkpoint", "data", "size", "device")}
+    task = load_toy() if toy else load_task(**places, networks=networks)
     where = resume or out or RunDirectory.next_free("runs", "compare")
     try:
         result = run(

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ganprune.cli.group import main
-from ganprune.cli.options import FEATURES_HELP, FOLDER, machine_options
+from ganprune.cli.options import FEATURES_HELP, FOLDER, checkpoint_options, machine_options, take_networks
 from ganprune.cli.showing import print_summary, showing
 from ganprune.errors import UserError
 
@@ -29,6 +29,7 @@ WANTED = ("images", "features", "inception_weights", "features_cache", "segmente
 @click.option("--labels", type=FOLDER, help="Folder of true label maps, named like the images that are translated.")
 @click.option("--segmented", default="B2A", show_default=True, help="The side whose output the segmenter knows.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@checkpoint_options
 @machine_options
 def evaluate(run: Path, as_json: bool, **options: Any) -> None:
     """Print the table of figures of RUN, or of a checkpoint's own generators.
@@ -42,7 +43,8 @@ def evaluate(run: Path, as_json: bool, **options: Any) -> None:
 
     with showing() as reporter:
         wanted = Wanted(**{name: options.pop(name) for name in WANTED})
-        sides = pipeline.evaluate_run(run, wanted=wanted, reporter=reporter, **options)
+        networks = take_networks(options)
+        sides = pipeline.evaluate_run(run, wanted=wanted, networks=networks, reporter=reporter, **options)
     if as_json:
         click.echo(json.dumps(sides, indent=1))
     else:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ganprune.cli.group import main
-from ganprune.cli.options import FOLDER, machine_options
+from ganprune.cli.options import FOLDER, factory_options, machine_options, take_factories
 from ganprune.cli.showing import print_summary, showing
 from ganprune.errors import UserError
 
@@ -70,12 +70,14 @@ def pretrain(data: Path, out: Path | None, resume: Path | None, **options: Any) 
 @click.option("--steps", type=int, default=1000, show_default=True, help="Training steps; the rate decays over half.")
 @click.option("--batch", type=int, default=8, show_default=True, help="Images of each domain per step.")
 @click.option("--seed", type=int, default=1, show_default=True)
+@factory_options
 @machine_options
 def finetune(run: Path, out: Path, **options: Any) -> None:
-    """Fine-tune the compact pair of RUN further; the result goes to a new run directory."""
+    """Fine-tune the compact generators of RUN further; the result goes to a new run directory."""
     from ganprune import pipeline
 
+    factories = take_factories(options)
     with showing() as reporter:
-        result = pipeline.finetune_run(run, out, reporter=reporter, **options)
+        result = pipeline.finetune_run(run, out, factories=factories, reporter=reporter, **options)
     print_summary(result.read_json("summary.json")["sides"])
     click.echo(f"Compact generators and figures: {result.directory}")

@@ -202,7 +202,7 @@ class Runner:
 
         Returns:
             ``steps``, one for each step of the logbook: side, generation, cost, seconds, fitness and reference fitness
-            of its elite, and ``best``: the mean over both sides of the best reference fitness so far.
+            of its elite, and ``best``: the mean over the sides of the best reference fitness so far.
         """
         reference = reference or self.reference(encoding)
         steps: list[dict[str, Any]] = []
@@ -213,7 +213,7 @@ class Runner:
             steps.append({
                 "side": line["side"], "generation": line["generation"], "cost": line["cost"],
                 "seconds": line["timing"]["seconds"], "fitness": line["best"], "reference": score[0],
-                "n": score.terms["n"], "best": sum(best.values()) / 2 if len(best) == 2 else None,
+                "n": score.terms["n"], "best": sum(best.values()) / len(best) if len(best) == len(reference) else None,
             })  # fmt: skip
         for side in reference.values():
             side.forget()

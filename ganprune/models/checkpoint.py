@@ -27,7 +27,7 @@ from ganprune.models.architecture import (
     output_channels,
     specification,
 )
-from ganprune.models.cyclegan import OTHER, PARTS, SOURCE, TARGET, CycleGAN, Side, new_cyclegan
+from ganprune.models.cyclegan import OTHER, PARTS, SOURCE, TARGET, CycleGAN, Side, image_channels, new_cyclegan
 from ganprune.models.inference import infer_discriminator, infer_generator
 from ganprune.models.layouts import CONFIG_NAME, LAYOUTS, WEIGHTS_NAME, Place, find_layout
 from ganprune.models.options import SIDES, CheckpointOptions, is_reference, make_factory
@@ -37,7 +37,8 @@ FORMAT = 1
 INFER = {"generator": infer_generator, "discriminator": infer_discriminator}
 __all__ = [
     "CONFIG_NAME", "FORMAT", "LAYOUTS", "OTHER", "SIDES", "SOURCE", "TARGET", "WEIGHTS_NAME", "CycleGAN", "Side",
-    "check_size", "load_cyclegan", "load_into", "new_cyclegan", "read_pth", "read_safetensors", "save_cyclegan",
+    "check_size", "image_channels", "load_cyclegan", "load_into", "new_cyclegan", "read_pth", "read_safetensors",
+    "save_cyclegan",
 ]  # fmt: skip
 
 

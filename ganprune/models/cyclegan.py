@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from ganprune.errors import UserError, did_you_mean
-from ganprune.models.architecture import Config, build
+from ganprune.models.architecture import Config, build, input_channels, output_channels
 from ganprune.models.options import SIDES
 
 OTHER = {"A2B": "B2A", "B2A": "A2B"}
@@ -113,6 +113,12 @@ class CycleGAN(Mapping[str, Side]):
             raise UserError("only", name, " or ".join(self), did_you_mean(name, list(self)))
         back = self.reverse(name)
         return CycleGAN(self[name], helpers={} if back is None else {OTHER[name]: back}, notes=self.notes)
+
+
+def image_channels(cyclegan: CycleGAN) -> dict[str, int]:
+    """Return the channels of each domain's images: what generators are given, and what they give."""
+    given = {TARGET[name]: output_channels(side.generator) for name, side in cyclegan.items()}
+    return given | {SOURCE[name]: input_channels(side.generator) for name, side in cyclegan.items()}
 
 
 def new_cyclegan(generator: Config, discriminator: Config, seed: int) -> CycleGAN:

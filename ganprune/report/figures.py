@@ -64,6 +64,7 @@ def _section(
 
 
 def to_pil(image: torch.Tensor) -> Image.Image:
-    """Convert one (C, H, W) image in [-1, 1], C = 1 or 3, to a PIL image."""
+    """Convert one (C, H, W) image in [-1, 1] to a PIL image; other than 1 or 3 channels are shown as their mean."""
+    image = image if len(image) in (1, 3) else image.mean(0, keepdim=True)
     pixels = to_uint8(image).cpu().permute(1, 2, 0).numpy()
     return Image.fromarray(np.ascontiguousarray(pixels if pixels.shape[-1] == 3 else pixels.repeat(3, -1)))
