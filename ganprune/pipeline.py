@@ -47,6 +47,7 @@ class Reporter:
         evaluation: called after each evaluation, with side and individual.
         training: called after each fine-tuning step with (step, total, losses).
         directory: gets the run directory, once there is one.
+        note: called with a line about what was found.
     """
 
     stage: Callable[..., Any] = lambda text, total=None: None
@@ -54,6 +55,7 @@ class Reporter:
     evaluation: Callable[[str, Individual], Any] | None = None
     training: Callable[[int, int, dict[str, float]], Any] | None = None
     directory: list[Path] = field(default_factory=list)
+    note: Callable[[str], Any] = lambda text: None
 
 
 def compress(
@@ -94,7 +96,7 @@ def compress(
     check_settings(settings, sides=())
     task = load_task(_path(checkpoint), _path(data), size, device, networks)
     for note in task.cyclegan.notes if checkpoint else ():
-        reporter.stage(note)
+        reporter.note(note)
     check_settings(settings, list(task.cyclegan))
     check_objectives(task, settings)
     make_measures(task, settings)
@@ -333,7 +335,7 @@ def evaluate_run(
     else:
         task = load_task(Path(path), data, size, device, networks)
         for note in task.cyclegan.notes:
-            reporter.stage(note)
+            reporter.note(note)
     if task.images.size_note:
         reporter.stage(task.images.size_note)
     own = {name: side.generator for name, side in task.cyclegan.items()}

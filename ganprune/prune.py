@@ -149,7 +149,7 @@ def prune_run(
     threads = set_threads(threads)
     task = _task(checkpoint, data, size, device, like, networks or CheckpointOptions())
     for note in task.cyclegan.notes if checkpoint else ():
-        reporter.stage(note)
+        reporter.note(note)
     check_objectives(task, settings)
     if task.images.size_note:
         reporter.stage(task.images.size_note)

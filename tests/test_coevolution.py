@@ -450,7 +450,7 @@ def test_arguments_are_checked(options, message):
 
 
 def test_toolboxes_are_checked():
-    with pytest.raises(UserError, match="expected exactly two sides"):
+    with pytest.raises(UserError, match="expected one or two sides"):
         coevolve({"A2B": make_side(Genetic(4))})
     bare = sides()
     bare["B2A"].unregister("generate")

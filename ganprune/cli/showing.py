@@ -32,7 +32,7 @@ def showing(again: str = "", where: Path | None = None) -> Iterator[Any]:
     from ganprune.pipeline import Reporter
 
     display = Display()
-    reporter = Reporter(display.stage, display.search, display.evaluation, display.training)
+    reporter = Reporter(display.stage, display.search, display.evaluation, display.training, note=display.note)
     try:
         with display.live():
             yield reporter
