@@ -10,8 +10,8 @@ import ganprune
 ROOMS = [
     "errors", "settings", "device", "runs", "evolution", "data", "assets", "models", "filters", "profile", "latency",
     "losses", "distillation", "training", "tuning", "fitness", "baselines", "metrics", "evaluate", "report",
-    "pretrain", "task", "search", "results", "front", "workers", "pipeline", "pick", "prune", "compare", "bench",
-    "export", "translate", "display", "cli",
+    "pretrain", "task", "search", "results", "front", "workers", "pipeline", "inspection", "pick", "prune", "compare",
+    "bench", "export", "translate", "display", "cli",
 ]  # fmt: skip
 PACKAGE = Path(ganprune.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))

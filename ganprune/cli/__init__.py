@@ -3,6 +3,6 @@
 from ganprune.cli.group import main
 
 # Importing a module of commands puts them on ``main``.
-from ganprune.cli import baselining, comparing, evolving, measuring, picking, training  # noqa: F401  isort: skip
+from ganprune.cli import baselining, comparing, evolving, inspecting, measuring, picking, training  # noqa: F401  isort: skip
 
 __all__ = ["main"]
