@@ -451,7 +451,9 @@ def test_arguments_are_checked(options, message):
 
 def test_toolboxes_are_checked():
     with pytest.raises(UserError, match="expected one or two sides"):
-        coevolve({"A2B": make_side(Genetic(4))})
+        coevolve({name: make_side(Genetic(4)) for name in ("A2B", "B2A", "C2D")})
+    with pytest.raises(UserError, match="expected one or two sides"):
+        coevolve({})
     bare = sides()
     bare["B2A"].unregister("generate")
     with pytest.raises(UserError, match=r"toolbox of side B2A: got no generate.*register"):

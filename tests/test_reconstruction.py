@@ -342,6 +342,18 @@ def test_the_builder_reconstructs_where_there_are_calibration_images():
     assert torch.equal(builder.final(bits)(IMAGES), reconstruction.network(bits)(IMAGES))
 
 
+def test_very_wide_layers_are_sliced():
+    network = nn.Sequential(nn.Conv2d(3, 320, 1), nn.Conv2d(320, 2, 4, padding=2), nn.Conv2d(2, 3, 2))
+    network = network.double().eval()
+    assert [name for name, _ in convolutions(network)] == ["0", "2"]
+    space = FilterSpace(network, size=SIZE)
+    bits = random_bits(space, 0)
+    reconstruction = Reconstruction(network, space, IMAGES)
+    assert set(reconstruction.moments) == {"0", "2"}
+    sliced = compact(network, space, bits)
+    assert torch.equal(reconstruction.network(bits).get_submodule("1").weight, sliced.get_submodule("1").weight)
+
+
 def test_layers_kept_from_relatives_change_no_network():
     generator = toy_generator()
     space = FilterSpace(generator, size=SIZE)
