@@ -111,9 +111,10 @@ def test_with_generators_copies_the_discriminators(cyclegan):
     assert not (cyclegan["A2B"].discriminator.model[0].bias == 7).any()
 
 
-def test_data_parallel_prefix_is_dropped(tmp_path):
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_prefixes_of_data_parallel_and_compile_are_dropped(tmp_path, prefix):
     plain = load_cyclegan(write_layout(tmp_path / "plain"))
-    prefixed = write_layout(tmp_path / "prefixed", change=lambda state: {f"module.{k}": v for k, v in state.items()})
+    prefixed = write_layout(tmp_path / "prefixed", change=lambda state: {prefix + k: v for k, v in state.items()})
     wanted, got = tensors(plain), tensors(load_cyclegan(prefixed))
     assert all(torch.equal(wanted[name], got[name]) for name in wanted)
 

@@ -5,9 +5,11 @@ import shutil
 
 import pytest
 import torch
+from click.testing import CliRunner
 from networks import SIZE, enliven, toy_cyclegan, toy_generator, toy_unet
 from toytask import contents, toy_run
 
+from ganprune.cli import main
 from ganprune.data import UnpairedImages
 from ganprune.errors import UserError
 from ganprune.evaluate import evaluate
@@ -267,3 +269,17 @@ def test_a_lone_run_repeats(tmp_path, image_folder):
     runs = [toy_run(folder, image_folder, tmp_path / name, finetune_steps=2) for name in ("a", "b")]
     one, two = (json.loads(run.path("summary.json").read_text())["sides"]["A2B"]["metrics"] for run in runs)
     assert one == two
+
+
+def test_searches_of_a_lone_generator_can_be_compared(tmp_path, image_folder):
+    folder = saved(alone(), tmp_path / "one")
+    texts = ["ga", "random", "--max-evaluations", "9", "--seeds", "2", "--size", str(SIZE), "--device", "cpu"]
+    common = "--population 3 --validation-images 1 --calibration-images 2 --precision float32 --target-ratio 2"
+    arguments = ["compare", *texts, "--checkpoint", str(folder), "--data", str(image_folder), "--common", common]
+    result = CliRunner().invoke(main, [*arguments, "--threads", "1", "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert (tmp_path / "out" / "compare.png").is_file()
+    curve = json.loads((tmp_path / "out" / "run-01-seed-1" / "curve.json").read_text())
+    assert all(step["best"] is not None for step in curve["steps"])
+    other = CliRunner().invoke(main, [*arguments, "--resume", str(tmp_path / "out"), "--discriminator", "patch"])
+    assert other.exit_code == 2 and "networks of the comparison" in other.stderr

@@ -106,7 +106,7 @@ def _open(
     """Make the comparison's directory, or check that an interrupted one is the same comparison."""
     config = {
         "command": "compare", "format": FORMAT, "checkpoint": task.checkpoint, "data": task.data,
-        "size": task.images.size, "max_evaluations": cost, "seeds": list(seeds),
+        "size": task.images.size, "networks": task.networks.to_json(), "max_evaluations": cost, "seeds": list(seeds),
         "contenders": {contender.name: contender.to_json() for contender in contenders},
     }  # fmt: skip
     if not resume:

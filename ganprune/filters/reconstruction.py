@@ -222,9 +222,10 @@ class PatchSampler:
 def convolutions(network: nn.Module) -> Iterator[tuple[str, Layer]]:
     """Yield (path, layer) of the convolutions that are reconstructed: all but depthwise, grouped and very wide ones."""
     for name, module in network.named_modules():
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)) and module.groups == 1:
-            if module.in_channels * module.kernel_size[0] * module.kernel_size[1] < MAX_UNKNOWNS:
-                yield name, module
+        if not isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)) or module.groups > 1:
+            continue
+        if module.in_channels * module.kernel_size[0] * module.kernel_size[1] < MAX_UNKNOWNS:
+            yield name, module
 
 
 def layer_at(network: nn.Module, name: str) -> Layer:
