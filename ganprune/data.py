@@ -7,7 +7,10 @@ augmentation; training draws its crops and flips from (seed, step), so that an i
 from __future__ import annotations
 
 import functools
+import hashlib
+import os
 import random
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,11 +18,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ganprune.errors import UserError
 
 EXTENSIONS = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+MAX_PIXELS = 80_000_000
 DOMAINS = ("A", "B")
 STRIDE = 4  # the generators halve the size twice; other sizes would not come back at their own size
 MIN_SIZE = 16
@@ -50,17 +55,29 @@ def read_image(path: Path, size: int | None = None) -> torch.Tensor:
         size: resize to size x size (bicubic, antialiased) unless it has that size already.
 
     Raises:
-        UserError: the file is damaged, truncated or no image; it is named.
+        UserError: the file is damaged, truncated, huge or no image; it is named.
     """
     try:
-        with Image.open(path) as image:
-            image.load()
-            rgb = _flatten(image)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError("image", f"{path} ({error})", "a readable image file", "Replace or remove the file.") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of files that are read none the less
+            rgb = _decode(path)
+    except Exception as error:  # decoders of damaged files fail in every way there is
+        reason = str(error) or type(error).__name__
+        raise UserError(
+            "image", f"{path} ({reason})", "a readable image file", "Replace or remove the file."
+        ) from error
     if size is not None and rgb.size != (size, size):
         rgb = rgb.resize((size, size), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
+
+
+def _decode(path: Path) -> Image.Image:
+    # Only these formats: the library would have others, such as PostScript, read by other programs.
+    with Image.open(path, formats=FORMATS) as image:
+        if image.width * image.height > MAX_PIXELS:  # before a small file fills the memory
+            raise ValueError(f"{image.width}x{image.height} pixels, more than {MAX_PIXELS} in all")
+        image.load()
+        return _flatten(image)
 
 
 def _flatten(image: Image.Image) -> Image.Image:
@@ -147,6 +164,11 @@ class ImageSet(Sequence[torch.Tensor]):
         """Return those images (default: all) as (N, channels, size, size) float32 in [-1, 1]."""
         indices = range(len(self)) if indices is None else indices
         return to_float(torch.stack([self[index] for index in indices]))
+
+    def read_all(self) -> None:
+        """Decode every image now."""
+        for index in range(len(self)):
+            self[index]
 
     def subset(self, indices: Sequence[int]) -> ImageSet:
         return ImageSet([self.paths[index] for index in indices], self.size, self.channels)
@@ -251,8 +273,7 @@ class UnpairedImages:
         """
         for split in self.domains.values():
             for images in (split.train, split.validation, split.test):
-                for index in range(len(images)):
-                    images[index]
+                images.read_all()
 
     def whole_training(self) -> dict[str, Split]:
         """Return the splits with set-aside validation images put back into training, for a final fine-tune."""
@@ -294,6 +315,16 @@ class UnpairedImages:
         names = {domain: [pair_name(path, domain) for path in getattr(self[domain], role).paths] for domain in DOMAINS}
         other = {name: index for index, name in enumerate(names["B"])}
         return [(index, other[name]) for index, name in enumerate(names["A"]) if name in other]
+
+    def digest(self) -> str:
+        """Return a SHA-256 over all images as they are used, and their names: other data give another one."""
+        digest = hashlib.sha256()
+        for split in self.domains.values():
+            for images in (split.train, split.validation, split.test):
+                for index, path in enumerate(images.paths):
+                    digest.update(os.fsencode(path.name))
+                    digest.update(images[index].numpy().tobytes())
+        return digest.hexdigest()
 
     def counts(self) -> dict[str, int]:
         """Number of images by role and domain, for a run's summary."""

@@ -23,10 +23,16 @@ class UserError(Exception):
     def __init__(self, field: str, value: object, expected: str, remedy: str):
         self.field, self.value, self.expected, self.remedy = field, value, expected, remedy
         shown = value if isinstance(value, str) else repr(value)
-        super().__init__(f"{field}: got {shown!s}; expected {expected}. {remedy}")
+        super().__init__(printable(f"{field}: got {shown!s}; expected {expected}. {remedy}"))
 
     def __reduce__(self):
         return type(self), (self.field, self.value, self.expected, self.remedy)
+
+
+def printable(text: str) -> str:
+    """Return the text on one line, with what a terminal would obey or can't show (control characters, bytes of file
+    names that are no text) as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:

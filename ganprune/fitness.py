@@ -13,18 +13,21 @@ import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import nn
 
 from ganprune.data import UnpairedImages
 from ganprune.errors import UserError, did_you_mean
+from ganprune.evolution.individual import BROKEN as BROKEN_TERM
 from ganprune.evolution.individual import Score
 from ganprune.filters.builder import NetworkBuilder
 from ganprune.filters.space import FilterSpace
 from ganprune.latency.table import LatencyTable
 from ganprune.losses import cycle_consistency, discriminator_aware, generator_aware, identity
 from ganprune.models.checkpoint import OTHER, CycleGAN, image_channels
+from ganprune.payload import Portable
 from ganprune.profile import layer_positions, macs
 
 BROKEN = 1e-12  # the fitness of a candidate whose images are not finite: never NaN, Inf or 0
@@ -77,8 +80,8 @@ class Translated:
     images: torch.Tensor  # (N, C, H, W) on the CPU or the device
 
 
-class CycleFitness:
-    """Scores individuals of one side.
+class CycleFitness(Portable):
+    """Scores individuals of one side. It pickles to the hash of its content: see :mod:`ganprune.payload`.
 
     Args:
         cyclegan: the original, unpruned CycleGAN.
@@ -124,6 +127,7 @@ class CycleFitness:
         if cyclegan[side].discriminator is None:
             self.settings = replace(self.settings, loss="gena")
         self.cyclegan, self.batch, self.cache_bytes = cyclegan, batch, cache_bytes
+        self._notes: list[str] = []
         self.builders = builders or shared_builders(cyclegan, images, reconstruct=reconstruct)
         self.space: FilterSpace = self.builders[side].space
         check_channels(cyclegan, images, side, identity=self.settings.identity > 0)
@@ -150,7 +154,11 @@ class CycleFitness:
             A tuple of one number, the fitness (higher is better, above 0), with ``terms``: n, macs (both shares),
             l_disa where there is a discriminator, l_gena, l_cyc where something translates back, identity where it is
             asked for, with a latency table latency (a share) and latency_ms, and what the fitness
-            1 / (size + gamma * quality) is made of: size and quality.
+            1 / (size + gamma * quality) is made of: size and quality. One whose images are not finite has the term
+            ``broken`` instead of those that can't be measured.
+
+        Raises:
+            UserError: the device has too little memory for a single image.
         """
         bits = tuple(self.space.repair(individual))
         back = self.cyclegan.reverse(self.side) if partner is None else self._partner(partner)
@@ -163,7 +171,14 @@ class CycleFitness:
             recovered = self._translate(back, translated.images)
             terms["l_cyc"] = float(cycle_consistency(recovered, self.real, self.settings.cycle_norm))
         terms |= self._size_and_quality(terms)
-        return Score((self.value(terms),), terms)
+        if not all(map(math.isfinite, terms.values())):
+            terms[BROKEN_TERM] = 1.0
+        notes, self._notes = self._notes, []
+        return Score((self.value(terms),), terms, notes)
+
+    def travelling(self) -> dict[str, Any]:
+        """Return all attributes, without the translated images that are kept."""
+        return {**super().travelling(), "_translated": OrderedDict()}
 
     def forget(self) -> None:
         """Drop the translated images that were kept; scores stay the same."""
@@ -215,6 +230,26 @@ class CycleFitness:
         return builder(builder.space.repair(bits))
 
     def _translate(self, network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+        """Pass images through a network, in smaller batches from now on if they don't fit the device's memory."""
+        while True:
+            try:
+                return self._pass(network, images)
+            except torch.cuda.OutOfMemoryError as error:
+                self._halve(min(self.batch, len(images)), error)
+
+    def _halve(self, tried: int, error: Exception) -> None:
+        if tried == 1:
+            raise UserError(
+                "device", f"out of memory with a single image ({str(error).splitlines()[0]})",
+                "memory for one image", "Use a smaller --size, --device cpu, or free the device.",
+            ) from error  # fmt: skip
+        self.batch = tried // 2
+        torch.cuda.empty_cache()
+        self._notes.append(
+            f"out of memory with {tried} images at once: {self.batch} from now on; last digits may differ from others"
+        )
+
+    def _pass(self, network: nn.Module, images: torch.Tensor) -> torch.Tensor:
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             return torch.cat([network(part).float() for part in images.split(self.batch)])
 

@@ -16,6 +16,7 @@ from typing import Any
 from ganprune.errors import UserError
 from ganprune.evolution.individual import pack_bits, unpack_bits
 from ganprune.evolution.nsga2 import NSGA2, FrontIndividual, knee
+from ganprune.files import check_format
 from ganprune.fitness import CycleFitness, FitnessSettings
 from ganprune.models.checkpoint import SIDES
 from ganprune.report.pareto import Panel, draw_fronts
@@ -198,10 +199,7 @@ def read_fronts(directory: RunDirectory) -> dict[str, Front]:
         )  # fmt: skip
     data = directory.read_json(FRONT)
     try:
-        if data["format"] != FORMAT:
-            raise UserError(
-                str(directory.path(FRONT)), f"format {data['format']!r}", f"format {FORMAT}", "Use another version."
-            )
+        check_format(data, FORMAT, directory.path(FRONT))
         if not data["sides"] or not set(data["sides"]) <= set(SIDES):
             raise ValueError(f"sides {list(data['sides'])}")
         return {name: Front.from_json(side) for name, side in data["sides"].items()}

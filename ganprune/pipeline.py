@@ -1,4 +1,4 @@
-"""What ``ganprune evolve``, ``finetune`` and ``evaluate`` do from end to end."""
+"""What ``ganprune evolve`` and ``evaluate`` do from end to end."""
 
 from __future__ import annotations
 
@@ -16,25 +16,27 @@ from ganprune.device import resolve_device, resolve_precision, set_threads
 from ganprune.errors import UserError
 from ganprune.evolution.coevolution import Progress, coevolve
 from ganprune.evolution.individual import Individual
-from ganprune.filters.compact import read_description
+from ganprune.files import check_format
+from ganprune.finetuning import drop_state
 from ganprune.front import save_fronts
 from ganprune.latency.table import LATENCY, to_json
 from ganprune.metrics.measures import Wanted
 from ganprune.models.checkpoint import CONFIG_NAME
 from ganprune.models.options import CheckpointOptions
-from ganprune.results import draw_samples, finetune, load_pair, make_measures, materialise, measure, save_pair
-from ganprune.runs import CONFIG, STATE, SUMMARY, RunDirectory
-from ganprune.search import (
-    Search,
-    check_objectives,
-    check_references,
-    check_settings,
-    finetune_settings,
-    needs_latency,
-    prepare,
-)
+from ganprune.results import draw_samples, load_pair, make_measures, materialise, measure
+from ganprune.runs import CONFIG, STATE, SUMMARY, RunDirectory, changes, refuse_changes
+from ganprune.search import Search, check_objectives, check_references, check_settings, needs_latency, prepare
 from ganprune.settings import EvolveSettings
-from ganprune.task import Task, load_task
+from ganprune.task import Task, check_fingerprint, fingerprint, load_task
+from ganprune.workers import check_workers, spread, threads_per_worker
+
+FORMAT = 1  # of config.json
+COMMANDS = ("evolve", "finetune", "pick", "baseline")
+CONFIG_TYPES: dict[str, tuple[type, ...]] = {
+    "checkpoint": (str, type(None)), "data": (str, type(None)), "size": (int,), "device": (str,), "threads": (int,),
+    "settings": (dict,),
+}  # fmt: skip
+MAY_GROW = ("generations", "max_evaluations", "max_seconds")
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ def compress(
     networks: CheckpointOptions | None = None,
     device: str = "auto",
     threads: int | None = None,
+    workers: int = 1,
+    cluster: str | None = None,
     reporter: Reporter | None = None,
 ) -> RunDirectory:
     """Prune the generators of a CycleGAN and write a run directory; ``ganprune evolve`` in one call.
@@ -80,7 +84,10 @@ def compress(
         size: side length of the images.
         networks: how the checkpoint is to be read, where that is not to be found out, and which side to prune.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        threads: CPU threads per evaluation.
+        threads: CPU threads per evaluation; None for this machine's, divided among the workers. The same number gives
+            the same result with any number of workers.
+        workers: processes that evaluate; 1 for this one. A script needs ``if __name__ == "__main__"`` with more.
+        cluster: address of a Dask scheduler (tcp://HOST:PORT), or its scheduler file, whose workers evaluate instead.
         reporter: whom to tell how far it is.
 
     Returns:
@@ -88,35 +95,43 @@ def compress(
 
     Raises:
         UserError: something given can't be used; nothing has been written then.
+        Interrupted: Ctrl-C or SIGTERM; :func:`resume` goes on.
     """
     settings, reporter = settings or EvolveSettings(), reporter or Reporter()
     settings = replace(settings, precision=resolve_precision(settings.precision, resolve_device(device)))
     if settings.inception_weights:
         settings = replace(settings, inception_weights=str(Path(settings.inception_weights).resolve()))
     check_settings(settings, sides=())
+    check_workers(workers, cluster)
     task = load_task(_path(checkpoint), _path(data), size, device, networks)
     for note in task.cyclegan.notes if checkpoint else ():
         reporter.note(note)
     check_settings(settings, list(task.cyclegan))
     check_objectives(task, settings)
+    threads = set_threads(threads_per_worker(threads, workers))
     make_measures(task, settings)
-    configuration = {
-        "command": "evolve", "ganprune": __version__, "torch": torch.__version__, "checkpoint": task.checkpoint,
-        "data": task.data, "size": task.images.size, "device": str(task.device), "threads": set_threads(threads),
-        "networks": task.networks.to_json(), "settings": settings.to_json(),
-    }  # fmt: skip
     if out is not None and Path(out).exists():
         RunDirectory.create(out)  # refuses it before the images are read
     if task.images.size_note:
         reporter.stage(task.images.size_note)
     task.images.read_all()
+    configuration = {
+        "format": FORMAT, "command": "evolve", "ganprune": __version__, "torch": torch.__version__,
+        "checkpoint": task.checkpoint, "data": task.data, "size": task.images.size, "device": str(task.device),
+        "threads": threads, "networks": task.networks.to_json(), "settings": settings.to_json(), **fingerprint(task),
+    }  # fmt: skip
     search = prepare(task, settings, reporter.stage)
-    directory = RunDirectory.create(out or RunDirectory.next_free("runs", "evolve"))
-    if search.latency:
-        facts = {name: configuration[name] for name in ("torch", "size", "device", "threads")}
-        directory.write_json(LATENCY, to_json(search.latency, batch=1, **facts))  # before there is a run to go on with
-    directory.write_json(CONFIG, configuration)
-    return continue_run(task, directory, settings, search, reporter)
+    with spread(
+        search.fitness, search.toolboxes, workers=workers, cluster=cluster, report=reporter.stage
+    ) as stop_workers:
+        directory = RunDirectory.create(out or RunDirectory.next_free("runs", "evolve"))
+        with directory.locked():
+            directory.check_free(CONFIG, STATE)
+            if search.latency:
+                facts = {name: configuration[name] for name in ("torch", "size", "device", "threads")}
+                directory.write_json(LATENCY, to_json(search.latency, batch=1, **facts))  # before there is a run
+            directory.write_json(CONFIG, configuration)
+            return continue_run(task, directory, settings, search, reporter, stop_workers)
 
 
 def resume(
@@ -124,6 +139,10 @@ def resume(
     *,
     operators: Mapping[str, str] | None = None,
     factories: Mapping[str, str | None] | None = None,
+    options: Mapping[str, Any] | None = None,
+    device: str | None = None,
+    workers: int = 1,
+    cluster: str | None = None,
     reporter: Reporter | None = None,
 ) -> RunDirectory:
     """Go on with an interrupted run, exactly as if it had not been interrupted.
@@ -133,27 +152,72 @@ def resume(
         operators: specifications of the form ``package.module:function`` that the run was begun with, by kind
             ("mutate", ...). They have to be given again, since nothing that a file names is ever imported.
         factories: the same for "generator" and "discriminator".
+        options: settings, and ``checkpoint``, ``data``, ``size``, ``threads``, ``epoch`` and ``only``, that were given
+            once more. They have to be those of the run, but for :data:`MAY_GROW`, which may be larger.
+        device: None for the run's own. On another one results may differ in their last digits.
+        workers, cluster: see :func:`compress`; they change nothing but time.
         reporter: whom to tell how far it is.
 
     Raises:
-        UserError: the folder holds no run that can go on, or the operators are not the run's.
+        UserError: the folder holds no run that can go on, it is in use, or images, checkpoint, operators or options are
+            not the run's.
+        Interrupted: Ctrl-C or SIGTERM.
     """
-    directory = RunDirectory.open(path)
-    config, settings = read_config(directory)
-    if config["command"] != "evolve":
-        raise UserError("resume", f"{path} ({config['command']})", "a run of ganprune evolve", "Check the path.")
-    check_references(settings, operators or {})
-    check_settings(settings, sides=())
-    set_threads(config["threads"])
-    task = configured_task(config, config["device"], factories)
-    check_settings(settings, list(task.cyclegan))
-    check_objectives(task, settings)
-    make_measures(task, settings)
-    reporter = reporter or Reporter()
-    reporter.directory.append(directory.directory)
-    latency = directory.read_json(LATENCY) if needs_latency(settings) else None
-    search = prepare(task, settings, reporter.stage, latency)
-    return continue_run(task, directory, settings, search, reporter, resuming=True)
+    directory, reporter = RunDirectory.open(path), reporter or Reporter()
+    with directory.locked():
+        config, settings = read_config(directory)
+        if config["command"] != "evolve":
+            raise UserError("resume", f"{path} ({config['command']})", "a run of ganprune evolve", "Check the path.")
+        check_references(settings, operators or {})
+        check_workers(workers, cluster)
+        grown = grow(config, options or {})
+        config["settings"] |= grown
+        settings = replace(settings, **grown)
+        check_settings(settings, sides=())
+        set_threads(config["threads"])
+        task = configured_task(config, device or config["device"], factories)
+        check_settings(settings, list(task.cyclegan))
+        check_objectives(task, settings)
+        check_fingerprint(task, config)
+        make_measures(task, settings)
+        if str(task.device) != config["device"]:
+            reporter.stage(f"on {task.device} instead of {config['device']}: results may differ in their last digits")
+            config["device"] = str(task.device)
+        reporter.directory.append(directory.directory)
+        latency = directory.read_json(LATENCY) if needs_latency(settings) else None
+        search = prepare(task, settings, reporter.stage, latency)
+        with spread(
+            search.fitness, search.toolboxes, workers=workers, cluster=cluster, report=reporter.stage
+        ) as stop_workers:
+            directory.write_json(CONFIG, config)
+            return continue_run(task, directory, settings, search, reporter, stop_workers, resuming=True)
+
+
+def grow(config: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the options that are larger than a run's own, and may be.
+
+    Raises:
+        UserError: others differ from the run's; each is named.
+    """
+    networks = {"epoch": None, "only": None, **config.get("networks", {})}
+    saved = {**config["settings"], **{name: config[name] for name in ("checkpoint", "data", "size", "threads")}}
+    saved |= {name: networks[name] for name in ("epoch", "only")}
+    asked = {**options, **{name: _resolved(options[name]) for name in ("checkpoint", "data") if name in options}}
+    grown = {name: new for name, old, new in changes(saved, asked) if _may_become(name, old, new)}
+    given = {f"--{name.replace('_', '-')}": value for name, value in asked.items() if name not in grown}
+    refuse_changes(
+        {f"--{name.replace('_', '-')}": value for name, value in saved.items()}, given, "the run began",
+        f"Leave out what differs, or start a new run; only {', '.join(MAY_GROW)} may be raised.",
+    )  # fmt: skip
+    return grown
+
+
+def _may_become(name: str, old: Any, new: Any) -> bool:
+    return name in MAY_GROW and old is not None and new > old
+
+
+def _resolved(path: str | Path | None) -> str | None:
+    return None if path is None else str(Path(path).resolve())
 
 
 def read_config(directory: RunDirectory) -> tuple[dict[str, Any], EvolveSettings]:
@@ -162,19 +226,21 @@ def read_config(directory: RunDirectory) -> tuple[dict[str, Any], EvolveSettings
     Raises:
         UserError: the file is damaged, or another program's or command's.
     """
-    config = directory.read_json(CONFIG)
+    config, path = directory.read_json(CONFIG), directory.path(CONFIG)
+    command = config.get("command") if isinstance(config, dict) else None
+    if command not in COMMANDS:
+        found = f"{directory.directory} (of ganprune {command})" if command else f"{path} without a command"
+        raise UserError("run", found, "a run of ganprune evolve", "Check the path.")
+    check_format({"format": FORMAT, **config}, FORMAT, path)  # the first ones had none
+    for name, kinds in CONFIG_TYPES.items():
+        value = config.get(name)
+        if not isinstance(value, kinds) or isinstance(value, bool) or name not in config:
+            shown = repr(value) if name in config else "nothing"
+            raise UserError(f"{name} in {path}", shown, "what the run began with", "Restore the file.")
     try:
-        if config["command"] not in ("evolve", "finetune", "pick", "baseline"):
-            found = f"{directory.directory} (of ganprune {config['command']})"
-            raise UserError("run", found, "a run of ganprune evolve", "Check the path.")
-        missing = [key for key in ("checkpoint", "data", "size", "device", "threads") if key not in config]
-        if missing:
-            raise KeyError(missing[0])
         return config, EvolveSettings(**config["settings"])
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            str(directory.path(CONFIG)), str(error), "the configuration of a run of ganprune evolve", "Check the path."
-        ) from error
+    except TypeError as error:
+        raise UserError(f"settings in {path}", str(error), "the settings of a run", "Restore the file.") from error
 
 
 def configured_task(config: Mapping[str, Any], device: str, factories: Mapping[str, str | None] | None = None) -> Task:
@@ -195,6 +261,7 @@ def continue_run(
     settings: EvolveSettings,
     search: Search,
     reporter: Reporter,
+    stop_workers: Callable[[], Any] = lambda: None,
     *,
     resuming: bool = False,
 ) -> RunDirectory:
@@ -216,64 +283,17 @@ def continue_run(
         seed=settings.seed, max_evaluations=settings.max_evaluations, max_seconds=settings.max_seconds, resume=resuming,
         callback=keep_fronts, on_evaluation=reporter.evaluation,
     )  # fmt: skip
+    stop_workers()
     save_fronts(directory, search, picture=True)
     searched = time.perf_counter() - started
     compact, summary = materialise(
-        task, directory, settings, search, elites, stage=reporter.stage, training=reporter.training
-    )
+        task, directory, settings, search, elites, stage=reporter.stage, training=reporter.training,
+        keep=directory.directory,
+    )  # fmt: skip
     summary |= {"seconds": time.perf_counter() - started, "seconds_search": searched}
-    directory.write_json(SUMMARY, summary)
     draw_samples(directory.path("samples.png"), task, compact)
-    return directory
-
-
-def finetune_run(
-    path: str | Path,
-    out: str | Path,
-    *,
-    objective: str = "distil",
-    steps: int = 1000,
-    batch: int = 8,
-    seed: int = 1,
-    factories: Mapping[str, str | None] | None = None,
-    device: str = "auto",
-    threads: int | None = None,
-    reporter: Reporter | None = None,
-) -> RunDirectory:
-    """Fine-tune a finished run's compact generators further, into a run directory of its own.
-
-    Generators that a factory makes take it again: ``factories``, as for :func:`resume`.
-
-    Raises:
-        UserError: ``path`` holds no finished run, or ``out`` holds one already.
-    """
-    reporter = reporter or Reporter()
-    source = open_finished(path)
-    config, settings = read_config(source)
-    summary = source.read_json(SUMMARY)
-    settings = replace(settings, finetune=objective, finetune_steps=steps, finetune_batch=batch, seed=seed)
-    training = finetune_settings(settings)
-    threads = set_threads(threads)
-    task = configured_task(config, device, factories)
-    check_objectives(task, settings)
-    make_measures(task, settings)
-    compact = load_pair(source, task.device, task.cyclegan, task.networks)
-    bits = {name: Individual.from_key(read_description(source.path(name))["bits"]) for name in compact}
-    task.images.read_all()
-    directory = RunDirectory.create(out)
-    started = time.perf_counter()
-    reporter.stage(f"fine-tuning {task.whom}, compact", steps)
-    finetune(task, compact, training, reporter.training)
-    began = {"command": "finetune", "from": str(path), "device": str(task.device), "threads": threads}
-    directory.write_json(CONFIG, {**config, **began, "settings": settings.to_json()})  # not before: it can't be resumed
-    save_pair(directory, task, compact, bits, settings)
-    reporter.stage("evaluating on test images")
-    sides = measure(task, settings, compact)
-    for name, figures in sides.items():
-        figures |= {key: summary["sides"][name][key] for key in ("algorithm", "search")}
-    summary |= {"sides": sides, "finetune_seconds": time.perf_counter() - started, "finetuned_from": str(path)}
     directory.write_json(SUMMARY, summary)
-    draw_samples(directory.path("samples.png"), task, compact)
+    drop_state(directory.directory)
     return directory
 
 
@@ -284,10 +304,13 @@ def open_finished(path: str | Path) -> RunDirectory:
         UserError: there is no run, or it was interrupted.
     """
     directory = RunDirectory.open(path)
-    read_config(directory)
+    config, _ = read_config(directory)
     if not directory.exists(SUMMARY):
         raise UserError(
-            "run", f"{path} (unfinished)", "a finished run", f"Finish it first: ganprune evolve --resume {path}"
+            "run",
+            f"{path} (unfinished)",
+            "a finished run",
+            f"Finish it first: ganprune {config['command']} --resume {path}",
         )
     return directory
 

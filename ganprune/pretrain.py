@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,13 +13,15 @@ from ganprune import __version__
 from ganprune.data import UnpairedImages
 from ganprune.errors import UserError
 from ganprune.evolution.interruption import Interruption
+from ganprune.files import check_format
 from ganprune.models.checkpoint import CycleGAN, check_size, new_cyclegan, save_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
 from ganprune.report.figures import save_grid
-from ganprune.runs import CONFIG, LOGBOOK, RunDirectory
+from ganprune.runs import CONFIG, LOGBOOK, RunDirectory, refuse_changes
 from ganprune.training import TENSORS_NAME, CycleGANTrainer, TrainingSettings
 
+FORMAT = 1  # of config.json
 SAMPLES = 16
 LOG_EVERY = 50
 
@@ -54,51 +57,91 @@ def pretrain(
 
     Raises:
         UserError: something given can't be used; nothing has been written then.
-        Interrupted: Ctrl-C; the last whole step is saved.
+        Interrupted: Ctrl-C or SIGTERM; the last whole step is saved.
     """
     for field, value in (("steps", settings.total), ("save every", save_every)):
         if value < 1:
             raise UserError(field, value, "1 or more", f"Correct --{field.replace(' ', '-')}.")
-    found = _open(path) if resume else None
+    run = RunDirectory.open(path) if resume else None
     cyclegan = new_cyclegan(generator, discriminator, settings.seed).to(device)
     for network in cyclegan.networks().values():
         network.eval()
     check_size(cyclegan, images.size)
     images.read_all()
-    run = found or RunDirectory.create(path)
-    trainer = CycleGANTrainer(cyclegan, images, settings)
-    if run.exists(TENSORS_NAME) and resume:
-        trainer.load(run.directory)
+    config = {
+        "format": FORMAT, "command": "pretrain", "ganprune": __version__,
+        "data": {"root": str(images.root.resolve()), "size": images.size, "images": images.counts()},
+        "data_sha256": images.digest(), "generator": generator.to_json(),
+        "discriminator": discriminator.to_json(), "settings": settings.to_json(),
+    }  # fmt: skip
+    run = run or RunDirectory.create(path)
+    with run.locked():
+        _begin(run, config, resume)
+        trainer, recent = CycleGANTrainer(cyclegan, images, settings), list[dict[str, float]]()
+        if run.exists(TENSORS_NAME):
+            recent = trainer.load(run.directory)[0].get("recent", [])
         log = [line for line in run.read_jsonl(LOGBOOK) if line["step"] <= trainer.step]
         run.write_jsonl(LOGBOOK, log)  # later lines belong to steps that are taken again
-    elif not resume:
-        architecture = {"generator": generator.to_json(), "discriminator": discriminator.to_json()}
-        data = {"root": str(images.root), "size": images.size, "images": images.counts()}
-        config = {"command": "pretrain", "ganprune": __version__, "data": data, **architecture}
-        run.write_json(CONFIG, {**config, "settings": asdict(settings)})
-    recent: list[dict[str, float]] = []
-    with Interruption() as interruption:
-        for losses in trainer.train():
-            recent.append(losses)
-            if report:
-                report(trainer.step, settings.total, losses)
-            if trainer.step % LOG_EVERY == 0 or trainer.step == settings.total:
-                run.append_jsonl(LOGBOOK, {"step": trainer.step, **_mean(recent)})
-                recent = []
-            if trainer.step % save_every == 0 or trainer.step == settings.total or interruption.requested:
-                trainer.save(run.directory)
-                save_cyclegan(cyclegan, run.directory)
-                draw_samples(cyclegan, images, run.directory / f"samples-{trainer.step:06d}.png")
-            interruption.check()
+        _train(trainer, images, run, recent, save_every, report)
     return cyclegan
 
 
-def _open(path: str | Path) -> RunDirectory:
-    run = RunDirectory.open(path)
-    command = run.read_json(CONFIG).get("command")
+def _begin(run: RunDirectory, config: dict[str, Any], resume: bool) -> None:
+    """Write the configuration, or check that an interrupted run's is the same."""
+    if not resume:
+        run.check_free(CONFIG)
+        run.write_json(CONFIG, config)
+        return
+    saved = run.read_json(CONFIG)
+    command = saved.get("command") if isinstance(saved, dict) else None
     if command != "pretrain":
-        raise UserError("resume", f"{path} ({command})", "a run of ganprune pretrain", "Check the path.")
-    return run
+        raise UserError("resume", f"{run.directory} ({command})", "a run of ganprune pretrain", "Check the path.")
+    check_format({"format": FORMAT, **saved}, FORMAT, run.path(CONFIG))  # the first ones had none
+    fixed = ("data_sha256", "generator", "discriminator", "settings")
+    asked = {name: config[name] for name in fixed if name in saved}  # a folder may have moved
+    refuse_changes(saved, asked, "the interrupted run", "Resume with equal settings.")
+
+
+def _train(
+    trainer: CycleGANTrainer,
+    images: UnpairedImages,
+    run: RunDirectory,
+    recent: list[dict[str, float]],
+    save_every: int,
+    report: Report | None,
+) -> None:
+    """Take the remaining steps, keeping logbook, checkpoint and samples.
+
+    Args:
+        trainer, images, run, save_every, report: see :func:`pretrain`.
+        recent: losses of the steps since the last line of the logbook.
+    """
+    total = trainer.settings.total
+    with Interruption() as interruption:
+        for losses in trainer.train():
+            recent.append(losses)
+            _check_losses(losses, trainer.step, run)
+            if report:
+                report(trainer.step, total, losses)
+            if trainer.step % LOG_EVERY == 0 or trainer.step == total:
+                run.append_jsonl(LOGBOOK, {"step": trainer.step, **_mean(recent)})
+                recent = []
+            requested = interruption.requested is not None
+            if trainer.step % save_every == 0 or trainer.step == total or requested:
+                run.flush(LOGBOOK)
+                save_cyclegan(trainer.cyclegan, run.directory)
+                draw_samples(trainer.cyclegan, images, run.directory / f"samples-{trainer.step:06d}.png")
+                trainer.save(run.directory, facts={"recent": recent})  # last: what it counts is there
+            interruption.check()
+
+
+def _check_losses(losses: dict[str, float], step: int, run: RunDirectory) -> None:
+    for name, value in losses.items():
+        if not math.isfinite(value):
+            raise UserError(
+                f"{name.replace('_', ' ')} loss at step {step}", value, "a finite number",
+                f"The training diverged; {run.directory} holds the last good checkpoint. Lower --learning-rate.",
+            )  # fmt: skip
 
 
 def _mean(entries: list[dict[str, float]]) -> dict[str, float]:

@@ -67,15 +67,21 @@ def sizes_by_run(subjects: Mapping[str, Subject], path: str | Path) -> dict[str,
     """Return the parameters of each side of a finished run.
 
     Raises:
-        UserError: the run was made of generators of another size.
+        UserError: the run was made of generators of another size, or its summary is damaged.
     """
-    sides = open_finished(path).read_json(SUMMARY)["sides"]
+    directory, wanted = open_finished(path), {}
     for name, subject in subjects.items():
-        own, theirs = subject.space.parameter_count(subject.space.full()), sides[name]["parameters"]["original"]
+        try:
+            counts = directory.read_json(SUMMARY)["sides"][name]["parameters"]
+            theirs, wanted[name] = int(counts["original"]), int(counts["compact"])
+        except (KeyError, TypeError, ValueError) as error:
+            found = f"no parameters of side {name} ({error})"
+            raise UserError(str(directory.path(SUMMARY)), found, "a finished run's summary", "Restore it.") from error
+        own = subject.space.parameter_count(subject.space.full())
         if own != theirs:
             found = f"{path}, made of a generator {name} with {theirs:,} parameters"
             raise UserError("like", found, f"one with {own:,}, as here", "Give the --checkpoint of that run.")
-    return {name: int(sides[name]["parameters"]["compact"]) for name in subjects}
+    return wanted
 
 
 def prune(subject: Subject, baseline: Baseline, seed: int, most: int) -> Pruned:

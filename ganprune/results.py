@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +11,10 @@ import torch
 from torch import nn
 
 from ganprune import __version__
-from ganprune.data import UnpairedImages, to_uint8
 from ganprune.evaluate import evaluate, run
 from ganprune.evolution.individual import Individual
 from ganprune.filters.compact import load_generator, save_generator
+from ganprune.finetuning import finetune
 from ganprune.fitness import CycleFitness
 from ganprune.metrics.measures import Measures, Wanted
 from ganprune.models.architecture import describe
@@ -25,7 +24,6 @@ from ganprune.runs import LOGBOOK, RunDirectory
 from ganprune.search import Search, algorithms, finetune_settings, reference_fitness
 from ganprune.settings import EvolveSettings
 from ganprune.task import Task
-from ganprune.training import TAUGHT, CycleGANTrainer, TrainingSettings
 
 SUMMARY_FORMAT = 1
 SAMPLES = 12
@@ -41,6 +39,7 @@ def materialise(
     stage: Callable[..., Any],
     training: Callable[[int, int, dict[str, float]], Any] | None = None,
     searched: RunDirectory | None = None,
+    keep: Path | None = None,
     counts: Mapping[str, Any] | None = None,
     reference: Mapping[str, CycleFitness] | None = None,
 ) -> tuple[dict[str, nn.Module], dict[str, Any]]:
@@ -54,6 +53,7 @@ def materialise(
         chosen: side -> individual with the fitness and terms it was found with.
         stage, training: whom to tell how far it is; see ``pipeline.Reporter``.
         searched: the run whose logbook counts what was searched; None for ``directory``.
+        keep: folder for the state of the fine-tune, to go on with if it is interrupted.
         counts: the like of that logbook's last line, where nothing was searched.
         reference: by side; None for :func:`ganprune.search.reference_fitness`.
 
@@ -61,29 +61,25 @@ def materialise(
         The compact generators, and what ``summary.json`` holds but for the time taken.
     """
     compact = {name: search.builders[name].final(bits).requires_grad_(True) for name, bits in chosen.items()}
+    outcome: dict[str, int] = {}
     if settings.finetune_steps:
         stage(f"fine-tuning {task.whom}, compact", settings.finetune_steps)
-        finetune(task, compact, finetune_settings(settings), training)
+        outcome = finetune(task, compact, finetune_settings(settings), training, keep=keep)
+        tell_outcome(outcome, stage)
     stage("evaluating on test images")
     save_pair(directory, task, compact, chosen, settings)
     counts = counts or (searched or directory).read_jsonl(LOGBOOK)[-1]
     reference = reference or reference_fitness(task, settings, search)
-    return compact, summarise(task, settings, counts, reference, chosen, compact)
+    summary = summarise(task, settings, counts, reference, chosen, compact)
+    return compact, {**summary, **({"finetune": outcome} if outcome else {})}
 
 
-def finetune(
-    task: Task,
-    compact: Mapping[str, nn.Module],
-    settings: TrainingSettings,
-    report: Callable[[int, int, dict[str, float]], Any] | None = None,
-) -> None:
-    """Train the compact generators in place, with copies of the original discriminators."""
-    teacher = task.cyclegan if any(getattr(settings, term) for term in TAUGHT) else None
-    images = task.images.whole_training()
-    trainer = CycleGANTrainer(task.cyclegan.with_generators(compact), images, settings, teacher=teacher)
-    for losses in trainer.train():
-        if report:
-            report(trainer.step, settings.total, losses)
+def tell_outcome(outcome: Mapping[str, int], stage: Callable[..., Any]) -> None:
+    """Say if a fine-tune diverged."""
+    if outcome:
+        stage(
+            "the fine-tune diverged at step {diverged_at}: the weights of step {weights_of} are kept".format(**outcome)
+        )
 
 
 def save_pair(
@@ -144,7 +140,7 @@ def summarise(
         "format": SUMMARY_FORMAT, "ganprune": __version__, "torch": torch.__version__, "seed": settings.seed,
         "threads": torch.get_num_threads(), "device": str(task.device), "evaluations": counts["evaluations"],
         "rescores": counts["rescores"], "cost": counts["cost"], "generations": counts["generation"],
-        "images": task.images.counts(), "data_sha256": data_digest(task.images), "sides": sides,
+        "images": task.images.counts(), "data_sha256": task.images.digest(), "sides": sides,
     }  # fmt: skip
 
 
@@ -176,16 +172,6 @@ def measure(
         task.cyclegan, compact, task.images, discriminator_output=settings.discriminator_output,
         measures=make_measures(task, settings, wanted),
     )  # fmt: skip
-
-
-def data_digest(images: UnpairedImages) -> str:
-    """Return a SHA-256 over the decoded test and validation images, so that runs on other data are told apart."""
-    digest = hashlib.sha256()
-    for domain in images.domains:
-        for role in (images[domain].validation, images[domain].test):
-            for index in range(len(role)):
-                digest.update(to_uint8(role.tensor([index])).numpy().tobytes())
-    return digest.hexdigest()
 
 
 @torch.inference_mode()

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ganprune.errors import UserError
+from ganprune.files import flush, parse_json, replace, unwritable
+from ganprune.locks import locked
 
 CONFIG = "config.json"
 STATE = "state.json"
@@ -32,6 +35,7 @@ class RunDirectory:
 
     def __init__(self, path: str | os.PathLike[str]):
         self.directory = Path(path)
+        self._holds = False
 
     def __repr__(self) -> str:
         return f"RunDirectory({str(self.directory)!r})"
@@ -47,16 +51,10 @@ class RunDirectory:
         try:
             run.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise _unwritable(run.directory, error) from error
-        if run.exists(CONFIG) or run.exists(STATE):
-            raise UserError(
-                "run directory",
-                str(run.directory),
-                "a folder that holds no run yet",
-                "Resume the run in it, or choose another folder.",
-            )
+            raise unwritable(run.directory, error) from error
+        run.check_free(CONFIG, STATE)
         if not os.access(run.directory, os.W_OK | os.X_OK):
-            raise _unwritable(run.directory, "permission denied")
+            raise unwritable(run.directory, "permission denied")
         return run
 
     @classmethod
@@ -86,6 +84,40 @@ class RunDirectory:
             number += 1
         return candidate
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Within the block, this process alone works on the run; blocks of the same object may be nested.
+
+        Raises:
+            UserError: another process does, or the directory can't be written.
+        """
+        if self._holds:
+            yield
+            return
+        with locked(self.directory):
+            self._holds = True
+            try:
+                for left in self.directory.glob(".*.tmp"):  # by a process that was killed
+                    with suppress(OSError):
+                        left.unlink()
+                yield
+            finally:
+                self._holds = False
+
+    def check_free(self, *names: str) -> None:
+        """Check that none of these files is there.
+
+        Raises:
+            UserError: one is.
+        """
+        if any(map(self.exists, names)):
+            raise UserError(
+                "run directory",
+                str(self.directory),
+                "a folder that holds no run yet",
+                "Resume the run in it, or choose another folder.",
+            )
+
     def path(self, name: str) -> Path:
         """Return the path of the file ``name`` in this run, whether it exists or not."""
         return self.directory / name
@@ -101,7 +133,7 @@ class RunDirectory:
             ValueError: ``data`` holds a NaN or an infinity, which are not JSON.
             UserError: the directory cannot be written.
         """
-        self._replace(name, json.dumps(data, indent=1, allow_nan=False) + "\n")
+        replace(self.path(name), json.dumps(data, indent=1, allow_nan=False) + "\n")
 
     def read_json(self, name: str) -> Any:
         """Return the content of the JSON file ``name``.
@@ -110,7 +142,7 @@ class RunDirectory:
             UserError: the file is missing or damaged.
         """
         try:
-            return json.loads(self._read(name))
+            return parse_json(self._read(name))
         except ValueError as error:
             raise UserError(
                 str(self.path(name)), f"damaged JSON ({error})", "a whole JSON document", "Restore the file."
@@ -131,12 +163,25 @@ class RunDirectory:
                 _mend_end(file)
                 file.write(line.encode())
         except OSError as error:
-            raise _unwritable(self.path(name), error) from error
+            raise unwritable(self.path(name), error) from error
+
+    def flush(self, *names: str) -> None:
+        """Wait until what was appended to these files is on the disk.
+
+        Raises:
+            UserError: it can't be written there.
+        """
+        for name in names:
+            try:
+                if self.exists(name):
+                    flush(self.path(name))
+            except OSError as error:
+                raise unwritable(self.path(name), error) from error
 
     def write_jsonl(self, name: str, records: Iterable[Mapping[str, Any]]) -> None:
         """Replace the file ``name`` atomically by these records, one a line; errors as :meth:`append_jsonl`."""
         lines = (json.dumps(record, allow_nan=False, separators=(",", ":")) + "\n" for record in records)
-        self._replace(name, "".join(lines))
+        replace(self.path(name), "".join(lines))
 
     def read_jsonl(self, name: str) -> list[dict[str, Any]]:
         """Return the records of ``name``; no file means no records.
@@ -152,12 +197,12 @@ class RunDirectory:
         unfinished = lines.pop()
         records = [self._parse_line(name, number, line) for number, line in enumerate(lines, start=1)]
         if _is_record(unfinished):
-            records.append(json.loads(unfinished))
+            records.append(parse_json(unfinished))
         return records
 
     def _parse_line(self, name: str, number: int, line: str) -> dict[str, Any]:
         if _is_record(line):
-            return json.loads(line)
+            return parse_json(line)
         shown = line if len(line) <= 60 else line[:57] + "..."
         raise UserError(
             f"{self.path(name)}, line {number}",
@@ -179,23 +224,35 @@ class RunDirectory:
                 "Check the run's folder.",
             ) from error
 
-    def _replace(self, name: str, text: str) -> None:
-        temporary = self.path(f".{name}.tmp")
-        try:
-            with open(temporary, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                # Without this, a power cut can leave the new name with no content behind it.
-                os.fsync(file.fileno())
-            os.replace(temporary, self.path(name))
-        except OSError as error:
-            raise _unwritable(self.path(name), error) from error
+
+def changes(saved: Any, asked: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
+    """Return (name, saved, asked) of every entry of ``asked`` that differs; names of nested ones are joined by dots."""
+    saved, found = saved if isinstance(saved, Mapping) else {}, []
+    for name, value in asked.items():
+        old = saved.get(name)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            found += changes(old, value, f"{prefix}{name}.")
+        elif old != value:
+            found.append((prefix + name, old, value))
+    return found
+
+
+def refuse_changes(saved: Any, asked: Mapping[str, Any], whose: str, remedy: str) -> None:
+    """Refuse to go on with other options than those that were saved.
+
+    Raises:
+        UserError: some differ; each is named.
+    """
+    found = changes(saved, asked)
+    if found:
+        names, old, new = (", ".join(str(part) for part in column) for column in zip(*found, strict=True))
+        raise UserError(names, new, f"{old}, as {whose}", remedy)
 
 
 def _is_record(line: str) -> bool:
     """Whether the line is a JSON object; a proper prefix of one never is."""
     try:
-        return isinstance(json.loads(line), dict)
+        return isinstance(parse_json(line), dict)
     except ValueError:
         return False
 
@@ -215,13 +272,3 @@ def _mend_end(file: Any) -> None:
         file.write(b"\n")
     else:
         file.truncate(start)
-
-
-def _unwritable(path: Path, reason: object) -> UserError:
-    detail = reason.strerror if isinstance(reason, OSError) and reason.strerror else reason
-    return UserError(
-        "run directory",
-        f"{path} ({detail})",
-        "a place that can be written",
-        "Choose another folder or make room.",
-    )

@@ -29,7 +29,7 @@ from ganprune.tuning import TuningSettings, tuned
 OPERATORS = ("algorithm", "select", "mate", "mutate", "init")
 # Weights of the fine-tune's terms, found by scripts/finetuning.py on validation images: docs/finetuning.md.
 DISTILLED: dict[str, float] = {
-    "learning_rate": 5e-4, "lam": 10.0, "identity": 0.0, "adversarial": 0.0, "distil": 10.0, "disa": 1.0, "augment": 1.0
+    "learning_rate": 5e-4, "lam": 20.0, "identity": 0.0, "adversarial": 0.5, "distil": 10.0, "disa": 0.1, "augment": 1.0
 }  # fmt: skip
 OBJECTIVES: dict[str, dict[str, float]] = {
     "distil": DISTILLED,

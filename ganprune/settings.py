@@ -8,6 +8,7 @@ from typing import Any
 
 from ganprune.errors import UserError, did_you_mean
 
+NAMES = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
 PRECISIONS = ("auto", "float32", "bfloat16")
 FINETUNES = ("distil", "features", "cyclegan")
 
@@ -80,8 +81,8 @@ class EvolveSettings:
     tune_batch: int = 4
     validation_images: int = 32
     finetune: str = "distil"
-    finetune_steps: int = 120
-    finetune_batch: int = 8
+    finetune_steps: int = 400
+    finetune_batch: int = 4
     finetune_learning_rate: float | None = None
     features: str = "auto"
     inception_weights: str | None = None
@@ -89,6 +90,7 @@ class EvolveSettings:
     seed: int = 1
 
     def __post_init__(self) -> None:
+        self._check_types()
         least = {"generations": 1, "calibration_images": 1, "validation_images": 1, "finetune_batch": 1}
         for field, low in {**least, "finetune_steps": 0}.items():
             if getattr(self, field) < low:
@@ -108,6 +110,14 @@ class EvolveSettings:
         if self.finetune not in FINETUNES:
             expected = f"{', '.join(FINETUNES[:-1])} or {FINETUNES[-1]}"
             raise UserError("finetune", self.finetune, expected, did_you_mean(self.finetune, FINETUNES))
+
+    def _check_types(self) -> None:
+        """Settings may come from a file that somebody has edited."""
+        for field in fields(self):
+            value, kinds = getattr(self, field.name), set(str(field.type).split(" | "))
+            kind = "None" if value is None else type(value).__name__
+            if kind not in kinds and not (kind == "int" and "float" in kinds):
+                _refuse(field.name, value, NAMES[min(kinds - {"None"})])
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

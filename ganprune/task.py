@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from ganprune.assets import TOY_SIZE, default_checkpoint, default_images, toy_checkpoint
 from ganprune.data import UnpairedImages
@@ -70,3 +74,35 @@ def load_toy() -> Task:
     """Load the toy CycleGAN and the shipped images at its size: for many searches in little time, on the CPU."""
     checkpoint = toy_checkpoint()
     return Task(load_cyclegan(checkpoint), UnpairedImages(default_images(), TOY_SIZE), str(checkpoint), None)
+
+
+def weights_digest(networks: Mapping[str, nn.Module]) -> str:
+    """Return a SHA-256 over all tensors of these networks."""
+    digest = hashlib.sha256()
+    for name, network in sorted(networks.items()):
+        for key, value in network.state_dict().items():
+            digest.update(f"{name}.{key}{tuple(value.shape)}{value.dtype}".encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def fingerprint(task: Task) -> dict[str, str]:
+    """Return what a run notes of its task, to find it unchanged when it is resumed."""
+    return {"data_sha256": task.images.digest(), "checkpoint_sha256": weights_digest(task.cyclegan.networks())}
+
+
+def check_fingerprint(task: Task, config: Mapping[str, Any]) -> None:
+    """Check that images and checkpoint are those that a run began with.
+
+    Raises:
+        UserError: they aren't, or can't be read.
+    """
+    task.images.read_all()
+    sources = {"data_sha256": (task.data, "images"), "checkpoint_sha256": (task.checkpoint, "networks")}
+    for name, found in fingerprint(task).items():
+        path, what = sources[name]
+        if config.get(name, found) != found:
+            raise UserError(
+                f"{what} in {path or 'the package'}", f"other {what} than when the run began",
+                "what it began with", "Restore them, or start a new run.",
+            )  # fmt: skip

@@ -11,12 +11,13 @@ import math
 import random
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
-from ganprune.data import Split, UnpairedImages
+from ganprune.data import ImageSet, Split, UnpairedImages
 from ganprune.errors import UserError, did_you_mean
 from ganprune.filters.builder import NetworkBuilder
 from ganprune.filters.space import FilterSpace
@@ -70,7 +71,13 @@ class TuningImages:
     """The tenth of the training images that individuals are tuned on."""
 
     def __init__(self, images: UnpairedImages, seed: int, share: float):
-        self.splits = {d: replace(images[d], train=images.tuning(d, seed, share)) for d in images.domains}
+        none = ImageSet([], images.size)
+        self.splits = {domain: Split(images.tuning(domain, seed, share), none, none) for domain in images.domains}
+
+    def __getstate__(self) -> dict[str, Any]:
+        for split in self.splits.values():
+            split.train.read_all()  # a worker elsewhere has no such files
+        return vars(self)
 
     def __getitem__(self, domain: str) -> Split:
         return self.splits[domain]

@@ -28,10 +28,10 @@ from torch import nn
 from ganprune.evaluate import Translations
 from ganprune.evolution.individual import Individual
 from ganprune.filters.compact import read_description
+from ganprune.finetuning import finetune
 from ganprune.fitness import make_builders
 from ganprune.metrics.measures import Wanted
 from ganprune.pipeline import configured_task, open_finished, read_config
-from ganprune.results import finetune
 from ganprune.task import Task
 from ganprune.training import CycleGANTrainer, TrainingSettings
 

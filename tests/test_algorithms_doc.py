@@ -10,6 +10,7 @@ from toys import agreement, make_side, score, shortfalls
 
 import ganprune
 import ganprune.evolution
+from ganprune.baselines.registry import BASELINES
 from ganprune.cli import main
 from ganprune.evolution import registry
 
@@ -57,6 +58,12 @@ def test_the_table_of_operators_has_their_parameters(kind, name):
     assert row[1] and row[2]
 
 
+def test_the_table_of_baselines_names_those_registered_with_their_widths():
+    table = rows(section("## Baselines"))[2:]
+    assert {row[0].strip("`"): row[2] for row in table} == {name: entry.width for name, entry in BASELINES.items()}
+    assert all(len(row) == 4 and all(row) for row in table)
+
+
 def test_every_algorithm_has_a_section():
     assert re.findall(r"^### (\w+): ", section("## The search algorithms"), re.MULTILINE) == [
         "ga", "annealing", "swarm", "nsga2", "umda", "random",
@@ -101,7 +108,8 @@ def test_every_name_with_a_dot_exists(name):
 
 
 def test_every_option_exists():
-    known = {option for parameter in main.commands["evolve"].params for option in parameter.opts}
+    commands = main.commands["evolve"], main.commands["baseline"]
+    known = {option for command in commands for parameter in command.params for option in parameter.opts}
     named = set(re.findall(r"`(--[a-z-]+)", TEXT))
     assert named
     assert named - known == set()

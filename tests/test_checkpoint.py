@@ -366,11 +366,13 @@ def test_a_truncated_pth_file_is_named(tmp_path, keep, zipped):
     [
         ("{", r"cyclegan\.json \(.*\); expected a JSON file with architecture"),
         ("", r"cyclegan\.json \("),
-        ("[]", r"cyclegan\.json \("),
-        ("{}", r"cyclegan\.json \('format'\)"),
+        ("[]", r"cyclegan\.json: got format None; expected format 1"),
+        ("{}", r"cyclegan\.json: got format None; expected format 1"),
         ('{"format": 1}', r"cyclegan\.json \('architecture'\)"),
         ('{"format": 1, "architecture": "resnet"}', r"cyclegan\.json \("),
-        ('{"format": 2, "architecture": {}}', r"checkpoint format: got 2; expected 1\. Use a matching version"),
+        ('{"format": 2, "architecture": {}}', r"format 2, a newer version's; .*Upgrade ganprune"),
+        ('{"format": 0, "architecture": {}}', r"format 0, an older version's; expected format 1"),
+        ('{"format": true, "architecture": {}}', r"got format True; expected format 1"),
     ],
 )
 def test_damaged_json_is_named(saved, text, message):

@@ -293,13 +293,21 @@ def test_resume_takes_a_run_and_no_other_options(task, here, run, image_folder):
     before = contents(run.directory)
     refused(call("evolve", "--resume", "nowhere"), "run directory: got nowhere; expected a folder with", here)
     refused(call("evolve", "--resume", image_folder), "expected a folder with the config.json of a run", here)
-    for option, value in (("--size", 16), ("--preset", "quick"), ("--seed", 1), ("--threads", 1), ("--out", "x")):
-        message = [f"{option}: got given with --resume", "keeps the options"]
+    for option, value, saved in (
+        ("--size", 32, 16), ("--preset", "paper", "quick"), ("--seed", 2, 1), ("--threads", 2, 1),
+        ("--generations", 1, 2), ("--max-evaluations", 50, None), ("--data", here, image_folder.resolve()),
+    ):  # fmt: skip
+        message = [f"{option}: got {value}", f"expected {saved}, as the run began. Leave out what differs"]
         refused(call("evolve", "--resume", run.directory, option, value), message, here)
-    refused(call("evolve", "--resume", run.directory, "--no-reconstruct"), "--reconstruct: got given", here)
+    several = call("evolve", "--resume", run.directory, "--seed", 2, "--population", 3, "--gamma", 5, "--device", "cpu")
+    refused(several, "--seed, --gamma: got 2, 5.0; expected 1, 10.0, as the run began", here)
+    refused(call("evolve", "--resume", run.directory, "--no-reconstruct"), "--reconstruct: got False", here)
+    refused(call("evolve", "--resume", run.directory, "--out", "x"), "--out: got given with --resume", here)
     refused(call("evolve", "--resume", run.directory, "--mate", "cxUniform"), "cxGroup, as the run began", here)
     refused(call("pretrain", image_folder, "--resume", run.directory, *TOY_TRAINING), "run of ganprune pretrain", here)
     refused(call("pretrain", image_folder, "--resume", "x", "--out", "y", *TOY_TRAINING), "--out: got given", here)
+    refused(call("finetune", "--resume", run.directory), "run of ganprune finetune", here)
+    refused(call("finetune", run.directory, "--resume", "x"), "--resume: got x with", here)
     assert contents(run.directory) == before
 
 
@@ -391,14 +399,14 @@ def test_pretrain_without_any_step_is_refused(image_folder, here):
     refused(result, "steps: got 0; expected 1 or more", here)
 
 
-def interrupt_at(monkeypatch, owner, name, moment):
-    """Press Ctrl-C during the ``moment``-th call of a method."""
+def interrupt_at(monkeypatch, owner, name, moment, number=signal.SIGINT):
+    """Press Ctrl-C, or send another signal, during the ``moment``-th call of a method."""
     original, calls = getattr(owner, name), []
 
     def method(*arguments, **options):
         calls.append(1)
         if len(calls) == moment:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
         return original(*arguments, **options)
 
     monkeypatch.setattr(owner, name, method)
@@ -438,12 +446,35 @@ def test_ctrl_c_in_pretrain_keeps_the_step(image_folder, here, monkeypatch):
 
 
 def test_ctrl_c_before_anything_is_kept_says_so(run, here, monkeypatch):
-    with monkeypatch.context() as patch:
-        interrupt_at(patch, CycleGANTrainer, "train_step", 1)
-        result = call("finetune", run.directory, "--out", "new", "--steps", 3, "--batch", 1)
+    from ganprune import pipeline
+
+    interrupt_at(monkeypatch, pipeline, "measure", 1)
+    result = call("evaluate", run.directory)
     assert result.exit_code == 130
     assert result.stderr.rstrip().endswith("Interrupted. Nothing was kept.")
-    worked(call("finetune", run.directory, "--out", "new", "--steps", 1, "--batch", 1))
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_finetune_says_how_to_go_on_and_does(run, here, monkeypatch, number, status):
+    options = ["--steps", 4, "--batch", 1, "--device", "cpu", "--threads", 1]
+    worked(call("finetune", run.directory, "--out", "whole", *options))
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, CycleGANTrainer, "train_step", 2, number)
+        result = call("finetune", run.directory, "--out", "new", *options)
+    assert result.exit_code == status and "Traceback" not in result.output
+    assert result.stderr.rstrip().endswith("Interrupted. new holds every finished step. "
+                                           "Go on with: ganprune finetune --resume new")  # fmt: skip
+    refused(call("evaluate", "new"), "ganprune finetune --resume", here, contents(here))
+    refused(call("finetune", "--resume", "new", "--steps", 5), "steps: got 5; expected 4, as the run began")
+    steps = []
+    with monkeypatch.context() as patch:
+        train_step = CycleGANTrainer.train_step
+        patch.setattr(CycleGANTrainer, "train_step", lambda self: steps.append(self.step) or train_step(self))
+        worked(call("finetune", "--resume", "new"))
+    assert steps == [2, 3]
+    for name in ("A2B.safetensors", "B2A.safetensors", "A2B.json", "samples.png"):
+        assert (here / "new" / name).read_bytes() == (here / "whole" / name).read_bytes()
+    assert not (here / "new" / "training.safetensors").exists()
 
 
 def test_help_loads_nothing_heavy():

@@ -482,7 +482,7 @@ def test_a_run_is_never_overwritten_nor_resumed_with_other_settings(tmp_path):
         coevolve(sides(), run=RunDirectory.open(path), generations=1)
     with pytest.raises(UserError, match="seed: got 2; expected 1, as saved"):
         coevolve(sides(), run=path, generations=1, seed=2, resume=True)
-    with pytest.raises(UserError, match="schedule: got separate; expected 'alternate', as saved"):
+    with pytest.raises(UserError, match="schedule: got separate; expected alternate, as saved"):
         coevolve(sides(), run=path, generations=1, seed=1, schedule="separate", resume=True)
     with pytest.raises(UserError, match="population: got 4; expected 6, as saved"):
         coevolve(sides(size=4), run=path, generations=1, seed=1, resume=True)

@@ -13,6 +13,7 @@ from networks import SIZE
 from PIL import Image
 from scipy import stats
 
+from ganprune.baselines.registry import Baseline
 from ganprune.cli import main
 from ganprune.compare import Contender, compare, statistics
 from ganprune.compare.runner import Runner, points, summarise
@@ -20,7 +21,9 @@ from ganprune.compare.tables import markdown
 from ganprune.errors import UserError
 from ganprune.evolution.individual import unpack_bits
 from ganprune.fitness import CycleFitness, make_builders
+from ganprune.prune import baseline_settings
 from ganprune.report.curves import plot_curves, step_values
+from ganprune.runs import RunDirectory
 from ganprune.settings import make_settings
 from ganprune.task import load_task, load_toy
 
@@ -172,6 +175,83 @@ def test_tuned_and_sliced_contenders_run_beside_reconstructed_ones(task, tmp_pat
     assert all(value > 0 for figures in result.summary["contenders"].values() for value in figures["values"])
 
 
+# --- baselines ---
+
+RATIO = {"target_ratio": 3, "validation_images": 1, "calibration_images": 4, "precision": "float32"}
+
+
+def baseline(name, method, weights="own", **options):
+    chosen = Baseline(method, weights)
+    return Contender(name, baseline_settings(chosen, **{**RATIO, **options}), chosen)
+
+
+BASELINES = [
+    contender("ga", target_ratio=3), baseline("thinet", "thinet"), baseline("chance", "random"),
+    baseline("reconstructed", "random", "reconstructed"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def with_baselines(task, tmp_path_factory):
+    out = tmp_path_factory.mktemp("baselines") / "out"
+    return compare(task, BASELINES, max_evaluations=BUDGET, seeds=[1, 2], out=out)
+
+
+def test_a_baseline_is_a_level_at_no_cost(with_baselines):
+    table = with_baselines.summary["contenders"]
+    assert [figures["cost"] == 0 for figures in table.values()] == [False, True, True, True]
+    for index in (2, 3, 4):
+        curve = json.loads((with_baselines.directory.path(f"run-{index:02d}-seed-1") / "curve.json").read_text())
+        assert [cost for cost, _ in points(curve)] == [0]
+    assert table["thinet"]["values"][0] == table["thinet"]["values"][1]  # it draws nothing
+    assert table["chance"]["values"][0] != table["chance"]["values"][1]
+    assert table["chance"]["values"] != table["reconstructed"]["values"]
+    text = markdown(with_baselines.summary)
+    assert "| thinet |" in text
+    assert "Without a search, so at no cost: 'thinet', 'chance', 'reconstructed'; scored with the weights" in text
+
+
+def test_its_level_is_the_reference_fitness_of_its_bits_and_weights_at_the_same_size(task, with_baselines):
+    builders = make_builders(task.cyclegan, task.images, reconstruct=True, calibration_images=4)
+    path = with_baselines.directory.path("run-04-seed-2")
+    values = []
+    for line in RunDirectory(path).read_jsonl("logbook.jsonl"):
+        bits, space = unpack_bits(line["elite"]), builders[line["side"]].space
+        assert space.parameter_count(space.full()) / space.parameter_count(bits) >= 3
+        values.append(CycleFitness(task.cyclegan, task.images, line["side"], builders=builders, skip=1)(bits)[0])
+    found = with_baselines.summary["contenders"]["reconstructed"]["values"][1]
+    assert found == pytest.approx(sum(values) / 2, rel=1e-4)
+
+
+def test_baselines_do_not_change_what_a_search_finds(task, with_baselines, tmp_path):
+    alone = compare(task, [BASELINES[0], CONTENDERS[2]], max_evaluations=BUDGET, seeds=[1], out=tmp_path / "out")
+    assert alone.summary["contenders"]["ga"]["values"] == with_baselines.summary["contenders"]["ga"]["values"][:1]
+
+
+def test_a_comparison_with_baselines_goes_on_and_other_weights_are_another_comparison(task, with_baselines, tmp_path):
+    out = tmp_path / "out"
+    compare(task, BASELINES, max_evaluations=BUDGET, seeds=[1], out=out)
+    (out / "run-02-seed-1" / "curve.json").unlink()
+    again = compare(task, BASELINES, max_evaluations=BUDGET, seeds=[1, 2], out=out, resume=True)
+    assert untimed(again.directory) == untimed(with_baselines.directory)
+    others = [*BASELINES[:3], baseline("reconstructed", "random", "sliced")]
+    with pytest.raises(
+        UserError, match=r"contenders.reconstructed.reconstruct, .*: got False, sliced; expected True, reconstructed"
+    ):
+        compare(task, others, max_evaluations=BUDGET, seeds=[1], out=out, resume=True)
+
+
+def test_baselines_alone_can_be_compared_and_drawn(task, tmp_path):
+    result = compare(task, BASELINES[1:3], max_evaluations=BUDGET, seeds=[1], out=tmp_path / "out")
+    assert Image.open(result.directory.path("compare.png")).width > 500
+
+
+def test_a_size_that_a_baseline_can_not_reach_is_said(task, tmp_path):
+    pair = [baseline("l1", "l1"), baseline("tiny", "l1", target_ratio=1e6)]
+    with pytest.raises(UserError, match=r"target ratio: got 1000000.* expected at most .* one filter per group of A2B"):
+        compare(task, pair, max_evaluations=BUDGET, seeds=[1], out=tmp_path / "out")
+
+
 # --- statistics ---
 
 
@@ -264,6 +344,27 @@ def test_the_command_compares_what_it_is_told(where, finished, tmp_path):
     assert "uniform" in ask(*arguments, "--resume", tmp_path / "out")
 
 
+def test_a_baseline_among_the_contenders_takes_the_options_that_all_share(where, tmp_path):
+    texts = [
+        GA,
+        "random",
+        "baseline random",
+        "l1, reconstructed: l1 --weights reconstructed",
+        "thinet --target-ratio 2",
+    ]
+    common = where[where.index("--common") + 1]
+    where = [f"{common} --target-ratio 3" if part == common else part for part in where]
+    output = ask(*texts, *where, "--max-evaluations", BUDGET, "--seeds", 1, "--out", tmp_path / "out")
+    assert "l1, reconstructed" in output and "Without a search" in output
+    contenders = json.loads((tmp_path / "out" / "config.json").read_text())["contenders"]
+    assert [figures.get("baseline") for figures in contenders.values()] == [
+        None, None, {"method": "random", "weights": "own"}, {"method": "l1", "weights": "reconstructed"},
+        {"method": "thinet", "weights": "own"},
+    ]  # fmt: skip
+    assert [figures["target_ratio"] for figures in contenders.values()] == [3, 3, 3, 3, 2]
+    assert {figures["validation_images"] for figures in contenders.values()} == {1}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -279,6 +380,16 @@ def test_the_command_compares_what_it_is_told(where, finished, tmp_path):
         (["ga", "random", "--threads", "0"], "threads: got 0"),
         (["ga", "random", "--toy"], "--toy"),
         (["ga"], "at least two"),
+        (["ga", "thinnet"], "Did you mean 'thinet'?"),
+        (["ga", "baseline"], "baseline: got nothing; expected l1"),
+        (["ga", "baseline thinnet"], "Did you mean 'thinet'?"),
+        (["ga", "l1 --weights slices"], "Did you mean 'sliced'?"),
+        (["ga", "l1 --population 3"], "--population"),
+        (["ga", "l1 --seed 3"], "--seed"),
+        (["ga", "l1 --target-ratio 0"], "target ratio: got 0"),
+        (["ga", "l1", "--common", "--preset paper"], "target ratio: got nothing"),
+        (["ga", "l1", "--common", "--max-macs 1e6"], "expected --target-ratio: baselines are sized by parameters"),
+        (["ga", "l1", "--common", "--poplation 3"], "--population"),
         (["ga", "random", "--resume", "nowhere"], "nowhere"),
     ],
 )

@@ -510,17 +510,20 @@ def saved(tmp_path):
     [
         (None, r"generator: got .*A2B\.json \(missing\); expected a compact generator's JSON file"),
         ("{", r"generator: got .*A2B\.json \(.*\); expected an undamaged file"),
-        ("[]", r"generator: got .*A2B\.json \("),
-        ("{}", r"generator: got .*A2B\.json \('format'\)"),
-        ('{"format": 9}', r"A2B\.json \(format 9\); expected format 1"),
-        ('{"format": 1}', r"A2B\.json"),
-        ('{"format": 1, "architecture": {"kind": "vit"}}', r"generator kind: got vit; expected resnet"),
+        ("[]", r"A2B\.json: got format None; expected format 1"),
+        ("{}", r"A2B\.json: got format None; expected format 1"),
+        ('{"format": 9}', r"A2B\.json: got format 9, a newer version's; expected format 1"),
+        ('{"format": 1}', r"A2B\.json \('bits'\)"),
+        ('{"format": 1, "bits": "01"}', r"A2B\.json \('architecture'\)"),
+        ('{"format": 1, "bits": "012"}', r"A2B\.json \(bits other than 0 and 1\)"),
+        ('{"format": 1, "bits": [1]}', r"A2B\.json \(bits other than 0 and 1\)"),
+        ('{"format": 1, "bits": "1", "architecture": {"kind": "vit"}}', r"generator kind: got vit; expected resnet"),
         (
-            '{"format": 1, "architecture": {"kind": "factory", "reference": "os:abort"}}',
+            '{"format": 1, "bits": "1", "architecture": {"kind": "factory", "reference": "os:abort"}}',
             r"generator: got a network that os:abort makes; .*nothing that a file names is imported",
         ),
-        ('{"format": 1, "architecture": "resnet"}', r"generator: got resnet; expected an architecture"),
-        ('{"format": 1, "architecture": {"kind": "resnet", "depth": 3}}', r"generator: got .*'depth'"),
+        ('{"format": 1, "bits": "1", "architecture": "resnet"}', r"generator: got resnet; expected an architecture"),
+        ('{"format": 1, "bits": "1", "architecture": {"kind": "resnet", "depth": 3}}', r"generator: got .*'depth'"),
     ],
 )
 def test_a_damaged_description_is_named(saved, text, message):

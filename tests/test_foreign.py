@@ -16,7 +16,8 @@ from ganprune.cli import main
 from ganprune.errors import UserError
 from ganprune.filters.compact import load_generator
 from ganprune.models.options import CheckpointOptions
-from ganprune.pipeline import Reporter, evaluate_run, finetune_run, resume
+from ganprune.pipeline import Reporter, evaluate_run, resume
+from ganprune.refine import finetune_run
 
 OURS = CheckpointOptions(generator="thirdparty:course_generator:width=4", discriminator="thirdparty:pooled_judge")
 FACTORIES = {"generator": OURS.generator, "discriminator": OURS.discriminator}
@@ -206,3 +207,22 @@ class Normed(torch.nn.Module):
 
     def forward(self, x):
         return torch.tanh(self.last(torch.relu(self.middle(self.first(x)))))
+
+
+def test_workers_score_foreign_networks_as_one_process_does(course, image_folder, course_run, tmp_path):
+    run = toy_run(course, image_folder, tmp_path / "run", networks=OURS, workers=2)
+    for name in ("A2B.safetensors", "B2A.safetensors"):
+        assert run.path(name).read_bytes() == course_run.path(name).read_bytes()
+
+
+def test_networks_that_workers_cannot_have_are_refused(image_folder, tmp_path):
+    (tmp_path / "checkpoint").mkdir()
+    torch.save(alive(affine_nearest()).state_dict(), tmp_path / "checkpoint" / "latest_net_G.pth")
+    before = contents(tmp_path)
+    networks = CheckpointOptions(generator="thirdparty:affine_nearest")
+    with pytest.raises(
+        UserError, match=r"workers: got networks that other processes can't have \(.*local.*leave out --w"
+    ):
+        toy_run(tmp_path / "checkpoint", image_folder, tmp_path / "run", networks=networks, workers=2)
+    assert contents(tmp_path) == before
+    toy_run(tmp_path / "checkpoint", image_folder, tmp_path / "run", networks=networks)

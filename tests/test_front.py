@@ -17,7 +17,8 @@ from ganprune.fitness import CycleFitness
 from ganprune.front import FRONT, Front, Point, find_fronts, read_fronts
 from ganprune.models.checkpoint import SIDES
 from ganprune.pick import Criterion, choose, pick_run
-from ganprune.pipeline import Reporter, evaluate_run, finetune_run, resume
+from ganprune.pipeline import Reporter, evaluate_run, resume
+from ganprune.refine import finetune_run
 from ganprune.report.pareto import Panel, draw_fronts
 from ganprune.runs import RunDirectory
 from ganprune.search import Search
@@ -379,11 +380,11 @@ def test_a_run_without_a_front_and_a_damaged_one_are_refused(front_run, run, tmp
         return side(points=[{**point, **changed} for point in whole["sides"]["A2B"]["points"]])
 
     for damaged, message in (
-        ({**whole, "format": 2}, "format 2; expected format 1"),
+        ({**whole, "format": 2}, "format 2, a newer version's; expected format 1"),
         ({**whole, "sides": {}}, "a front that cannot be used"),
         ({**whole, "sides": {"A2C": whole["sides"]["A2B"]}}, "A2C"),
         ({"format": 1}, "sides"),
-        ([], "a front that cannot be used"),
+        ([], "got format None; expected format 1"),
         (side(knee=99), "point 99 of"),
         (side(points=[]), "point"),
         (points(quality="low"), "low"),

@@ -283,8 +283,8 @@ def damaged(data, *path, value):
 
 SHAPE = ("shapes", "model.4", "ms")
 DAMAGES = {
-    "format": (("format",), 2, "format 2; expected format 1"),
-    "no format": (("format",), None, "no entry 'format'"),
+    "format": (("format",), 2, "format 2, a newer version's; expected format 1"),
+    "no format": (("format",), None, "format None; expected format 1"),
     "size": (("size",), 64, "image size 64; expected size 16"),
     "side": (("sides", "B2A"), None, "no entry 'B2A'"),
     "missing layer": (("sides", "A2B", "layers", "model.4"), None, "layer model.4 of A2B, missing; expected every"),
@@ -311,7 +311,7 @@ def test_a_damaged_table_is_refused_by_name(space, name):
     good = to_json(dict.fromkeys(SIDES, fake_table(space)), size=SIZE)
     spaces = dict.fromkeys(SIDES, space)
     assert from_json(good, spaces, SIZE) == dict.fromkeys(SIDES, fake_table(space))
-    with pytest.raises(UserError, match=r"^latency\.json: got .*Restore the file, or begin a new run") as error:
+    with pytest.raises(UserError, match=r"^latency\.json: got .*(Restore the file|Upgrade ganprune)") as error:
         from_json(damaged(good, *path, value=value), spaces, SIZE)
     assert message in str(error.value)
     for nonsense in ([], 7, None, "table"):

@@ -8,10 +8,10 @@ import pytest
 import ganprune
 
 ROOMS = [
-    "errors", "settings", "device", "runs", "evolution", "data", "assets", "models", "filters", "profile", "latency",
-    "losses", "distillation", "training", "tuning", "fitness", "baselines", "metrics", "evaluate", "report",
-    "pretrain", "task", "search", "results", "front", "workers", "pipeline", "inspection", "pick", "prune", "compare",
-    "bench", "export", "translate", "display", "cli",
+    "errors", "files", "locks", "settings", "device", "runs", "evolution", "data", "assets", "models", "filters",
+    "profile", "latency", "losses", "distillation", "training", "tuning", "payload", "fitness", "baselines", "metrics",
+    "evaluate", "report", "pretrain", "task", "finetuning", "search", "results", "front", "engines", "workers",
+    "pipeline", "inspection", "refine", "pick", "prune", "compare", "bench", "export", "translate", "display", "cli",
 ]  # fmt: skip
 PACKAGE = Path(ganprune.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))

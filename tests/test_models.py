@@ -177,7 +177,7 @@ def test_configurations_survive_json(config):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: GeneratorConfig(ngf=0), r"generator ngf: got 0; expected a positive integer"),
+        (lambda: GeneratorConfig(ngf=0), r"generator ngf: got 0; expected a whole number from 1 to 4096"),
         (lambda: GeneratorConfig(ngf=2.5), r"generator ngf: got 2\.5"),
         (lambda: GeneratorConfig(blocks=-1), r"generator blocks: got -1"),
         (

@@ -23,7 +23,8 @@ from ganprune.models.architecture import build
 from ganprune.models.checkpoint import CycleGAN, Side, image_channels, save_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.options import CheckpointOptions
-from ganprune.pipeline import Reporter, evaluate_run, finetune_run, resume
+from ganprune.pipeline import Reporter, evaluate_run, resume
+from ganprune.refine import finetune_run
 from ganprune.training import CycleGANTrainer, TrainingSettings
 
 
@@ -282,4 +283,4 @@ def test_searches_of_a_lone_generator_can_be_compared(tmp_path, image_folder):
     curve = json.loads((tmp_path / "out" / "run-01-seed-1" / "curve.json").read_text())
     assert all(step["best"] is not None for step in curve["steps"])
     other = CliRunner().invoke(main, [*arguments, "--resume", str(tmp_path / "out"), "--discriminator", "patch"])
-    assert other.exit_code == 2 and "networks of the comparison" in other.stderr
+    assert other.exit_code == 2 and "networks.discriminator: got patch" in other.stderr

@@ -41,20 +41,13 @@ def trimming(subject: Subject, seed: int = 0) -> Ranking:
     """Rank filters by how seldom they are zero: network trimming (Hu et al., arXiv:1607.03250, 2016).
 
     Their APoZ, the average percentage of zeros after the activation, is measured in what the next layers read, and
-    averaged where several read a filter. They cut filters whose APoZ is more than one standard deviation above their
-    layer's mean; so scores are deviations from the group's mean in units of its standard deviation, and the threshold
-    is whatever meets the size.
+    averaged where several read a filter.
 
     Args:
         subject: the generator.
         seed: not used; nothing is drawn.
     """
-    space = subject.space
-    active = 1.0 - average_percentage_of_zeros(subject)
-    for part in space.split(active):  # views: changed in place
-        part -= part.mean()
-        part /= part.std() or 1.0
-    return Ranking(active)
+    return Ranking(1.0 - average_percentage_of_zeros(subject))
 
 
 @torch.no_grad()

@@ -9,7 +9,15 @@ import click
 
 from ganprune.baselines.registry import BASELINES, Baseline
 from ganprune.cli.group import main
-from ganprune.cli.options import FOLDER, baseline_options, checkpoint_options, evolve_options, take_networks
+from ganprune.cli.options import (
+    FOLDER,
+    baseline_options,
+    checkpoint_options,
+    evolve_options,
+    take_networks,
+    worker_options,
+)
+from ganprune.cli.showing import terminating
 from ganprune.errors import UserError, did_you_mean
 
 # With these the toy scores about a hundred individuals a second.
@@ -45,6 +53,7 @@ def baseline_contender_options(**options: Any) -> None:
 @checkpoint_options
 @click.option("--out", type=FOLDER, help="Directory of the comparison.  [default: next free runs/compare-NNN]")
 @click.option("--resume", type=FOLDER, help="Go on with an interrupted comparison, with the same options.")
+@worker_options
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", type=int, help="CPU threads per evaluation.  [default: PyTorch's choice; 1 with --toy]")
 def compare(contenders: tuple[str, ...], common: str, seeds: str, toy: bool, **options: Any) -> None:
@@ -65,6 +74,7 @@ def compare(contenders: tuple[str, ...], common: str, seeds: str, toy: bool, **o
     """
     from ganprune.compare import compare as run
     from ganprune.device import set_threads
+    from ganprune.evolution.interruption import exit_status
     from ganprune.evolution.registry import names
     from ganprune.runs import RunDirectory
     from ganprune.task import load_task, load_toy
@@ -85,13 +95,15 @@ def compare(contenders: tuple[str, ...], common: str, seeds: str, toy: bool, **o
     task = load_toy() if toy else load_task(**places, networks=networks)
     where = resume or out or RunDirectory.next_free("runs", "compare")
     try:
-        result = run(
-            task, chosen, max_evaluations=options["max_evaluations"], seeds=numbers, out=where,
-            target=options["target"], resume=resume is not None, report=lambda text: click.echo(text, err=True),
-        )  # fmt: skip
-    except KeyboardInterrupt:
+        with terminating():
+            result = run(
+                task, chosen, max_evaluations=options["max_evaluations"], seeds=numbers, out=where,
+                target=options["target"], resume=resume is not None, workers=options["workers"],
+                cluster=options["cluster"], report=lambda text: click.echo(text, err=True),
+            )  # fmt: skip
+    except KeyboardInterrupt as error:
         click.echo(f"Interrupted. Go on with: the same command with --resume {where}", err=True)
-        raise SystemExit(130) from None
+        raise SystemExit(exit_status(error)) from None
     print_comparison(result.summary)
     click.echo(f"Curves: {result.directory.path('compare.png')}; tables: results.csv and curves.csv beside it")
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import click
 
 from ganprune import __version__
 from ganprune.errors import UserError, did_you_mean
+
+FULL_OR_FORBIDDEN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class Commands(click.Group):
@@ -24,6 +27,12 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except UserError as error:
             click.echo(f"Error: {error}", err=True)
+            ctx.exit(2)
+        except OSError as error:
+            if error.errno not in FULL_OR_FORBIDDEN:
+                raise
+            place = f"{error.filename} " if error.filename else ""
+            click.echo(f"Error: {place}can't be written ({error.strerror}). Make room, or choose another.", err=True)
             ctx.exit(2)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 FOLDER = click.Path(path_type=Path)
 FEATURES_HELP = "shipped (the small classifier that comes along), inception (FID and KID), none, or auto."
@@ -52,6 +53,23 @@ def take_networks(options: dict[str, Any]) -> Any:
 def take_factories(options: dict[str, Any]) -> dict[str, str | None]:
     """Take the values of :func:`factory_options` out of a command's options."""
     return {name: options.pop(name) for name in ("generator", "discriminator")}
+
+
+def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --workers and --cluster."""
+    cluster = click.option("--cluster", help="Dask scheduler whose workers evaluate: tcp://HOST:PORT, or its file.")
+    command = cluster(command)
+    return click.option("--workers", type=int, default=1, show_default=True, help="Processes that evaluate.")(command)
+
+
+def typed(*without: str) -> dict[str, Any]:
+    """Return what was given on the command line of the current command, by parameter, but for some."""
+    context = click.get_current_context()
+    return {
+        name: value
+        for name, value in context.params.items()
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE and name not in without
+    }
 
 
 def operator_help(kind: str) -> str:

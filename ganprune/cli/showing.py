@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,25 +24,41 @@ def print_summary(sides: Any) -> None:
 
 @contextmanager
 def showing(again: str = "", where: Path | None = None) -> Iterator[Any]:
-    """Show progress; on Ctrl-C say what is kept and how to go on, and exit with status 130.
+    """Show progress; on Ctrl-C or SIGTERM say what is kept and how to go on, and exit with status 130 or 143.
 
     Args:
         again: how to go on, {} standing for the run directory; "" if nothing is kept.
         where: the run directory, if it is known before the reporter is told.
     """
     from ganprune.display import Display
+    from ganprune.evolution.interruption import exit_status
     from ganprune.pipeline import Reporter
 
     display = Display()
     reporter = Reporter(display.stage, display.search, display.evaluation, display.training, note=display.note)
     try:
-        with display.live():
+        with terminating(), display.live():
             yield reporter
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         where = reporter.directory[0] if reporter.directory else where
         if where and again and (where / "config.json").exists():
             kept = f"{where} holds every finished step. Go on with: {again.format(where)}"
         else:
             kept = "Nothing was kept."
         click.echo(f"Interrupted. {kept}", err=True)
-        raise SystemExit(130) from None
+        raise SystemExit(exit_status(error)) from None
+
+
+@contextmanager
+def terminating() -> Iterator[None]:
+    """Within the block, SIGTERM ends the command as Ctrl-C does, but with status 143."""
+    from ganprune.evolution.interruption import stop
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

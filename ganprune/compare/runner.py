@@ -25,13 +25,15 @@ from ganprune.compare.tables import markdown
 from ganprune.errors import UserError
 from ganprune.evolution.coevolution import coevolve
 from ganprune.evolution.individual import unpack_bits
+from ganprune.files import check_format, replace
 from ganprune.fitness import CycleFitness, make_builders
 from ganprune.latency.table import LATENCY, to_json
 from ganprune.report.curves import plot_curves
-from ganprune.runs import CONFIG, LOGBOOK, SUMMARY, RunDirectory
+from ganprune.runs import CONFIG, LOGBOOK, SUMMARY, RunDirectory, refuse_changes
 from ganprune.search import Search, make_strategy, make_toolboxes, prepare, reference_of, tuning_settings
 from ganprune.settings import EvolveSettings
-from ganprune.task import Task
+from ganprune.task import Task, fingerprint
+from ganprune.workers import check_workers, spread
 
 FORMAT = 1
 CURVE = "curve.json"
@@ -64,6 +66,8 @@ def compare(
     out: str | Path,
     target: float | None = None,
     resume: bool = False,
+    workers: int = 1,
+    cluster: str | None = None,
     report: Callable[[str], Any] = lambda text: None,
 ) -> Comparison:
     """Run every contender with every seed at equal cost, and compare.
@@ -76,15 +80,28 @@ def compare(
         out: a new directory, or with ``resume`` that of the same comparison.
         target: reference fitness whose cost is asked for; None for the median of all runs' last.
         resume: go on with an interrupted comparison; what is finished is not run again.
+        workers, cluster: what evaluates; see :func:`ganprune.pipeline.compress`. They change nothing but time.
         report: called with a line of text before each run.
 
     Raises:
-        UserError: contenders, budget or seeds can't be, or ``out`` holds something else.
+        UserError: contenders, budget or seeds can't be, or ``out`` holds something else or is in use.
+        Interrupted: Ctrl-C or SIGTERM.
     """
     contenders = [contender.resolved(task.device) for contender in contenders]
     check_contenders(contenders, max_evaluations, seeds)
-    directory = _open(task, contenders, max_evaluations, seeds, out, resume)
-    runner = Runner(task, contenders, directory)
+    check_workers(workers, cluster)
+    directory = RunDirectory.open(out) if resume else RunDirectory.create(out)
+    with directory.locked():
+        _begin(directory, _configuration(task, contenders, max_evaluations, seeds), resume)
+        runner = Runner(task, contenders, directory, workers=workers, cluster=cluster, report=report)
+        return _run_all(runner, contenders, max_evaluations, seeds, target)
+
+
+def _run_all(
+    runner: Runner, contenders: Sequence[Contender], max_evaluations: float, seeds: Sequence[int], target: float | None
+) -> Comparison:
+    directory, report = runner.directory, runner.report
+    assert directory is not None
     curves: dict[str, list[dict[str, Any]]] = {contender.name: [] for contender in contenders}
     jobs = [(seed, index, contender) for seed in seeds for index, contender in enumerate(contenders)]
     for number, (seed, index, contender) in enumerate(jobs, 1):
@@ -94,35 +111,34 @@ def compare(
         curves[contender.name].append({"seed": seed, **curve})
     summary = summarise(curves, target)
     write_tables(directory, curves, summary)
-    directory.write_json(SUMMARY, summary)
-    directory.path("table.md").write_text(markdown(summary), encoding="utf-8")
+    replace(directory.path("table.md"), markdown(summary))
     draw(directory.path("compare.png"), curves, summary)
+    directory.write_json(SUMMARY, summary)
     return Comparison(directory, summary)
 
 
-def _open(
-    task: Task, contenders: Sequence[Contender], cost: float, seeds: Sequence[int], out: str | Path, resume: bool
-) -> RunDirectory:
-    """Make the comparison's directory, or check that an interrupted one is the same comparison."""
-    config = {
+def _configuration(task: Task, contenders: Sequence[Contender], cost: float, seeds: Sequence[int]) -> dict[str, Any]:
+    return {
         "command": "compare", "format": FORMAT, "checkpoint": task.checkpoint, "data": task.data,
         "size": task.images.size, "networks": task.networks.to_json(), "max_evaluations": cost, "seeds": list(seeds),
-        "contenders": {contender.name: contender.to_json() for contender in contenders},
+        "contenders": {contender.name: contender.to_json() for contender in contenders}, **fingerprint(task),
     }  # fmt: skip
+
+
+def _begin(directory: RunDirectory, config: Mapping[str, Any], resume: bool) -> None:
+    """Write the comparison's configuration, or check that an interrupted one is the same comparison."""
     if not resume:
-        directory = RunDirectory.create(out)
+        directory.check_free(CONFIG)
         directory.write_json(CONFIG, config)
-        return directory
-    directory = RunDirectory.open(out)
+        return
     saved = directory.read_json(CONFIG)
-    for field, value in config.items():
-        found = saved.get(field) if isinstance(saved, dict) else None
-        if field != "seeds" and found != value:  # more seeds may be added
-            raise UserError(
-                f"{field} of the comparison", value, f"{found}, as it began", "Repeat its options, or use a new --out."
-            )
+    if not isinstance(saved, dict) or saved.get("command") != "compare":
+        raise UserError("resume", str(directory.directory), "a run of ganprune compare", "Check the path.")
+    check_format(saved, FORMAT, directory.path(CONFIG))
+    asked = {name: value for name, value in config.items() if name != "seeds"}  # more of them may be added
+    asked["contenders"] = {**dict.fromkeys(saved.get("contenders", ())), **asked["contenders"]}
+    refuse_changes(saved, asked, "the comparison began", "Repeat its options, or use a new --out.")
     directory.write_json(CONFIG, config)
-    return directory
 
 
 class Runner:
@@ -132,10 +148,22 @@ class Runner:
         task: the CycleGAN and its images.
         contenders: all that will be run: the reference images are those that none of them scores with.
         directory: keeps measured latencies, where settings ask for them; None measures them anew.
+        workers, cluster: what evaluates; see :func:`ganprune.pipeline.compress`.
+        report: told with a line of text what happens.
     """
 
-    def __init__(self, task: Task, contenders: Sequence[Contender], directory: RunDirectory | None = None):
-        self.task, self.directory = task, directory
+    def __init__(
+        self,
+        task: Task,
+        contenders: Sequence[Contender],
+        directory: RunDirectory | None = None,
+        *,
+        workers: int = 1,
+        cluster: str | None = None,
+        report: Callable[[str], Any] = lambda text: None,
+    ):
+        self.task, self.directory, self.workers, self.cluster = task, directory, workers, cluster
+        self.report = report
         self.skip = max(contender.settings.validation_images for contender in contenders)
         self._prepared: tuple[object, Search] | None = None
         self._references: dict[str, dict[str, CycleFitness]] = {}
@@ -163,10 +191,11 @@ class Runner:
         strategies = {name: make_strategy(settings, name) for name in search.fitness}
         toolboxes = make_toolboxes(search.fitness, strategies, settings)
         forget(search)  # lest a run find what an earlier one translated
-        coevolve(
-            toolboxes, generations=settings.generations, schedule=settings.schedule, seed=settings.seed,
-            max_evaluations=settings.max_evaluations, run=path, resume=RunDirectory(path).exists(CONFIG),
-        )  # fmt: skip
+        with spread(search.fitness, toolboxes, workers=self.workers, cluster=self.cluster, report=self.report):
+            coevolve(
+                toolboxes, generations=settings.generations, schedule=settings.schedule, seed=settings.seed,
+                max_evaluations=settings.max_evaluations, run=path, resume=RunDirectory(path).exists(CONFIG),
+            )  # fmt: skip
         forget(search)
 
     def prepare(self, settings: EvolveSettings) -> Search:
@@ -279,12 +308,12 @@ def write_tables(
          "seconds": run["steps"][-1]["seconds"], "cost_to_target": _cost_to(summary["target"], points(run))}
         for name, run in everything
     ]  # fmt: skip
-    for file, rows in (("curves.csv", steps), ("results.csv", results)):
+    for name, rows in (("curves.csv", steps), ("results.csv", results)):
         text = io.StringIO()
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        directory.path(file).write_text(text.getvalue(), encoding="utf-8")
+        replace(directory.path(name), text.getvalue())
 
 
 def draw(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]], summary: Mapping[str, Any]) -> None:

@@ -21,10 +21,10 @@ from typing import Any
 from deap.base import Toolbox
 
 from ganprune.errors import UserError, did_you_mean
-from ganprune.evolution.individual import Individual, pack_bits
+from ganprune.evolution.individual import BROKEN, Individual, pack_bits
 from ganprune.evolution.interruption import Interruption
 from ganprune.evolution.scoring import pack_partner, score_batch
-from ganprune.evolution.state import FORMAT, SearchState, open_run
+from ganprune.evolution.state import FORMAT, SearchState, open_run, sole_use
 from ganprune.runs import RunDirectory
 
 SCHEDULES = ("alternate", "simultaneous", "separate")
@@ -104,7 +104,7 @@ def coevolve(
 
     Raises:
         UserError: an argument cannot be used, or the run's files can't.
-        Interrupted: Ctrl-C; the last whole step and all finished evaluations are in the run's directory.
+        Interrupted: Ctrl-C or SIGTERM; the last whole step and all finished evaluations are in the run's directory.
     """
     _check_arguments(toolboxes, generations, schedule, max_evaluations, max_seconds)
     sides = list(toolboxes)
@@ -119,11 +119,12 @@ def coevolve(
         "max_seconds": max_seconds,
     }
     state = SearchState(toolboxes, schedule=schedule, seed=seed)
-    state.attach(open_run(run, resume, config), resume)
-    started = time.perf_counter() - state.seconds
+    directory = open_run(run, resume)
     step_seconds = 0.0
 
-    with Interruption() as interruption:
+    with sole_use(directory, None if resume else config), Interruption() as interruption:
+        state.attach(directory, resume)
+        started = time.perf_counter() - state.seconds
         while state.generation <= generations:
             if max_seconds is not None and state.generation > 0 and state.seconds + step_seconds > max_seconds:
                 break
@@ -145,7 +146,7 @@ def coevolve(
             elapsed = time.perf_counter() - started
             step_seconds, state.seconds = elapsed - state.seconds, elapsed
             progress = _progress(state, batch, partner)
-            state.advance(_log_line(progress, step_seconds, hits))
+            state.advance(_log_line(progress, step_seconds, hits, state.notes))
             if callback:
                 callback(progress)
             interruption.check()
@@ -194,10 +195,11 @@ def _progress(state: SearchState, batch: Sequence[Individual], partner: Individu
     )
 
 
-def _log_line(progress: Progress, step_seconds: float, hits: int) -> dict[str, Any]:
+def _log_line(progress: Progress, step_seconds: float, hits: int, notes: Sequence[str]) -> dict[str, Any]:
     """The step's line in the logbook; all that differs from one execution to the next is under ``timing``."""
     values = [individual.scalar_fitness for individual in progress.population]
-    return {
+    broken = sum(BROKEN in (individual.terms or {}) for individual in progress.population)
+    line: dict[str, Any] = {
         "side": progress.side,
         "generation": progress.generation,
         "population": len(values),
@@ -211,6 +213,11 @@ def _log_line(progress: Progress, step_seconds: float, hits: int) -> dict[str, A
         "cost": progress.cost,
         "timing": {"seconds": progress.seconds, "step_seconds": step_seconds, "cache_hits": hits},
     }
+    if broken:
+        line["note"] = f"{broken} of {len(values)} gave images that are not finite; they have the worst fitness"
+    if notes:
+        line["timing"]["notes"] = list(notes)
+    return line
 
 
 def _check_arguments(

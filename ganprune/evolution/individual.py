@@ -15,6 +15,8 @@ from deap import base
 if TYPE_CHECKING:
     from typing import Self
 
+BROKEN = "broken"  # a term of scores that say no more than that nothing could be measured
+
 
 class Fitness(base.Fitness):
     """One value, maximised: Eq. 11 and 13."""
@@ -29,18 +31,23 @@ class Score(tuple):
         values: one number per objective.
         terms: named parts of the values, such as ``{"n": 0.2, "l_disa": 0.01}``. Terms that are not finite are left
             out, because records are JSON.
+        notes: what happened on the way, for the timing of the step's log line; no part of the score.
     """
 
     terms: dict[str, float]
+    notes: tuple[str, ...]
 
-    def __new__(cls, values: Iterable[float], terms: Mapping[str, float] | None = None) -> Self:
+    def __new__(
+        cls, values: Iterable[float], terms: Mapping[str, float] | None = None, notes: Iterable[str] = ()
+    ) -> Self:
         self = super().__new__(cls, (float(value) for value in values))
+        self.notes = tuple(notes)
         named = {name: float(value) for name, value in (terms or {}).items()}
         self.terms = {name: value for name, value in named.items() if math.isfinite(value)}
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (tuple(self), self.terms)
+        return type(self), (tuple(self), self.terms, self.notes)
 
     def __repr__(self) -> str:
         return f"Score({tuple(self)!r}, {self.terms!r})"
@@ -103,9 +110,15 @@ class Individual(list):
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Individual:
-        """Return the individual whose :meth:`record` this is."""
+        """Return the individual whose :meth:`record` this is.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is none.
+        """
         individual = cls(unpack_bits(record["bits"]))
         if record["values"] is not None:
+            if len(record["values"]) != len(individual.fitness.weights):
+                raise ValueError(f"{len(record['values'])} fitness values for {len(individual.fitness.weights)}")
             individual.fitness.values = tuple(record["values"])
         individual.terms = None if record["terms"] is None else dict(record["terms"])
         return individual

@@ -10,6 +10,7 @@ are *replayed*: used without scoring again, and counted only then.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -107,7 +108,11 @@ def _to_record(key: Key, score: Score) -> dict[str, Any]:
 def _from_record(record: dict[str, Any]) -> tuple[Key, Score]:
     try:
         key = (record["side"], record["bits"], record["partner"])
-        return key, Score(record["values"], record["terms"])
+        score = Score(record["values"], record["terms"])
+        named = all(isinstance(part, str) for part in key[:2]) and isinstance(key[2], (str, type(None)))
+        if not named or not score or not all(map(math.isfinite, score)):
+            raise ValueError("no text, or no finite numbers")
+        return key, score
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             EVALUATIONS,

@@ -192,7 +192,7 @@ class _Evaluate:
         if not (isinstance(result, tuple) and len(result) == 1 and math.isfinite(result[0])):
             return result  # no score: the driver says so
         score = result if isinstance(result, Score) else Score(result)
-        return Score(self.objectives(score), {**score.terms, "fitness": score[0]})
+        return Score(self.objectives(score), {**score.terms, "fitness": score[0]}, score.notes)
 
 
 def knee(points: Sequence[Sequence[float]]) -> int:

@@ -61,11 +61,18 @@ class Randomness:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a ``state_dict``."""
+        """Continue from a ``state_dict``.
+
+        Raises:
+            KeyError, TypeError, ValueError, OverflowError: it is none.
+        """
         python, numpy = state["python"], state["numpy"]
-        self._python = (python["version"], tuple(_from_hex(python["words"])), python["gauss"])
-        keys = np.array(_from_hex(numpy["keys"]), dtype=np.uint32)
-        self._numpy = ("MT19937", keys, numpy["position"], numpy["has_gauss"], numpy["cached"])
+        words, keys = tuple(_from_hex(python["words"])), np.array(_from_hex(numpy["keys"]), dtype=np.uint32)
+        states = random.Random(), np.random.RandomState()
+        # The libraries know best what is a state; they are given it first where nothing is lost.
+        states[0].setstate((python["version"], words, python["gauss"]))
+        states[1].set_state(("MT19937", keys, numpy["position"], numpy["has_gauss"], numpy["cached"]))
+        self._python, self._numpy = states[0].getstate(), states[1].get_state()
 
 
 def _to_hex(words: Any) -> str:

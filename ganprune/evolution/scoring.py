@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,6 +11,8 @@ from ganprune.errors import UserError
 from ganprune.evolution.individual import Individual, Score, pack_bits
 from ganprune.evolution.interruption import Interruption
 from ganprune.evolution.state import SearchState
+
+_log = logging.getLogger(__name__)
 
 
 def score_batch(
@@ -33,7 +36,7 @@ def score_batch(
 
     Raises:
         UserError: ``evaluate`` returned something that is no score.
-        Interrupted: Ctrl-C was pressed.
+        Interrupted: Ctrl-C or SIGTERM came.
     """
     side, toolbox, ledger, partner_bits = (
         state.side,
@@ -57,12 +60,15 @@ def score_batch(
         if score is None:
             unknown.append(bits)
         else:
-            assign(bits, score)
+            assign(bits, _checked_score(side, twins[bits][0], score))
     # Results are taken one by one, so that each is on disk before the next is waited for.
     results = toolbox.map(toolbox.evaluate, [twins[bits][0] for bits in unknown], [partner] * len(unknown))
     for bits, result in zip(unknown, results, strict=True):
         score = _checked_score(side, twins[bits][0], result)
         ledger.add(side, bits, partner_bits, score)
+        for note in score.notes:
+            _log.warning(note)
+            state.notes.append(note)
         assign(bits, score)
         interruption.check()
     return len(batch) - len(unknown)

@@ -8,7 +8,8 @@ between any two of them leaves lines too many, never too few: surplus evaluation
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from deap.base import Toolbox
@@ -17,7 +18,8 @@ from ganprune.errors import UserError
 from ganprune.evolution.individual import Individual, pack_bits, unpack_bits
 from ganprune.evolution.ledger import Ledger
 from ganprune.evolution.randomness import Randomness
-from ganprune.runs import CONFIG, EVALUATIONS, LOGBOOK, STATE, RunDirectory
+from ganprune.files import check_format
+from ganprune.runs import CONFIG, EVALUATIONS, LOGBOOK, STATE, RunDirectory, refuse_changes
 
 FORMAT = 1
 
@@ -38,6 +40,7 @@ class SearchState:
         ledger: scores and costs.
         randomness: the run's random generators.
         seconds: wall time of the run so far.
+        notes: what happened in the step in progress that is worth a line.
         lines: lines of the logbook that belong to this state.
         run: the run's directory, or None.
     """
@@ -46,6 +49,7 @@ class SearchState:
         self.toolboxes, self.settings = toolboxes, {"schedule": schedule, "seed": seed}
         self.step = self.lines = 0
         self.seconds = 0.0
+        self.notes: list[str] = []
         self.previous: dict[str, Individual | None] = dict.fromkeys(toolboxes)
         self.randomness = Randomness(seed)
         self.run: RunDirectory | None = None
@@ -67,6 +71,13 @@ class SearchState:
         if run.exists(STATE):
             self._load(run.read_json(STATE), run)
         log = run.read_jsonl(LOGBOOK)
+        if len(log) < self.lines:
+            raise UserError(
+                str(run.path(LOGBOOK)),
+                f"{len(log)} lines",
+                f"the {self.lines} that the saved state counts",
+                "Restore the file, or start a new run.",
+            )
         if len(log) > self.lines:
             run.write_jsonl(LOGBOOK, log[: self.lines])
 
@@ -92,10 +103,12 @@ class SearchState:
     def advance(self, log: Mapping[str, Any]) -> None:
         """Count the step just taken, append its log line and replace ``state.json``."""
         self.step += 1
+        self.notes.clear()
         self.lines += 1
         self.ledger.settle()
         if self.run:
             self.run.append_jsonl(LOGBOOK, log)
+            self.run.flush(EVALUATIONS, LOGBOOK)  # lest the state count lines that a power cut takes away
             self.run.write_json(STATE, self.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
@@ -121,15 +134,17 @@ class SearchState:
     def _load(self, state: Any, run: RunDirectory) -> None:
         self._check(state)
         try:
-            self.step, self.lines = state["step"], state["logbook_lines"]
-            self.seconds = state["timing"]["seconds"]
+            self.step, self.lines = (_count(state[name]) for name in ("step", "logbook_lines"))
+            if self.step != self.lines:
+                raise ValueError(f"{self.step} steps with {self.lines} lines of the logbook")
+            self.seconds = float(state["timing"]["seconds"])
             for side, bits in state["previous"].items():
                 self.previous[side] = None if bits is None else Individual(unpack_bits(bits))
             for side, toolbox in self.toolboxes.items():
                 toolbox.load_state_dict(state["strategies"][side])
             self.randomness.load_state_dict(state["random"])
-            self.ledger = Ledger(run, state["evaluation_lines"])
-        except (KeyError, TypeError, ValueError) as error:
+            self.ledger = Ledger(run, _count(state["evaluation_lines"]))
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise UserError(
                 str(run.path(STATE)),
                 f"a state that cannot be used ({error!r})",
@@ -139,32 +154,22 @@ class SearchState:
 
     def _check(self, state: Any) -> None:
         found = state if isinstance(state, dict) else {}
-        expected = {"format": FORMAT, **self.settings}
-        for name, value in expected.items():
-            if found.get(name) != value:
-                saved = found.get(name)
-                raise UserError(
-                    name, value, f"{saved!r}, as saved", f"Resume with {name}={saved!r}, or start a new run."
-                )
-        if list(found.get("strategies", {})) != list(self.toolboxes):
-            raise UserError(
-                "sides",
-                list(self.toolboxes),
-                f"{list(found.get('strategies', {}))}, as saved",
-                "Resume the same sides.",
-            )
+        check_format(found, FORMAT, STATE)
+        refuse_changes(found, self.settings, "saved", "Resume with the saved ones, or start a new run.")
+        saved = found.get("strategies")
+        sides = list(saved) if isinstance(saved, dict) else saved
+        if sides != list(self.toolboxes):
+            raise UserError("sides", list(self.toolboxes), f"{sides}, as saved", "Resume the same sides.")
 
 
-def open_run(
-    run: str | os.PathLike[str] | RunDirectory | None, resume: bool, config: Mapping[str, Any]
-) -> RunDirectory | None:
-    """Return the directory to write to.
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{value!r} is no count")
+    return value
 
-    Args:
-        run: a path (made, with ``config`` as its ``config.json``, unless resumed), a directory made by the caller, or
-            None for none.
-        resume: whether the run exists already.
-        config: the options of the search.
+
+def open_run(run: str | os.PathLike[str] | RunDirectory | None, resume: bool) -> RunDirectory | None:
+    """Return the directory to write to; made, unless resumed or made by the caller. None stands for none.
 
     Raises:
         UserError: nothing to resume, or something there that would be overwritten.
@@ -173,17 +178,35 @@ def open_run(
         if resume:
             raise UserError("resume", True, "a run to resume", "Give run=, the directory of the run.")
         return None
-    if resume:
-        return run if isinstance(run, RunDirectory) else RunDirectory.open(run)
-    directory = run if isinstance(run, RunDirectory) else RunDirectory.create(run)
-    for name in (STATE, EVALUATIONS, LOGBOOK):
-        if directory.exists(name):
-            raise UserError(
-                "run directory",
-                str(directory.directory),
-                f"no {name} in it yet",
-                "Resume the run, or choose another.",
-            )
-    if directory is not run:
-        directory.write_json(CONFIG, config)
-    return directory
+    if isinstance(run, RunDirectory):
+        return run
+    return RunDirectory.open(run) if resume else RunDirectory.create(run)
+
+
+@contextmanager
+def sole_use(run: RunDirectory | None, config: Mapping[str, Any] | None) -> Iterator[None]:
+    """Within the block, this process alone works on the run; it begins there with its ``config.json``.
+
+    Args:
+        run: its directory, or None for none.
+        config: of a new run; None if it is resumed. A caller who has written one keeps it.
+
+    Raises:
+        UserError: another process works on it, or something there would be overwritten.
+    """
+    if run is None:
+        yield
+        return
+    with run.locked():
+        if config is not None:
+            for name in (STATE, EVALUATIONS, LOGBOOK):
+                if run.exists(name):
+                    raise UserError(
+                        "run directory",
+                        str(run.directory),
+                        f"no {name} in it yet",
+                        "Resume the run, or choose another.",
+                    )
+            if not run.exists(CONFIG):
+                run.write_json(CONFIG, config)
+        yield

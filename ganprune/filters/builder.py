@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -32,6 +33,9 @@ class NetworkBuilder:
         if self.reconstruction is not None:
             space.rank(keeping_order(self.reconstruction))
         self._recent: OrderedDict[tuple[int, ...], nn.Module] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_recent": OrderedDict()}  # no worker is sent what was kept
 
     needs_partner = False  # whether a network depends on the partner that it is scored with
 

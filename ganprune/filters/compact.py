@@ -17,10 +17,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ganprune.errors import UserError
+from ganprune.files import check_format, parse_json, replace, replace_with
 from ganprune.filters.grouped import is_depthwise
-from ganprune.models.architecture import build, config_from_json, input_channels
-from ganprune.models.checkpoint import FORMAT, load_into, read_safetensors
-from ganprune.models.generator import ResnetGenerator
+from ganprune.models.architecture import config_from_json, input_channels, skeleton
+from ganprune.models.checkpoint import FORMAT, check_tensors, load_into, read_safetensors
+from ganprune.models.generator import MOST, ResnetGenerator
 from ganprune.models.options import make_factory
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def mask(generator: nn.Module, space: FilterSpace, bits: Sequence[int]) -> nn.Mo
 
 
 def save_generator(network: nn.Module, stem: Path, *, architecture: Mapping[str, Any], bits: str, **facts: Any) -> None:
-    """Write a compact generator as ``STEM.safetensors`` and ``STEM.json``.
+    """Write a compact generator as ``STEM.safetensors`` and ``STEM.json``, each atomically.
 
     Args:
         network: the compact generator.
@@ -126,11 +127,10 @@ def save_generator(network: nn.Module, stem: Path, *, architecture: Mapping[str,
         bits: which filters it kept, as a string of 0 and 1.
         facts: further entries for the JSON file (image size, side, encoding ...).
     """
-    save_file(
-        {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}, f"{stem}.safetensors"
-    )
+    tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    replace_with(f"{stem}.safetensors", lambda path: save_file(tensors, path))
     data = {"format": FORMAT, "architecture": dict(architecture), "bits": bits, **facts}
-    Path(f"{stem}.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    replace(f"{stem}.json", json.dumps(data, indent=1) + "\n")
 
 
 def load_generator(
@@ -156,21 +156,27 @@ def load_generator(
     weights = stem.with_name(stem.name + ".safetensors")
     state = read_safetensors(weights)
     if factory is None:
-        network = build(config_from_json(description["architecture"], "generator"))
+        network = skeleton(config_from_json(description["architecture"], "generator"))
     else:
         network = (make_factory("generator", factory) if isinstance(factory, str) else factory)()
     fit_to_tensors(network, state)
-    load_into(network, state, weights)
+    check_tensors(network, state, weights)
+    # A factory's network has its own buffers beside what is saved; those of a skeleton are empty anyway.
+    load_into(network.to_empty(device="cpu") if factory is None else network, state, weights)
     network.eval().requires_grad_(False)
-    _check_widths(network, weights, _sides(network, description.get("size")))
+    _check_widths(network, weights, _sides(network, description.get("size"), stem))
     return network.to(device)
 
 
-def _sides(network: nn.Module, size: Any) -> tuple[int, int]:
+def _sides(network: nn.Module, size: Any, stem: Path) -> tuple[int, int]:
     """Return height and width of an image that a network surely takes; the smaller the better."""
     if size is None or isinstance(network, ResnetGenerator):
         return 16, 16
-    return (size, size) if isinstance(size, int) else tuple(size)
+    sides = (size, size) if isinstance(size, int) else size
+    pair = isinstance(sides, (tuple, list)) and len(sides) == 2
+    if not pair or not all(isinstance(side, int) and 1 <= side <= MOST for side in sides):
+        raise UserError("generator", f"{stem}.json (size {size!r})", "the side length of its images", "Restore it.")
+    return sides[0], sides[1]
 
 
 def _check_widths(network: nn.Module, path: Path, sides: tuple[int, int]) -> None:
@@ -199,12 +205,11 @@ def read_description(stem: Path) -> dict[str, Any]:
     """Read the JSON file beside a compact generator's weights."""
     path = stem.with_name(stem.name + ".json")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data["format"] != FORMAT or "architecture" not in data:
-            raise UserError(
-                "generator", f"{path} (format {data['format']!r})", f"format {FORMAT}", "Use another version."
-            )
-        return dict(data)
+        data = parse_json(path.read_text(encoding="utf-8"))
+        check_format(data, FORMAT, path)
+        if not isinstance(data["bits"], str) or set(data["bits"]) - {"0", "1"}:
+            raise ValueError("bits other than 0 and 1")
+        return {**data, "architecture": data["architecture"]}
     except FileNotFoundError as error:
         raise UserError(
             "generator", f"{path} (missing)", "a compact generator's JSON file", "Check the path."

@@ -19,7 +19,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -98,6 +98,9 @@ class Reconstruction:
             gram, weight = grams[name] / counts[name], weight_matrix(layer)
             moments[name] = LayerMoments(gram, weight, weight @ gram)
         return moments
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_solved": OrderedDict(), "_solved_bytes": 0}  # no worker is sent what was kept
 
     def forget(self) -> None:
         """Drop the solved layers that were kept; networks stay the same."""

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ganprune.errors import UserError
+from ganprune.files import check_format
 from ganprune.filters.space import FilterSpace
 
 LATENCY = "latency.json"
@@ -95,12 +96,11 @@ def from_json(data: Any, spaces: Mapping[str, FilterSpace], size: int) -> dict[s
         UserError: another format, image size or generator, or numbers that are no times.
     """
     try:
-        if data["format"] != FORMAT:
-            raise _damaged(f"format {data['format']!r}", f"format {FORMAT}")
+        check_format(data, FORMAT, LATENCY)
         if data["size"] != size:
             raise _damaged(f"times at image size {data['size']!r}", f"size {size}")
         return {side: _table(data, side, space) for side, space in spaces.items()}
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         reason = f"no entry {error}" if isinstance(error, KeyError) else str(error)
         raise _damaged(reason, "a latency table as a run writes it") from error
 

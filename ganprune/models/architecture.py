@@ -25,8 +25,19 @@ Convolution = (nn.Conv2d, nn.ConvTranspose2d)
 
 def build(config: Config, generator: torch.Generator | None = None) -> nn.Module:
     """Build a network; its weights are drawn from ``generator`` (default: seed 0) as CycleGAN initialises them."""
-    network: nn.Module = next(made for known, made in KINDS.values() if isinstance(config, known))(config)
+    network = _make(config)
     init_weights(network, generator or torch.Generator().manual_seed(0))
+    return network
+
+
+def skeleton(config: Config) -> nn.Module:
+    """Build a network whose tensors have shapes and no content: a description may claim any size."""
+    with torch.device("meta"):
+        return _make(config)
+
+
+def _make(config: Config) -> nn.Module:
+    network: nn.Module = next(made for known, made in KINDS.values() if isinstance(config, known))(config)
     return network
 
 
@@ -49,7 +60,7 @@ def config_from_json(data: Mapping[str, Any], field: str) -> Config:
             "that factory, given by you: nothing that a file names is imported",
             "Give --generator package.module:factory, or factory= from Python.",
         )  # fmt: skip
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise UserError(f"{field} kind", kind, " or ".join(KINDS), "Use a matching version of ganprune.")
     try:
         return KINDS[kind][0](**{key: value for key, value in data.items() if key != "kind"})

@@ -6,9 +6,9 @@ Known file layouts differ in who judges whom: see :mod:`ganprune.models.layouts`
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ganprune.errors import UserError
+from ganprune.files import check_format, parse_json, replace, replace_with
 from ganprune.models.architecture import (
     KINDS,
     Config,
@@ -25,30 +26,34 @@ from ganprune.models.architecture import (
     describe,
     input_channels,
     output_channels,
+    skeleton,
     specification,
 )
 from ganprune.models.cyclegan import OTHER, PARTS, SOURCE, TARGET, CycleGAN, Side, image_channels, new_cyclegan
 from ganprune.models.inference import infer_discriminator, infer_generator
 from ganprune.models.layouts import CONFIG_NAME, LAYOUTS, WEIGHTS_NAME, Place, find_layout
 from ganprune.models.options import SIDES, CheckpointOptions, is_reference, make_factory
-from ganprune.models.weights import State, load_into, read_pth, read_safetensors, read_weights
+from ganprune.models.weights import State, check_tensors, load_into, read_pth, read_safetensors, read_weights
 
 FORMAT = 1
 INFER = {"generator": infer_generator, "discriminator": infer_discriminator}
 __all__ = [
     "CONFIG_NAME", "FORMAT", "LAYOUTS", "OTHER", "SIDES", "SOURCE", "TARGET", "WEIGHTS_NAME", "CycleGAN", "Side",
-    "check_size", "image_channels", "load_cyclegan", "load_into", "new_cyclegan", "read_pth", "read_safetensors",
-    "save_cyclegan",
+    "check_size", "check_tensors", "image_channels", "load_cyclegan", "load_into", "new_cyclegan", "read_pth",
+    "read_safetensors", "save_cyclegan",
 ]  # fmt: skip
 
 
 def save_cyclegan(cyclegan: CycleGAN, folder: str | Path, *, half: bool = False) -> None:
-    """Write ``cyclegan.json`` and ``cyclegan.safetensors`` into a folder.
+    """Write ``cyclegan.json`` and ``cyclegan.safetensors`` into a folder, each atomically.
 
     Args:
         cyclegan: the networks. Of one that ganprune does not know, only its factory's name is written.
         folder: made if missing.
         half: store float16 (half the bytes; they are float32 again when loaded).
+
+    Raises:
+        UserError: the folder can't be written; a checkpoint that was there before is whole.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,9 +64,9 @@ def save_cyclegan(cyclegan: CycleGAN, folder: str | Path, *, half: bool = False)
         for name, network in networks.items()
         for key, value in network.state_dict().items()
     }
-    save_file(tensors, folder / WEIGHTS_NAME)
+    replace_with(folder / WEIGHTS_NAME, lambda path: save_file(tensors, path))
     text = json.dumps({"format": FORMAT, "architecture": architecture}, indent=1)
-    (folder / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
+    replace(folder / CONFIG_NAME, text + "\n")
 
 
 def load_cyclegan(
@@ -152,7 +157,7 @@ def _load_own(folder: Path, options: CheckpointOptions) -> CycleGAN:
     for side, part in ((side, part) for side in SIDES for part in PARTS):
         key = f"{side}.{part}"
         if key in architecture and f"{side}.generator" in architecture:
-            state = {k.removeprefix(key + "."): v.float() for k, v in tensors.items() if k.startswith(key + ".")}
+            state = {k.removeprefix(key + "."): v for k, v in tensors.items() if k.startswith(key + ".")}
             networks[side, part] = _make(part, side, state, path, options, architecture[key])
             notes.append(_note(side, part, networks[side, part], WEIGHTS_NAME))
     if not networks:
@@ -189,11 +194,14 @@ def _make(
         saved: its architecture, where a file says it.
     """
     text = options.specification(part, side)
+    remedy = f"Check that the file belongs to it, or say what it is by --{part}."
     if text is not None and is_reference(part, text):
         network: nn.Module = make_factory(part, text)()
     else:
-        network = build(_config(part, side, state, path, text, saved))
-    return load_into(network, state, path, f"Check that the file belongs to it, or say what it is by --{part}.")
+        config = _config(part, side, state, path, text, saved)
+        check_tensors(skeleton(config), state, path, remedy)  # before anything of that size is built
+        network = build(config)
+    return load_into(network, state, path, remedy)
 
 
 def _config(
@@ -203,16 +211,25 @@ def _config(
     from ganprune.evolution.registry import given_parameters
 
     if text is None:
-        return config_from_json(saved, f"{side}.{part}") if saved is not None else INFER[part](state, path)
+        return config_from_json(saved, f"{side}.{part}") if saved is not None else _inferred(part, state, path)
     kind, _, values = text.partition(":")
     known = KINDS[kind][0]
     try:
-        config = config_from_json(saved, f"{side}.{part}") if saved is not None else INFER[part](state, path)
+        config = config_from_json(saved, f"{side}.{part}") if saved is not None else _inferred(part, state, path)
     except UserError:
         config = known()  # what the user says may be all that there is to know
     base: Any = config if isinstance(config, known) else known()
-    changed: Config = replace(base, **given_parameters(part, kind, known, values))
+    changed: Config = dataclasses.replace(base, **given_parameters(part, kind, known, values))
     return changed
+
+
+def _inferred(part: str, state: State, path: Path) -> Config:
+    try:
+        return INFER[part](state, path)
+    except (IndexError, ValueError, KeyError, StopIteration) as error:  # names or shapes that no such network has
+        raise UserError(
+            part, f"{path} ({error})", "the tensors of a CycleGAN", f"Check --checkpoint, or say --{part}."
+        ) from error
 
 
 def _note(side: str, part: str, network: nn.Module, file: str) -> str:
@@ -222,9 +239,8 @@ def _note(side: str, part: str, network: nn.Module, file: str) -> str:
 
 def _read_architecture(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data["format"] != FORMAT:
-            raise UserError("checkpoint format", data["format"], str(FORMAT), "Use a matching version of ganprune.")
+        data = parse_json(path.read_text(encoding="utf-8"))
+        check_format(data, FORMAT, path)
         return dict(data["architecture"])
     except (ValueError, KeyError, TypeError) as error:
         raise UserError("checkpoint", f"{path} ({error})", "a JSON file with architecture", "Copy it again.") from error

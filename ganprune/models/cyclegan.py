@@ -64,6 +64,9 @@ class CycleGAN(Mapping[str, Side]):
         self.notes = list(notes)
         self.derived: dict[object, Any] = {}  # what others computed once from these networks, by their own keys
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "derived": {}}  # a copy or a worker derives its own
+
     def __getitem__(self, name: str) -> Side:
         return self._sides[name]
 

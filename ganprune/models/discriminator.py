@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ganprune.models.generator import NORMS, check_choice, check_counts, norm_layer
+from ganprune.models.generator import NORMS, check_choice, check_fields, norm_layer
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class DiscriminatorConfig:
     in_channels: int = 3
 
     def __post_init__(self) -> None:
-        check_counts("discriminator", self, "ndf", "layers", "in_channels")
+        check_fields("discriminator", self, ("ndf", "layers", "in_channels"), ("affine",))
         check_choice("discriminator norm", self.norm, NORMS)
 
     def to_json(self) -> dict[str, Any]:

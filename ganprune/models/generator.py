@@ -7,7 +7,7 @@ implementations, so that their files load.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from ganprune.errors import UserError, did_you_mean
 
 NORMS = ("instance", "batch")
+MOST = 4096  # filters, blocks or channels: no network is meant that has more
 PADDINGS = {"reflect": nn.ReflectionPad2d, "replicate": nn.ReplicationPad2d, "zero": None}  # None: the layer's own
 UPSAMPLINGS = ("transposed", "nearest", "bilinear")
 
@@ -52,7 +53,7 @@ class GeneratorConfig:
     out_channels: int = 3
 
     def __post_init__(self) -> None:
-        check_counts("generator", self, "ngf", "in_channels", "out_channels", blocks=0)
+        check_fields("generator", self, ("ngf", "in_channels", "out_channels"), ("affine", "dropout"), blocks=0)
         check_choice("generator norm", self.norm, NORMS)
         check_choice("generator padding", self.padding, PADDINGS)
         check_choice("generator upsampling", self.upsampling, UPSAMPLINGS)
@@ -67,20 +68,39 @@ class GeneratorConfig:
         return {"kind": "resnet", **asdict(self)}
 
 
-def check_counts(network: str, config: Any, *positive: str, **least: int) -> None:
-    """Check that these fields of an architecture are whole numbers of at least 1, or of what is said."""
-    for field, low in {**dict.fromkeys(positive, 1), **least}.items():
+def check_fields(network: str, config: Any, counts: Sequence[str], flags: Sequence[str], **least: int) -> None:
+    """Check numbers and flags of an architecture, which may come from a file; ``bias`` may be None, too.
+
+    Args:
+        network: what the messages call it.
+        config: the architecture.
+        counts: fields that are whole numbers from 1 to :data:`MOST`.
+        flags: fields that are true or false.
+        least: further counts, and their lowest value.
+
+    Raises:
+        UserError: one is not.
+    """
+    for field, low in {**dict.fromkeys(counts, 1), **least}.items():
         value = getattr(config, field)
-        if not isinstance(value, int) or isinstance(value, bool) or value < low:
-            raise UserError(f"{network} {field}", value, "a positive integer", "Correct the architecture.")
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= MOST:
+            expected = f"a whole number from {low} to {MOST}"
+            raise UserError(f"{network} {field}", value, expected, "Correct the architecture.")
+    for field in (*flags, "bias"):
+        value = getattr(config, field)
+        if not isinstance(value, bool) and (field != "bias" or value is not None):
+            raise UserError(f"{network} {field}", value, "true or false", "Correct the architecture.")
 
 
-def check_choice(field: str, value: str, choices: Iterable[str]) -> None:
-    """Check that a field of an architecture is one of these names."""
+def check_choice(field: str, value: Any, choices: Iterable[str]) -> None:
+    """Check that a field of an architecture is one of these names.
+
+    Raises:
+        UserError: it is not.
+    """
     names = list(choices)
     if value not in names:
-        expected = " or ".join(names) if len(names) < 3 else ", ".join(names)
-        raise UserError(field, value, expected, did_you_mean(str(value), names))
+        raise UserError(field, value, " or ".join(names), did_you_mean(str(value), names))
 
 
 def padded_convolution(inputs: int, outputs: int, padding: str, bias: bool) -> list[nn.Module]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ganprune.models.generator import NORMS, check_choice, check_counts, norm_layer
+from ganprune.models.generator import NORMS, check_choice, check_fields, norm_layer
 
 WIDEST = 8  # levels are at most this many times as wide as the first
 
@@ -41,7 +41,7 @@ class UnetConfig:
     out_channels: int = 3
 
     def __post_init__(self) -> None:
-        check_counts("generator", self, "ngf", "in_channels", "out_channels", levels=2)
+        check_fields("generator", self, ("ngf", "in_channels", "out_channels"), ("affine", "dropout"), levels=2)
         check_choice("generator norm", self.norm, NORMS)
 
     @property

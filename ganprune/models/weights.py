@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -22,19 +21,15 @@ def read_safetensors(path: Path) -> State:
     if not path.is_file():
         raise UserError("checkpoint", f"{path} (missing)", "a safetensors file", "Copy the checkpoint again.")
     try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
+        state = load_file(path)
+    except Exception as error:  # damaged headers come out as errors of every kind
         raise UserError("checkpoint", f"{path} ({error})", "an undamaged file", "Copy the checkpoint again.") from error
+    return _plain(state, path)
 
 
 def read_weights(path: Path) -> State:
     """Read a file of either kind, by its ending; errors as :func:`read_safetensors` and :func:`read_pth`."""
-    return _plain(read_safetensors(path)) if path.suffix == ".safetensors" else read_pth(path)
-
-
-def _plain(state: Mapping[str, torch.Tensor]) -> State:
-    """Drop what DataParallel and torch.compile put before the names."""
-    return {re.sub(r"^((module|_orig_mod)\.)+", "", key): value for key, value in state.items()}
+    return _unprefixed(read_safetensors(path)) if path.suffix == ".safetensors" else read_pth(path)
 
 
 def read_pth(path: Path) -> State:
@@ -58,20 +53,50 @@ def read_pth(path: Path) -> State:
     )
     if not named:
         raise UserError("checkpoint", f"{path} ({type(state).__name__})", "tensors by name", "Save model.state_dict().")
-    return _plain(state)
+    return _unprefixed(_plain(state, path))
+
+
+def _unprefixed(state: Mapping[str, torch.Tensor]) -> State:
+    """Drop what DataParallel and torch.compile put before the names."""
+    return {re.sub(r"^((module|_orig_mod)\.)+", "", key): value for key, value in state.items()}
+
+
+def _plain(state: Mapping[str, torch.Tensor], path: Path) -> State:
+    for key, value in state.items():
+        if reason := _unusable(value):
+            raise UserError("checkpoint", f"{path}: tensor {key} {reason}", "plain numbers", "Save model.state_dict().")
+    return dict(state)
+
+
+def _unusable(tensor: torch.Tensor) -> str | None:
+    """Say why a tensor can be no weight: its kind, or a size that nothing in the file stands behind."""
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type == "meta":
+        return f"of a kind that holds no plain numbers ({tensor.layout}, {tensor.device})"
+    if tensor.is_complex() or tensor.dtype == torch.bool:
+        return f"of {tensor.dtype}"
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return f"of shape {tuple(tensor.shape)}, larger than the file"
+    return None
 
 
 def load_into(network: nn.Module, state: State, path: Path, remedy: str = BELONGS) -> nn.Module:
-    """Load a state dict, naming the first tensor that is missing, extra or misshapen.
-
-    Args:
-        network: changed in place.
-        state: its tensors by name.
-        path: where they came from, for the message.
-        remedy: what to do about it, for the message.
+    """Load a state dict into a network; for arguments and errors see :func:`check_tensors`.
 
     Returns:
         The network.
+    """
+    network.load_state_dict(check_tensors(network, state, path, remedy))
+    return network
+
+
+def check_tensors(network: nn.Module, state: State, path: Path, remedy: str = BELONGS) -> State:
+    """Return the tensors that a network is to load, naming the first that is missing, extra, misshapen or no number.
+
+    Args:
+        network: whose names and shapes they have to have.
+        state: tensors by name; statistics of old instance norms are dropped.
+        path: of their file, for the message.
+        remedy: what to do about tensors that don't fit, for the message.
 
     Raises:
         UserError: the tensors do not fit the network.
@@ -88,10 +113,13 @@ def load_into(network: nn.Module, state: State, path: Path, remedy: str = BELONG
     if extra:
         raise UserError("checkpoint", f"{path} with extra tensor {extra[0]} ({len(extra)} extra)", "no others", remedy)
     for key, value in wanted.items():
-        if state[key].shape != value.shape:
-            shapes = f"{path}: tensor {key} of shape {tuple(state[key].shape)}"
-            raise UserError("checkpoint", shapes, f"shape {tuple(value.shape)}", remedy)
-        if not torch.isfinite(state[key]).all():
-            raise UserError("checkpoint", f"{path}: tensor {key} with NaN or Inf", "finite numbers", "Train it again.")
-    network.load_state_dict(state)
-    return network
+        found, named = state[key], f"{path}: tensor {key}"
+        if found.is_floating_point() != value.is_floating_point():
+            raise UserError("checkpoint", f"{named} of {found.dtype}", f"{value.dtype} or alike", remedy)
+        if found.shape != value.shape:
+            raise UserError(
+                "checkpoint", f"{named} of shape {tuple(found.shape)}", f"shape {tuple(value.shape)}", remedy
+            )
+        if not torch.isfinite(found.float()).all():
+            raise UserError("checkpoint", f"{named} with NaN or Inf", "finite numbers", "Train it again.")
+    return state

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ganprune.files import replace_with
+
 Curve = Sequence[tuple[float, float]]  # (cost, value), cost ascending
 
 
@@ -50,5 +52,5 @@ def plot_curves(
     axis.set_title(title, fontsize=10)
     axis.grid(alpha=0.25)
     figure.legend(fontsize=8, loc="outside right upper")  # beside the curves, lest it hide one
-    figure.savefig(path, dpi=120)
+    replace_with(path, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
     plt.close(figure)

@@ -10,6 +10,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from ganprune.data import to_uint8
+from ganprune.files import replace_with
 
 GAP, TITLE_HEIGHT, BACKGROUND, INK = 4, 16, (225, 225, 225), (20, 20, 20)
 
@@ -38,7 +39,8 @@ def image_grid(sections: Mapping[str, Mapping[str, torch.Tensor]], *, zoom: int 
 
 def save_grid(path: str | Path, sections: Mapping[str, Mapping[str, torch.Tensor]], *, zoom: int = 1) -> None:
     """Write :func:`image_grid` to a PNG file."""
-    image_grid(sections, zoom=zoom).save(path)
+    picture = image_grid(sections, zoom=zoom)
+    replace_with(path, lambda temporary: picture.save(temporary, format="PNG"))
 
 
 def _section(

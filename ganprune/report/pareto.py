@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ganprune.files import replace_with
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -59,7 +61,8 @@ def draw_fronts(path: str | Path, panels: Sequence[Panel], *, size_label: str, l
     canvas.draw()  # the layout is known only now, and with it what is how far from what
     for axes, panel in zip(row, panels, strict=True):
         _number(figure, axes, panel)
-    figure.savefig(path, metadata={"Software": None})  # not which version drew it
+    nobody = {"Software": None}  # not which version drew it
+    replace_with(path, lambda temporary: figure.savefig(temporary, format="png", metadata=nobody))
 
 
 def _draw(axes: Axes, panel: Panel) -> None:
