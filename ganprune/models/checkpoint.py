@@ -86,7 +86,7 @@ def load_cyclegan(
         UserError: there is no generator, or a tensor is missing, extra or misshapen; it is named.
     """
     folder, options = Path(folder), options or CheckpointOptions()
-    if not folder.exists():
+    if not (folder.is_dir() or folder.is_file()):
         raise UserError("checkpoint", str(folder), "an existing folder", "Check --checkpoint.")
     own = (folder / CONFIG_NAME).is_file()
     cyclegan = _load_own(folder, options) if own else _load_layout(folder, options)
