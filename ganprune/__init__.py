@@ -25,11 +25,13 @@ _EXPORTS = {
     "compress": "ganprune.pipeline",
     "default_checkpoint": "ganprune.assets",
     "default_images": "ganprune.assets",
+    "export_run": "ganprune.export",
     "load_cyclegan": "ganprune.models.checkpoint",
     "load_generator": "ganprune.filters.compact",
     "make_toolbox": "ganprune.evolution.toolbox",
     "mask": "ganprune.filters.compact",
     "save_cyclegan": "ganprune.models.checkpoint",
+    "translate_files": "ganprune.translate",
 }
 
 __all__ = [*_EXPORTS, "__version__"]

@@ -1,136 +1,29 @@
 """Unpaired images on disk: trainA/trainB, testA/testB and, if there, valA/valB.
 
 Files are decoded once and kept as bytes; batches are float tensors in [-1, 1]. Scoring uses fixed batches without
-augmentation; training draws its crops and flips from (seed, step), so that an interrupted run goes on identically.
+augmentation. Images have any size: what the networks can't take is mirrored up to what they can, at the right and at
+the bottom, and results are cut back.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 import random
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 
 from ganprune.errors import UserError
+from ganprune.pixels import CHANNELS, cut, list_images, mirror_up, read_image, to_float, with_channels
+from ganprune.sizes import STRIDE, Framing, Size, read_size, round_up, size_text
 
-EXTENSIONS = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-MAX_PIXELS = 80_000_000
 DOMAINS = ("A", "B")
-STRIDE = 4  # the generators halve the size twice; other sizes would not come back at their own size
-MIN_SIZE = 16
-CHANNELS = (1, 3)  # of the images that files hold
+MOST_BY_DEFAULT = 256
 CALIBRATION_IMAGES = 32
-
-
-def list_images(folder: Path) -> list[Path]:
-    """Return the image files directly inside a folder, sorted by name.
-
-    Raises:
-        UserError: the folder does not exist or holds no image.
-    """
-    if not folder.is_dir():
-        raise UserError("image folder", str(folder), "an existing folder", "Check --data and its folder names.")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and path.is_file())
-    if not paths:
-        kinds = ", ".join(sorted(extension[1:] for extension in EXTENSIONS))
-        raise UserError("image folder", f"{folder} (no images)", f"files ending in {kinds}", "Put images into it.")
-    return paths
-
-
-def read_image(path: Path, size: int | None = None) -> torch.Tensor:
-    """Decode one file to RGB: (3, H, W), uint8. Greyscale, palette and transparent images are converted (on white).
-
-    Args:
-        path: an image file.
-        size: resize to size x size (bicubic, antialiased) unless it has that size already.
-
-    Raises:
-        UserError: the file is damaged, truncated, huge or no image; it is named.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of files that are read none the less
-            rgb = _decode(path)
-    except Exception as error:  # decoders of damaged files fail in every way there is
-        reason = str(error) or type(error).__name__
-        raise UserError(
-            "image", f"{path} ({reason})", "a readable image file", "Replace or remove the file."
-        ) from error
-    if size is not None and rgb.size != (size, size):
-        rgb = rgb.resize((size, size), Image.Resampling.BICUBIC)
-    return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
-
-
-def _decode(path: Path) -> Image.Image:
-    # Only these formats: the library would have others, such as PostScript, read by other programs.
-    with Image.open(path, formats=FORMATS) as image:
-        if image.width * image.height > MAX_PIXELS:  # before a small file fills the memory
-            raise ValueError(f"{image.width}x{image.height} pixels, more than {MAX_PIXELS} in all")
-        image.load()
-        return _flatten(image)
-
-
-def _flatten(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":  # 16 bits; wider kinds hold 8 or 16 by their own range
-        values = np.asarray(image, dtype=np.float64)
-        sixteen = image.mode.startswith("I;16") or image.format == "PNG" or values.max() > 255
-        values = values / 257 if sixteen else values
-        return Image.fromarray(np.clip(values.round(), 0, 255).astype(np.uint8)).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
-
-
-def to_float(images: torch.Tensor) -> torch.Tensor:
-    """Map uint8 [0, 255] to float32 [-1, 1]."""
-    return images.float().div_(127.5).sub_(1.0)
-
-
-def to_uint8(images: torch.Tensor) -> torch.Tensor:
-    """Map float [-1, 1] to uint8 [0, 255], rounding."""
-    return images.detach().float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-
-
-def with_channels(image: torch.Tensor, channels: int) -> torch.Tensor:
-    """Return an RGB image, (3, H, W) uint8, with 3 channels or with 1, its luma (ITU-R BT.601)."""
-    if channels == 3:
-        return image
-    weights = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
-    return image.float().mul(weights).sum(0, keepdim=True).round().to(torch.uint8)
-
-
-def to_rgb(images: torch.Tensor) -> torch.Tensor:
-    """Return (N, 3, H, W) images of (N, 3, H, W) or greyscale (N, 1, H, W) ones.
-
-    Raises:
-        UserError: another number of channels.
-    """
-    if images.shape[1] not in CHANNELS:
-        found = f"images of {images.shape[1]} channels"
-        raise UserError("features", found, "colour or greyscale images", "Leave them out by --features none.")
-    return images if images.shape[1] == 3 else images.expand(-1, 3, -1, -1)
-
-
-def usable_size(size: int) -> int:
-    """Round a side length down to a multiple of 4, at least 16.
-
-    Raises:
-        UserError: the size is below 16.
-    """
-    if size < MIN_SIZE:
-        raise UserError("size", size, f"at least {MIN_SIZE} pixels", "Choose a larger --size.")
-    return size - size % STRIDE
 
 
 def pair_name(path: Path, domain: str) -> str:
@@ -139,29 +32,51 @@ def pair_name(path: Path, domain: str) -> str:
 
 
 class ImageSet(Sequence[torch.Tensor]):
-    """Image files at one square size, decoded on first use and kept as uint8.
+    """Image files at one size, decoded on first use and kept as uint8.
 
     Args:
         paths: image files.
-        size: side length in pixels.
-        channels: 3, or 1 for greyscale.
+        size: side length in pixels, (height, width), or a framing with a size.
+        multiple: both sides of the tensors are multiples of this: (H, W) is ``size`` rounded up, and mirrored up.
+        channels: C: 3, or 1 for greyscale.
     """
 
-    def __init__(self, paths: Sequence[Path], size: int, channels: int = 3):
-        self.paths, self.size, self.channels = list(paths), size, channels
+    def __init__(self, paths: Sequence[Path], size: int | Size | Framing, multiple: int = STRIDE, *, channels: int = 3):
+        self.paths, self.multiple, self.channels = list(paths), multiple, channels
+        self.framing = size if isinstance(size, Framing) else Framing(read_size(size))
+        assert self.framing.size is not None
+        self.frame = self.framing.size
         self._decoded: dict[int, torch.Tensor] = {}
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> torch.Tensor:  # type: ignore[override]
-        """Return image ``index``: (channels, size, size), uint8."""
+        """Return image ``index``: (C, H, W), uint8; of a larger one the middle."""
+        image = self._load(index)
+        spare = [have - want for have, want in zip(image.shape[1:], self.frame, strict=True)]
+        return self._framed(image, spare[0] // 2, spare[1] // 2)
+
+    def _load(self, index: int) -> torch.Tensor:
+        """Return image ``index`` at the size that ours is cut out of."""
         if index not in self._decoded:
-            self._decoded[index] = with_channels(read_image(self.paths[index], self.size), self.channels)
+            load = self.framing.load or self.frame
+            image = read_image(self.paths[index], None if isinstance(load, str) else load)
+            if any(have < want for have, want in zip(image.shape[1:], self.frame, strict=True)):
+                found = f"{self.paths[index]} ({size_text((image.shape[1], image.shape[2]))})"
+                raise UserError(
+                    "image", found, f"at least the crop, {size_text(self.frame)}", "Lower --crop, or give --load-size."
+                )
+            self._decoded[index] = with_channels(image, self.channels)
         return self._decoded[index]
 
+    def _framed(self, image: torch.Tensor, top: int, left: int) -> torch.Tensor:
+        height, width = self.frame
+        part = image[:, top : top + height, left : left + width]
+        return mirror_up(part, round_up(self.frame, self.multiple))
+
     def tensor(self, indices: Sequence[int] | None = None) -> torch.Tensor:
-        """Return those images (default: all) as (N, channels, size, size) float32 in [-1, 1]."""
+        """Return those images (default: all) as (N, C, H, W) float32 in [-1, 1]."""
         indices = range(len(self)) if indices is None else indices
         return to_float(torch.stack([self[index] for index in indices]))
 
@@ -170,8 +85,19 @@ class ImageSet(Sequence[torch.Tensor]):
         for index in range(len(self)):
             self[index]
 
+    def training_tensor(self, indices: Sequence[int], draw: torch.Generator) -> torch.Tensor:
+        """Return those images as :meth:`tensor` does, but of larger ones each a part at a place of its own."""
+        if self.framing.load is None:
+            return self.tensor(indices)
+        parts = []
+        for image in map(self._load, indices):
+            spare = [have - want for have, want in zip(image.shape[1:], self.frame, strict=True)]
+            top, left = (int(torch.randint(0, most + 1, (), generator=draw)) for most in spare)
+            parts.append(self._framed(image, top, left))
+        return to_float(torch.stack(parts))
+
     def subset(self, indices: Sequence[int]) -> ImageSet:
-        return ImageSet([self.paths[index] for index in indices], self.size, self.channels)
+        return ImageSet([self.paths[index] for index in indices], self.framing, self.multiple, channels=self.channels)
 
 
 @dataclass(frozen=True)
@@ -191,21 +117,28 @@ class UnpairedImages:
 
     Args:
         root: the folder that holds those folders.
-        size: side length in pixels; rounded down to a multiple of 4 (``rounded_from`` then says from what). Default:
-            the first training image's shorter side, at most 256.
-        channels: of each domain's images, 3 or 1; see ``image_channels``. Default: 3 for both.
+        size: side length in pixels, (height, width), or how images come to one size. Default: the first training
+            image's shorter side, both ways, at most 256.
+        multiple: what the networks need both sides to be multiples of; tensors are mirrored up to that.
+        channels: of each domain's images, 3 or 1; see ``domain_channels``. Default: 3 for both.
         needed: the domains that have to be there; another one is left out where its folders are missing, or its images
             would have other channels than files can hold.
 
+    Attributes:
+        framing: how images come to their size.
+        frame: (height, width) of what is translated, scored and shown.
+        size: (height, width) of the tensors: ``frame``, rounded up to ``multiple``.
+
     Raises:
-        UserError: a folder is missing or empty.
+        UserError: a folder is missing or empty, or no size can be that.
     """
 
     def __init__(
         self,
         root: str | Path,
-        size: int | None = None,
+        size: int | Size | Framing | None = None,
         *,
+        multiple: int = STRIDE,
         channels: Mapping[str, int] | None = None,
         needed: Sequence[str] = DOMAINS,
     ):
@@ -221,9 +154,10 @@ class UnpairedImages:
         files = {
             role + domain: list_images(self.root / (role + domain)) for role in ("train", "test") for domain in domains
         }
-        asked = size if size is not None else self._native_size(files["train" + domains[0]][0])
-        self.size = usable_size(asked)
-        self.rounded_from = asked if asked != self.size else None
+        framing = size if isinstance(size, Framing) else Framing(None if size is None else read_size(size))
+        self.frame = framing.size or self._native_size(files["train" + domains[0]][0])
+        self.framing, self.multiple = replace(framing, size=self.frame), multiple
+        self.size = round_up(self.frame, multiple)
         self.domains = {domain: self._split(domain, files) for domain in domains}
 
     def _complete(self, domain: str) -> bool:
@@ -232,8 +166,8 @@ class UnpairedImages:
         return self.channels[domain] in CHANNELS and all(folder.is_dir() for folder in folders)
 
     @staticmethod
-    def _native_size(path: Path) -> int:
-        return min(*read_image(path).shape[1:], 256)
+    def _native_size(path: Path) -> Size:
+        return read_size(min(*read_image(path).shape[1:], MOST_BY_DEFAULT))
 
     def _split(self, domain: str, files: dict[str, list[Path]]) -> Split:
         train = files["train" + domain]
@@ -251,19 +185,25 @@ class UnpairedImages:
             chosen = {int(index * step) for index in range(count)}  # spread over the sorted names
             validation = [path for index, path in enumerate(train) if index in chosen]
             train = [path for index, path in enumerate(train) if index not in chosen]
-        roles = (train, validation, files["test" + domain])
-        return Split(*(ImageSet(paths, self.size, self.channels[domain]) for paths in roles))
+        return Split(*(self._set(domain, paths) for paths in (train, validation, files["test" + domain])))
+
+    def _set(self, domain: str, paths: Sequence[Path]) -> ImageSet:
+        return ImageSet(paths, self.framing, self.multiple, channels=self.channels[domain])
 
     def __getitem__(self, domain: str) -> Split:
         return self.domains[domain]
 
     @property
     def size_note(self) -> str | None:
-        """What to tell a user whose image size was rounded; None if it was not."""
-        if self.rounded_from is None:
+        """What to tell a user of a size that the networks can't take as it is; None if they can."""
+        if self.frame == self.size:
             return None
-        asked, used = self.rounded_from, self.size
-        return f"image size {asked} is no multiple of {STRIDE}: images are resized to {used}x{used}"
+        asked, used = size_text(self.frame), size_text(self.size)
+        return f"image size {asked} is no multiple of {self.multiple}: mirrored up to {used}, results are cut back"
+
+    def cut(self, images: torch.Tensor) -> torch.Tensor:
+        """Return (..., H, W) tensors of :attr:`size` at the size of :attr:`frame`, without what was mirrored."""
+        return cut(images, self.frame)
 
     def read_all(self) -> None:
         """Decode every image now, so that a damaged one is found before long work begins.
@@ -281,12 +221,12 @@ class UnpairedImages:
         for domain, split in self.domains.items():
             own_folder = (self.root / ("val" + domain)).is_dir()
             paths = split.train.paths if own_folder else sorted(split.train.paths + split.validation.paths)
-            train = split.train if own_folder else ImageSet(paths, self.size, self.channels[domain])
+            train = split.train if own_folder else self._set(domain, paths)
             whole[domain] = Split(train, split.validation, split.test)
         return whole
 
     def calibration(self, domain: str, count: int = CALIBRATION_IMAGES) -> torch.Tensor:
-        """Return the first ``count`` training images: (N, channels, size, size) in [-1, 1]."""
+        """Return the first ``count`` training images: (N, C, H, W) in [-1, 1]."""
         train = self[domain].train
         return train.tensor(range(min(count, len(train))))
 
@@ -330,49 +270,3 @@ class UnpairedImages:
         """Number of images by role and domain, for a run's summary."""
         roles = ("train", "validation", "test")
         return {f"{role}{domain}": len(getattr(self[domain], role)) for role in roles for domain in self.domains}
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Random resize-crop and flip of training images, as CycleGAN does (286 -> 256 there).
-
-    Attributes:
-        load_scale: images are enlarged by this factor, then cropped back at a random place; 1 turns it off.
-        flip: whether half of the images are mirrored.
-    """
-
-    load_scale: float = 286 / 256
-    flip: bool = True
-
-    def __call__(self, batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Augment (B, C, S, S); every image draws its own place and mirroring from ``generator``."""
-        size = batch.shape[-1]
-        loaded = max(size, round(size * self.load_scale))
-        out = []
-        for image in batch:
-            if self.flip and torch.rand((), generator=generator) < 0.5:
-                image = image.flip(-1)
-            if loaded > size:
-                top, left = torch.randint(0, loaded - size + 1, (2,), generator=generator).tolist()
-                large = torch.nn.functional.interpolate(
-                    image[None], (loaded, loaded), mode="bicubic", antialias=True, align_corners=False
-                )[0]
-                image = large[:, top : top + size, left : left + size].clamp(-1, 1)
-            out.append(image)
-        return torch.stack(out)
-
-
-def epoch_indices(count: int, batch: int, step: int, seed: int | str) -> list[int]:
-    """Return the ``batch`` image indices of training step ``step``: shuffled epochs, derived from (seed, step)."""
-    indices = []
-    for position in range(step * batch, (step + 1) * batch):
-        epoch, offset = divmod(position, count)
-        indices.append(_epoch_order(count, f"{seed}:{epoch}")[offset])
-    return indices
-
-
-@functools.lru_cache(maxsize=8)
-def _epoch_order(count: int, seed: str) -> list[int]:
-    order = list(range(count))
-    random.Random(seed).shuffle(order)
-    return order

@@ -105,6 +105,17 @@ class Display:
             shown = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
             self._plain(f"step {step}/{total}  {rate:.2f} steps/s, about {(total - step) / rate:.0f} s left  {shown}")
 
+    def images(self, done: int, total: int) -> None:
+        """Show how many images are done: rate, remaining time."""
+        now = time.monotonic()
+        rate = done / max(now - self.begun, 1e-3)
+        if self.live_area is not None and self.task is not None:
+            self.bar.update(self.task, completed=done, total=total, rate=f"{rate:.1f} images/s")
+            self._draw()
+        elif now - self.printed >= PLAIN_SECONDS or done == total:
+            self.printed = now
+            self._plain(f"{done}/{total} images  {rate:.1f} images/s, about {(total - done) / rate:.0f} s left")
+
     def _plain(self, text: str) -> None:
         self.console.print(text, highlight=False, soft_wrap=True)
 
@@ -144,6 +155,16 @@ def _pair(section: str, scale: float, digits: int, factor: str | None) -> Any:
     return cell
 
 
+def _value(section: str, digits: int) -> Any:
+    def cell(figures: Mapping[str, Any]) -> str:
+        value: Any = figures
+        for part in section.split("."):
+            value = value[part]
+        return f"{value:.{digits}f}"
+
+    return cell
+
+
 def _metric(name: str, digits: int) -> Any:
     def cell(figures: Mapping[str, Any]) -> str:
         metrics = figures["metrics"]
@@ -171,6 +192,9 @@ def _rows(figures: Mapping[str, Any]) -> dict[str, Any]:
         "MACs, input size (M)": _pair("macs.input_size", 1e6, 1, "ratio"),
         "MACs, output size (M)": _pair("macs.output_size", 1e6, 1, "ratio"),
         "latency (ms per image)": _pair("latency_ms", 1, 2, "speedup"),
+        "speed-up / MAC ratio": _value("speed.eager.quotient", 2),
+        "latency in onnxruntime (ms)": _pair("speed.onnxruntime", 1, 2, "speedup"),
+        "speed-up / MAC ratio there": _value("speed.onnxruntime.quotient", 2),
         f"L_DisA ({images})": _metric("l_disa", 4),
         f"L_GenA ({images})": _metric("l_gena", 4),
         f"L_cyc ({images})": _metric("l_cyc", 4),

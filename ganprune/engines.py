@@ -44,7 +44,7 @@ class LocalEngine:
         """Return a pool; its processes start as calls come in."""
         context = _Context()
         self.processes = context.started
-        return ProcessPoolExecutor(self.count, context, initializer=begin, initargs=(payload, threads))
+        return ProcessPoolExecutor(self.count, context, initializer=begin, initargs=([payload], threads))
 
     def stop(self, executor: Executor, *, at_once: bool) -> None:
         """End the processes, killing them if it is to be at once, and wait until they are gone."""
@@ -89,11 +89,16 @@ def _blocked(*signals: signal.Signals) -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def begin(payload: Payload, threads: int) -> None:
-    """Make this process a worker."""
+def begin(payloads: list[Payload], threads: int) -> None:
+    """Make this process a worker.
+
+    Args:
+        payloads: one; taken out of the list, since a pool's process keeps what it was started with.
+        threads: CPU threads.
+    """
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
-    install(payload)
+    install(payloads.pop())
 
 
 def _end_with_parent() -> None:

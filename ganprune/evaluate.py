@@ -14,6 +14,7 @@ from ganprune.losses import cycle_consistency, discriminator_aware, generator_aw
 from ganprune.metrics.measures import Measures
 from ganprune.models.architecture import input_channels
 from ganprune.models.checkpoint import OTHER, CycleGAN
+from ganprune.sizes import Size, read_size
 
 BATCH = 32
 
@@ -60,7 +61,7 @@ def evaluate(
     return table
 
 
-def size_figures(original: nn.Module, compact: nn.Module, size: int) -> dict[str, Any]:
+def size_figures(original: nn.Module, compact: nn.Module, size: int | Size) -> dict[str, Any]:
     """Return parameters, memory and MACs (both conventions) of one generator before and after."""
     channels = input_channels(original)
     counts = {"original": profile.parameters(original), "compact": profile.parameters(compact)}
@@ -82,10 +83,10 @@ def size_figures(original: nn.Module, compact: nn.Module, size: int) -> dict[str
     }
 
 
-def latency_figures(original: nn.Module, compact: nn.Module, size: int) -> dict[str, float]:
+def latency_figures(original: nn.Module, compact: nn.Module, size: int | Size) -> dict[str, float]:
     """Return median milliseconds per image of both generators, taking turns, and their ratio."""
     weight = next(original.parameters())
-    example = torch.zeros(1, input_channels(original), size, size, device=weight.device, dtype=weight.dtype)
+    example = torch.zeros(1, input_channels(original), *read_size(size), device=weight.device, dtype=weight.dtype)
     times = profile.latency_ms({"original": original, "compact": compact}, example)
     return {**times, "speedup": times["original"] / times["compact"]}
 
@@ -102,12 +103,16 @@ class Translations:
     def __init__(self, original: CycleGAN, generators: Mapping[str, nn.Module], measures: Measures):
         self.measures = measures
         self.device = device = original.device
-        self.real = {name: measures.images_of(side.source).tensor() for name, side in original.items()}
-        self.fake = {name: run(generators[name], self.real[name], device) for name in original}
+        real = {name: measures.images_of(side.source).tensor() for name, side in original.items()}
+        fake = {name: run(generators[name], real[name], device) for name in original}
         backward = {name: generators.get(OTHER[name], original.helpers.get(OTHER[name])) for name in original}
-        self.back = {name: run(back, self.fake[name], device) for name, back in backward.items() if back is not None}
+        back = {name: run(network, fake[name], device) for name, network in backward.items() if network is not None}
         judges = {name: side.discriminator for name, side in original.items() if side.discriminator is not None}
-        self.judged = {name: run(judge, self.fake[name], device) for name, judge in judges.items()}
+        self.judged = {name: run(judge, fake[name], device) for name, judge in judges.items()}
+        # Compared and shown is what was asked for, not what was mirrored for the networks' sake.
+        self.real, self.fake, self.back = (
+            {name: measures.images.cut(tensor) for name, tensor in tensors.items()} for tensors in (real, fake, back)
+        )
 
     def figures(self, name: str, reference: Translations | None = None, output: str = "map") -> dict[str, float]:
         """Return with a reference l_disa and l_gena, then l_cyc and what else is measured, as far as they apply."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,20 @@ def replace_with(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> 
     Raises:
         UserError: it can't be written; the old one is whole.
     """
-    path = Path(path)
+    with replacing(Path(path)) as temporary:
+        write(temporary)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; what the block writes there takes its place, if the block ends well.
+
+    Raises:
+        UserError: it can't be written; the old one is whole.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        write(temporary)
+        yield temporary
         flush(temporary)
         os.replace(temporary, path)
         flush_folder(path.parent)
@@ -42,6 +53,20 @@ def replace_with(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> 
         if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":
             raise unwritable(path, error) from error
         raise
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents, where they are missing.
+
+    Raises:
+        UserError: it cannot be made or written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise unwritable(path, "permission denied")
 
 
 def flush(path: Path) -> None:
@@ -75,12 +100,19 @@ def parse_json(text: str) -> Any:
     """Return what a JSON text says.
 
     Raises:
-        ValueError: it is none, or nested deeper than anything of ours.
+        ValueError: it is none, nested deeper than anything of ours, or holds a NaN or an infinity, which are not JSON.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, parse_float=_finite, parse_constant=_finite)
     except RecursionError as error:
         raise ValueError("brackets in brackets without end") from error
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):  # written out, or too large: 1e999
+        raise ValueError(f"{text} is no finite number")
+    return number
 
 
 def check_format(data: Any, known: int, where: str | os.PathLike[str]) -> None:

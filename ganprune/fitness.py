@@ -26,7 +26,7 @@ from ganprune.filters.builder import NetworkBuilder
 from ganprune.filters.space import FilterSpace
 from ganprune.latency.table import LatencyTable
 from ganprune.losses import cycle_consistency, discriminator_aware, generator_aware, identity
-from ganprune.models.checkpoint import OTHER, CycleGAN, image_channels
+from ganprune.models.checkpoint import OTHER, CycleGAN, domain_channels
 from ganprune.payload import Portable
 from ganprune.profile import layer_positions, macs
 
@@ -278,11 +278,11 @@ def check_channels(cyclegan: CycleGAN, images: UnpairedImages, side: str, *, ide
     Raises:
         UserError: they are not; or identity is asked for between images of different channels, or without any.
     """
-    taken, (source, target) = image_channels(cyclegan), (cyclegan[side].source, cyclegan[side].target)
+    taken, (source, target) = domain_channels(cyclegan), (cyclegan[side].source, cyclegan[side].target)
     if images.channels[source] != taken[source]:
         found = f"{images.channels[source]} channels in domain {source}"
         expected = f"{taken[source]}, which generator {side} takes"
-        raise UserError("images", found, expected, "Give UnpairedImages(..., channels=image_channels(cyclegan)).")
+        raise UserError("images", found, expected, "Give UnpairedImages(..., channels=domain_channels(cyclegan)).")
     if identity and (taken[source] != taken[target] or target not in images.domains):
         missing = f"no images of domain {target}" if target not in images.domains else "other channels in each domain"
         raise UserError(
@@ -300,7 +300,7 @@ def _chosen(images: UnpairedImages, domain: str, count: int, skip: int) -> torch
 
 def shared_builders(cyclegan: CycleGAN, images: UnpairedImages, *, reconstruct: bool) -> dict[str, NetworkBuilder]:
     """Return the builders of both sides; the second side's fitness gets the ones that the first side's made."""
-    key = ("builders", images.root, images.size, reconstruct)
+    key = ("builders", images.root, images.framing, reconstruct)
     if key not in cyclegan.derived:
         cyclegan.derived[key] = make_builders(cyclegan, images, reconstruct=reconstruct)
     builders: dict[str, NetworkBuilder] = cyclegan.derived[key]

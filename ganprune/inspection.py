@@ -24,10 +24,12 @@ from ganprune.filters.space import ENCODINGS, FilterSpace
 from ganprune.fitness import CycleFitness
 from ganprune.models.architecture import describe, input_channels, output_channels, specification
 from ganprune.models.checkpoint import CycleGAN, check_size, load_cyclegan
+from ganprune.models.fitting import size_multiple
 from ganprune.models.options import CheckpointOptions
 from ganprune.profile import layer_positions, macs, memory_mb, parameters, weight_counts
 from ganprune.search import check_objectives, make_fitness, make_strategy, rebuild
 from ganprune.settings import EvolveSettings
+from ganprune.sizes import Framing, Size, read_size, round_up
 from ganprune.task import Task, load_task
 
 TIMED = 3  # evaluations that are timed
@@ -57,7 +59,7 @@ def inspect_checkpoint(
     path: str | Path,
     data: str | Path | None = None,
     *,
-    size: int | None = None,
+    size: int | Size | Framing | None = None,
     networks: CheckpointOptions | None = None,
     settings: EvolveSettings | None = None,
     device: str = "auto",
@@ -69,7 +71,8 @@ def inspect_checkpoint(
     Args:
         path: folder or file.
         data: images, to ask the judges and to time evaluations; None to do neither.
-        size: side length of the images; None for the data's own, or 256.
+        size: of the images; None for the data's own, or 256. Networks are looked at at that, rounded up to what they
+            take.
         networks: how the checkpoint is to be read.
         settings: of the search whose cost is wanted; None for the ``quick`` preset.
         device, threads: as a search would have them.
@@ -87,14 +90,16 @@ def inspect_checkpoint(
     settings = settings or EvolveSettings()
     task: Task | None = None
     if data is None:
-        cyclegan, size = load_cyclegan(path, options=networks, device=resolve_device(device)), size or DEFAULT_SIZE
-        check_size(cyclegan, size)
+        cyclegan = load_cyclegan(path, options=networks, device=resolve_device(device))
+        frame = (size.size if isinstance(size, Framing) else size) or DEFAULT_SIZE
+        shape = round_up(read_size(frame), size_multiple(cyclegan.generators()))
+        check_size(cyclegan, shape)
     else:
         task = load_task(Path(path), Path(data), size, device, networks)
-        cyclegan, size = task.cyclegan, task.images.size
+        cyclegan, shape = task.cyclegan, task.images.size
     stage("tracing the generators")
-    sides = {name: side_facts(cyclegan, name, size, settings) for name in cyclegan}
-    found: dict[str, Any] = {"notes": cyclegan.notes, "size": size, "sides": sides, "warnings": []}
+    sides = {name: side_facts(cyclegan, name, shape, settings) for name in cyclegan}
+    found: dict[str, Any] = {"notes": cyclegan.notes, "size": list(shape), "sides": sides, "warnings": []}
     if task is not None:
         stage("asking the judges")
         found["warnings"] += add_judgements(task, sides)
@@ -103,7 +108,7 @@ def inspect_checkpoint(
     return found
 
 
-def side_facts(cyclegan: CycleGAN, name: str, size: int, settings: EvolveSettings) -> dict[str, Any]:
+def side_facts(cyclegan: CycleGAN, name: str, size: Size, settings: EvolveSettings) -> dict[str, Any]:
     """Return a side's networks, groups and bits, and the bytes of its moments, as JSON data."""
     side = cyclegan[name]
     spaces = {encoding: FilterSpace(side.generator, encoding=encoding, size=size) for encoding in ENCODINGS}

@@ -12,6 +12,7 @@ import torch
 
 from ganprune import __version__
 from ganprune.assets import default_checkpoint, default_images
+from ganprune.deploy.speed import add_speed
 from ganprune.device import resolve_device, resolve_precision, set_threads
 from ganprune.errors import UserError
 from ganprune.evolution.coevolution import Progress, coevolve
@@ -27,14 +28,15 @@ from ganprune.results import draw_samples, load_pair, make_measures, materialise
 from ganprune.runs import CONFIG, STATE, SUMMARY, RunDirectory, changes, refuse_changes
 from ganprune.search import Search, check_objectives, check_references, check_settings, needs_latency, prepare
 from ganprune.settings import EvolveSettings
+from ganprune.sizes import Framing, Size
 from ganprune.task import Task, check_fingerprint, fingerprint, load_task
 from ganprune.workers import check_workers, spread, threads_per_worker
 
 FORMAT = 1  # of config.json
 COMMANDS = ("evolve", "finetune", "pick", "baseline")
 CONFIG_TYPES: dict[str, tuple[type, ...]] = {
-    "checkpoint": (str, type(None)), "data": (str, type(None)), "size": (int,), "device": (str,), "threads": (int,),
-    "settings": (dict,),
+    "checkpoint": (str, type(None)), "data": (str, type(None)), "size": (int, list), "device": (str,),
+    "threads": (int,), "settings": (dict,),
 }  # fmt: skip
 MAY_GROW = ("generations", "max_evaluations", "max_seconds")
 
@@ -48,6 +50,7 @@ class Reporter:
         search: called after each step of the search.
         evaluation: called after each evaluation, with side and individual.
         training: called after each fine-tuning step with (step, total, losses).
+        images: called with (done, total) as images are translated.
         directory: gets the run directory, once there is one.
         note: called with a line about what was found.
     """
@@ -56,6 +59,7 @@ class Reporter:
     search: Callable[[Progress], Any] | None = None
     evaluation: Callable[[str, Individual], Any] | None = None
     training: Callable[[int, int, dict[str, float]], Any] | None = None
+    images: Callable[[int, int], Any] | None = None
     directory: list[Path] = field(default_factory=list)
     note: Callable[[str], Any] = lambda text: None
 
@@ -66,7 +70,7 @@ def compress(
     *,
     out: str | Path | None = None,
     settings: EvolveSettings | None = None,
-    size: int | None = None,
+    size: int | Size | Framing | None = None,
     networks: CheckpointOptions | None = None,
     device: str = "auto",
     threads: int | None = None,
@@ -81,7 +85,7 @@ def compress(
         data: folder with trainA, trainB, testA, testB; None for the shipped images.
         out: new run directory; None for the next free ``runs/evolve-NNN``.
         settings: what to do; None for the ``quick`` preset.
-        size: side length of the images.
+        size: side length of the images, (height, width), or how images come to one size.
         networks: how the checkpoint is to be read, where that is not to be found out, and which side to prune.
         device: "auto", "cpu", "cuda" or "cuda:N".
         threads: CPU threads per evaluation; None for this machine's, divided among the workers. The same number gives
@@ -117,7 +121,7 @@ def compress(
     task.images.read_all()
     configuration = {
         "format": FORMAT, "command": "evolve", "ganprune": __version__, "torch": torch.__version__,
-        "checkpoint": task.checkpoint, "data": task.data, "size": task.images.size, "device": str(task.device),
+        "checkpoint": task.checkpoint, "data": task.data, **task.images.framing.to_json(), "device": str(task.device),
         "threads": threads, "networks": task.networks.to_json(), "settings": settings.to_json(), **fingerprint(task),
     }  # fmt: skip
     search = prepare(task, settings, reporter.stage)
@@ -152,8 +156,8 @@ def resume(
         operators: specifications of the form ``package.module:function`` that the run was begun with, by kind
             ("mutate", ...). They have to be given again, since nothing that a file names is ever imported.
         factories: the same for "generator" and "discriminator".
-        options: settings, and ``checkpoint``, ``data``, ``size``, ``threads``, ``epoch`` and ``only``, that were given
-            once more. They have to be those of the run, but for :data:`MAY_GROW`, which may be larger.
+        options: settings, and ``checkpoint``, ``data``, ``size``, ``load_size``, ``threads``, ``epoch`` and ``only``,
+            that were given once more. They have to be those of the run, but for :data:`MAY_GROW`, which may be larger.
         device: None for the run's own. On another one results may differ in their last digits.
         workers, cluster: see :func:`compress`; they change nothing but time.
         reporter: whom to tell how far it is.
@@ -200,7 +204,8 @@ def grow(config: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any
         UserError: others differ from the run's; each is named.
     """
     networks = {"epoch": None, "only": None, **config.get("networks", {})}
-    saved = {**config["settings"], **{name: config[name] for name in ("checkpoint", "data", "size", "threads")}}
+    fields = ("checkpoint", "data", "size", "load_size", "threads")
+    saved = {**config["settings"], **{name: config.get(name) for name in fields}}
     saved |= {name: networks[name] for name in ("epoch", "only")}
     asked = {**options, **{name: _resolved(options[name]) for name in ("checkpoint", "data") if name in options}}
     grown = {name: new for name, old, new in changes(saved, asked) if _may_become(name, old, new)}
@@ -252,7 +257,7 @@ def configured_task(config: Mapping[str, Any], device: str, factories: Mapping[s
         factories: "generator" and "discriminator" as the caller gives them again, where code makes these.
     """
     networks = CheckpointOptions.from_json(config.get("networks", {}), factories or {})
-    return load_task(_path(config["checkpoint"]), _path(config["data"]), config["size"], device, networks)
+    return load_task(_path(config["checkpoint"]), _path(config["data"]), Framing.from_json(config), device, networks)
 
 
 def continue_run(
@@ -319,9 +324,10 @@ def evaluate_run(
     path: str | Path,
     *,
     data: Path | None = None,
-    size: int | None = None,
+    size: int | Size | Framing | None = None,
     wanted: Wanted | None = None,
     networks: CheckpointOptions | None = None,
+    speed: int = 0,
     device: str = "auto",
     threads: int | None = None,
     reporter: Reporter | None = None,
@@ -338,6 +344,14 @@ def evaluate_run(
         threads: CPU threads.
         reporter: whom to tell how far it is.
 
+    Args:
+        path: the folder of the run or checkpoint.
+        data: other images; a checkpoint needs them.
+        size: another size of the images.
+        wanted: what is measured; None for a run's final figures.
+        speed: how often a run's original and compact are timed for "speed" of each side (see ``add_speed``); 0: never.
+        device, threads, reporter: as for :func:`compress`.
+
     Raises:
         UserError: ``path`` is neither, or something wanted can't be had.
     """
@@ -351,7 +365,7 @@ def evaluate_run(
         images = data or _path(config["data"]) or default_images()
         checkpoint = _path(config["checkpoint"]) or default_checkpoint()
         networks = run_networks(config, networks)
-        task = load_task(checkpoint, images, size or config["size"], device, networks)
+        task = load_task(checkpoint, images, size or Framing.from_json(config), device, networks)
         compact = load_pair(directory, task.device, task.cyclegan, networks)
     elif data is None:
         raise UserError("data", "nothing", "images to evaluate a checkpoint on", "Give --data with the checkpoint.")
@@ -362,7 +376,11 @@ def evaluate_run(
     if task.images.size_note:
         reporter.stage(task.images.size_note)
     own = {name: side.generator for name, side in task.cyclegan.items()}
-    return measure(task, settings, compact or own, wanted)
+    sides = measure(task, settings, compact or own, wanted)
+    if compact and speed:
+        reporter.stage("timing original and compact")
+        add_speed(sides, own, compact, task.images.size, repeats=speed)
+    return sides
 
 
 def run_networks(config: Mapping[str, Any], given: CheckpointOptions) -> CheckpointOptions:

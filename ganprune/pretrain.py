@@ -17,7 +17,7 @@ from ganprune.files import check_format
 from ganprune.models.checkpoint import CycleGAN, check_size, new_cyclegan, save_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
-from ganprune.report.figures import save_grid
+from ganprune.report.figures import save_grid, zoom_for
 from ganprune.runs import CONFIG, LOGBOOK, RunDirectory, refuse_changes
 from ganprune.training import TENSORS_NAME, CycleGANTrainer, TrainingSettings
 
@@ -70,7 +70,7 @@ def pretrain(
     images.read_all()
     config = {
         "format": FORMAT, "command": "pretrain", "ganprune": __version__,
-        "data": {"root": str(images.root.resolve()), "size": images.size, "images": images.counts()},
+        "data": {"root": str(images.root.resolve()), **images.framing.to_json(), "images": images.counts()},
         "data_sha256": images.digest(), "generator": generator.to_json(),
         "discriminator": discriminator.to_json(), "settings": settings.to_json(),
     }  # fmt: skip
@@ -161,7 +161,8 @@ def draw_samples(cyclegan: CycleGAN, images: UnpairedImages, path: Path) -> None
         partner = cyclegan.partner(name).generator
         with torch.inference_mode():
             fake = side.generator(real)
-            sections[f"{name} (validation)"] = {"input": real, "output": fake, "back": partner(fake)}
+            rows = {"input": real, "output": fake, "back": partner(fake)}
+        sections[f"{name} (validation)"] = {label: images.cut(row) for label, row in rows.items()}
     for network, mode in modes.items():
         network.train(mode)
-    save_grid(path, sections, zoom=max(1, 96 // images.size))
+    save_grid(path, sections, zoom=zoom_for(images.frame))

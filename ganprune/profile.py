@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
+
+from ganprune.sizes import Size, read_size
 
 CONVENTIONS = ("input_size", "output_size")
 
@@ -37,8 +40,8 @@ def memory_mb(network: nn.Module) -> float:
 
 
 @torch.no_grad()
-def layer_positions(network: nn.Module, channels: int, size: int) -> dict[str, LayerPositions]:
-    """Return, by path, the positions of each convolution for one (channels, size, size) image.
+def layer_positions(network: nn.Module, channels: int, size: int | Size) -> dict[str, LayerPositions]:
+    """Return, by path, the positions of each convolution for one image of (height, width) ``size``.
 
     A convolution's MACs are its weight elements times its output positions; a transposed one's are its weight elements
     times its input positions, or, by the other convention, times its output positions.
@@ -61,7 +64,7 @@ def layer_positions(network: nn.Module, channels: int, size: int) -> dict[str, L
     network.eval()  # batch norms in training mode would take the zeros into their statistics
     try:
         weight = next(network.parameters())
-        network(torch.zeros(1, channels, size, size, dtype=weight.dtype, device=weight.device))
+        network(torch.zeros(1, channels, *read_size(size), dtype=weight.dtype, device=weight.device))
     finally:
         for handle in handles:
             handle.remove()
@@ -86,17 +89,20 @@ def weight_counts(network: nn.Module) -> dict[str, int]:
 
 @torch.inference_mode()
 def latency_ms(
-    networks: Mapping[str, nn.Module], example: torch.Tensor, *, repeats: int = 15, warm_up: int = 3
-) -> dict[str, float]:
+    networks: Mapping[str, Callable[[torch.Tensor], Any]], example: torch.Tensor, *,
+    repeats: int = 15, warm_up: int = 3,
+    statistic: Callable[[Sequence[float]], float] = statistics.median,
+) -> dict[str, float]:  # fmt: skip
     """Measure networks side by side and return each one's median milliseconds per call.
 
     They take turns, so that a change of the machine's speed meets all of them.
 
     Args:
-        networks: by name.
+        networks: by name; networks, or other functions of an image.
         example: the input of a call, on the networks' device.
         repeats: timed calls of each.
         warm_up: untimed calls of each before.
+        statistic: in the median's place; the least where other programs disturb, since they can only add.
     """
     times: dict[str, list[float]] = {name: [] for name in networks}
     for turn in range(warm_up + repeats):
@@ -107,7 +113,7 @@ def latency_ms(
             synchronise(example.device)
             if turn >= warm_up:
                 times[name].append((time.perf_counter() - start) * 1e3)
-    return {name: statistics.median(values) for name, values in times.items()}
+    return {name: statistic(values) for name, values in times.items()}
 
 
 def synchronise(device: torch.device) -> None:

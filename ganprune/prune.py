@@ -25,6 +25,7 @@ from ganprune.results import draw_samples, materialise
 from ganprune.runs import CONFIG, SUMMARY, RunDirectory
 from ganprune.search import Search, check_objectives, check_terms, latency_tables, make_fitness, reference_of
 from ganprune.settings import EvolveSettings, make_settings
+from ganprune.sizes import Framing, Size
 from ganprune.task import Task, load_task
 
 COUNTS = {"evaluations": 1, "rescores": 0, "cost": 1, "generation": 0}  # of a side, whose bits are scored once
@@ -114,6 +115,7 @@ def baseline_settings(
     return replace(
         settings, algorithm=baseline.method, reconstruct=baseline.weights == "reconstructed", tune_steps=0,
         tune_passes=0.0, max_macs=None, max_latency_ms=None, max_evaluations=None, max_seconds=None,
+        round_to=1,
     )  # fmt: skip
 
 
@@ -125,7 +127,7 @@ def prune_run(
     *,
     like: str | Path | None = None,
     out: str | Path | None = None,
-    size: int | None = None,
+    size: int | Size | Framing | None = None,
     networks: CheckpointOptions | None = None,
     device: str = "auto",
     threads: int | None = None,
@@ -174,7 +176,7 @@ def prune_run(
         figures["search"]["evaluations"] = 1
     configuration = {
         "command": "baseline", "ganprune": __version__, "torch": torch.__version__, "checkpoint": task.checkpoint,
-        "data": task.data, "size": task.images.size, "device": str(task.device), "threads": threads,
+        "data": task.data, **task.images.framing.to_json(), "device": str(task.device), "threads": threads,
         "baseline": baseline.to_json(), **({"like": str(like)} if like else {}), "most_parameters": most,
         "networks": task.networks.to_json(),
         "settings": settings.to_json(),
@@ -188,7 +190,7 @@ def prune_run(
 def _task(
     checkpoint: str | Path | None,
     data: str | Path | None,
-    size: int | None,
+    size: int | Size | Framing | None,
     device: str,
     like: str | Path | None,
     networks: CheckpointOptions,
@@ -196,7 +198,7 @@ def _task(
     """Load what is given; with nothing given, what the run ``like`` was made of, or what is shipped."""
     if like and checkpoint is None and data is None:
         config, _ = read_config(open_finished(like))
-        checkpoint, data, size = config["checkpoint"], config["data"], size or config["size"]
+        checkpoint, data, size = config["checkpoint"], config["data"], size or Framing.from_json(config)
         networks = run_networks(config, networks)
     places = [None if path is None else Path(path) for path in (checkpoint, data)]
     return load_task(places[0], places[1], size, device, networks)

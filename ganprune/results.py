@@ -18,8 +18,8 @@ from ganprune.finetuning import finetune
 from ganprune.fitness import CycleFitness
 from ganprune.metrics.measures import Measures, Wanted
 from ganprune.models.architecture import describe
-from ganprune.models.options import SIDES, CheckpointOptions, is_reference
-from ganprune.report.figures import save_grid
+from ganprune.models.options import SIDES, CheckpointOptions
+from ganprune.report.figures import save_grid, zoom_for
 from ganprune.runs import LOGBOOK, RunDirectory
 from ganprune.search import Search, algorithms, finetune_settings, reference_fitness
 from ganprune.settings import EvolveSettings
@@ -94,7 +94,7 @@ def save_pair(
         architecture = describe(task.cyclegan[name].generator)
         save_generator(
             network, directory.path(name), architecture=architecture, bits=elites[name].key(), side=name,
-            size=task.images.size, encoding=settings.encoding,
+            encoding=settings.encoding, **task.images.framing.to_json(),
         )  # fmt: skip
 
 
@@ -114,8 +114,7 @@ def load_pair(
     """
     loaded = {}
     for name in sides:
-        text = networks.specification("generator", name) if networks else None
-        factory = text if text and is_reference("generator", text) else None
+        factory = networks.factory("generator", name) if networks else None
         loaded[name] = load_generator(directory.path(name), factory=factory, device=device)
     return loaded
 
@@ -191,5 +190,5 @@ def draw_samples(path: Path, task: Task, compact: Mapping[str, nn.Module]) -> No
         }
         if pairs:
             rows["truth"] = task.images[side.target].test.tensor([index for _, index in pairs_of_side])
-        sections[f"{name} (test images)"] = rows
-    save_grid(path, sections, zoom=max(1, 96 // task.images.size))
+        sections[f"{name} (test images)"] = {label: task.images.cut(row) for label, row in rows.items()}
+    save_grid(path, sections, zoom=zoom_for(task.images.frame))

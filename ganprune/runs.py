@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ganprune.errors import UserError
-from ganprune.files import flush, parse_json, replace, unwritable
+from ganprune.files import flush, make_folder, parse_json, replace, unwritable
 from ganprune.locks import locked
 
 CONFIG = "config.json"
@@ -48,13 +48,8 @@ class RunDirectory:
             UserError: it already holds a run, or cannot be written.
         """
         run = cls(path)
-        try:
-            run.directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise unwritable(run.directory, error) from error
+        make_folder(run.directory)
         run.check_free(CONFIG, STATE)
-        if not os.access(run.directory, os.W_OK | os.X_OK):
-            raise unwritable(run.directory, "permission denied")
         return run
 
     @classmethod

@@ -71,6 +71,8 @@ def prepare(task: Task, settings: EvolveSettings, stage: Callable[..., Any], lat
     """
     search = rebuild(task, settings, stage)
     started = time.perf_counter()
+    for builder in search.builders.values():
+        builder.space.round_to(settings.round_to)  # first, so that latencies are measured at numbers that can be
     tables = latency_tables(task, settings, search.builders, latency, stage)
     fitness = make_fitness(task, settings, search.builders, tables)
     set_budgets(fitness, settings)
@@ -293,7 +295,8 @@ def set_budgets(fitness: Mapping[str, CycleFitness], settings: EvolveSettings) -
                 most = f"at most {count(full) / count(least):.6g}"
                 expected = most if name == "target_ratio" else f"{count(least):.6g} or more"
                 advice = f"{'Lower' if name == 'target_ratio' else 'Raise'} --{name.replace('_', '-')}."
-                found = f"{expected}, with one filter per group of {side.side}"
+                fewest = "one filter" if space.multiple == 1 else f"{space.multiple} filters"
+                found = f"{expected}, with {fewest} per group of {side.side}"
                 raise UserError(name.replace("_", " "), given, found, advice)
         if limits:
             space.limit(functools.partial(_fits, limits), "budget")

@@ -30,6 +30,7 @@ class EvolveSettings:
             no bound.
         max_macs: every individual takes at most this many multiply-accumulates per image (counted at input size).
         max_latency_ms: every individual is predicted to take at most this many milliseconds per image.
+        round_to: groups of filters keep multiples of this, where they have at least twice as many.
         encoding: "grouped" or "tied".
         schedule: "alternate", "simultaneous" or "separate".
         reconstruct: whether weights are reconstructed in closed form.
@@ -71,6 +72,7 @@ class EvolveSettings:
     target_ratio: float | None = 8.0
     max_macs: float | None = None
     max_latency_ms: float | None = None
+    round_to: int = 1
     encoding: str = "grouped"
     schedule: str = "alternate"
     reconstruct: bool = True
@@ -91,7 +93,7 @@ class EvolveSettings:
 
     def __post_init__(self) -> None:
         self._check_types()
-        least = {"generations": 1, "calibration_images": 1, "validation_images": 1, "finetune_batch": 1}
+        least = {"generations": 1, "calibration_images": 1, "validation_images": 1, "finetune_batch": 1, "round_to": 1}
         for field, low in {**least, "finetune_steps": 0}.items():
             if getattr(self, field) < low:
                 _refuse(field, getattr(self, field), f"{low} or more")

@@ -15,8 +15,10 @@ from ganprune.assets import TOY_SIZE, default_checkpoint, default_images, toy_ch
 from ganprune.data import UnpairedImages
 from ganprune.device import resolve_device
 from ganprune.errors import UserError
-from ganprune.models.checkpoint import CycleGAN, check_size, image_channels, load_cyclegan
+from ganprune.models.checkpoint import CycleGAN, check_size, domain_channels, load_cyclegan
+from ganprune.models.fitting import size_multiple
 from ganprune.models.options import CheckpointOptions
+from ganprune.sizes import Framing, Size
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Task:
 def load_task(
     checkpoint: Path | None,
     data: Path | None,
-    size: int | None = None,
+    size: int | Size | Framing | None = None,
     device: str = "auto",
     networks: CheckpointOptions | None = None,
 ) -> Task:
@@ -51,7 +53,7 @@ def load_task(
     Args:
         checkpoint: folder or file.
         data: folder of images. Those of a domain that nothing is translated from may be missing.
-        size: side length of the images.
+        size: of the images; see :class:`UnpairedImages`.
         device: "auto", "cpu", "cuda" or "cuda:N".
         networks: how the checkpoint is to be read.
 
@@ -63,8 +65,10 @@ def load_task(
         raise UserError(missing, "nothing", f"a --{missing} to go with --{given}", "Give both, or neither.")
     target, networks = resolve_device(device), networks or CheckpointOptions()
     cyclegan = load_cyclegan(checkpoint or default_checkpoint(), options=networks, device=target)
-    sources = [side.source for side in cyclegan.values()]
-    images = UnpairedImages(data or default_images(), size, channels=image_channels(cyclegan), needed=sources)
+    images = UnpairedImages(
+        data or default_images(), size, multiple=size_multiple(cyclegan.generators()),
+        channels=domain_channels(cyclegan), needed=[side.source for side in cyclegan.values()],
+    )  # fmt: skip
     check_size(cyclegan, images.size)
     places = [str(path.resolve()) if path else None for path in (checkpoint, data)]
     return Task(cyclegan, images, places[0], places[1], networks)

@@ -16,7 +16,7 @@ import json
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,7 +25,8 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
-from ganprune.data import Augmentation, Split, epoch_indices
+from ganprune.augmentation import Augmentation, epoch_indices
+from ganprune.data import Split
 from ganprune.distillation import FeatureDistillation, tapped
 from ganprune.errors import UserError
 from ganprune.files import check_format, parse_json, replace_with
@@ -262,12 +263,14 @@ class CycleGANTrainer:
         return {name: float(value.detach()) for name, value in losses.items()}
 
     def _batch(self, domain: str) -> torch.Tensor:
-        """Return this step's augmented training images of one domain: (B, C, S, S)."""
+        """Return this step's augmented training images of one domain: (B, C, H, W)."""
         train = self.images[domain].train
         seed = f"{self.settings.seed}:{domain}"
         indices = epoch_indices(len(train), self.settings.batch, self.step, seed)
         draw = torch.Generator().manual_seed(random.Random(f"{seed}:{self.step}").getrandbits(62))
-        return self.augmentation(train.tensor(indices), draw).to(self.device)
+        # Images that are cut out of larger ones at random need no enlarging to be cut back from.
+        augmentation = self.augmentation if train.framing.load is None else replace(self.augmentation, load_scale=1.0)
+        return augmentation(train.training_tensor(indices, draw), draw).to(self.device)
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         enabled = self.settings.precision == "bfloat16"

@@ -86,7 +86,7 @@ def main(side: str, individuals: int, rounds: int, threads: int, seed: int) -> N
     space, generator = spaces[side], task.cyclegan[side].generator
     population = [*draw_individuals(space, individuals, seed), space.full()]
     networks = {str(index): compact(generator, space, bits) for index, bits in enumerate(population)}
-    example = torch.zeros(1, 3, size, size)
+    example = torch.zeros(1, 3, *size)
     latency_ms(networks, example, repeats=1, warm_up=3)
     times = [latency_ms(networks, example, repeats=1, warm_up=0) for _ in range(rounds)]
     predicted = [fitness.latency_ms(bits) for bits in population]

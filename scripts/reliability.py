@@ -68,14 +68,16 @@ OUT = click.option(
 @main.command()
 @click.option("--times", default=50, show_default=True, help="Runs that are killed.")
 @click.option("--workers", default=1, show_default=True, help="Processes that evaluate.")
+@click.option("--generations", default=4, show_default=True, help="More make more kills fall into the search.")
 @click.option("--seed", default=1, show_default=True, help="Of the moments.")
 @OUT
-def kill(times: int, workers: int, seed: int, out: Path) -> None:
+def kill(times: int, workers: int, generations: int, seed: int, out: Path) -> None:
     """Kill runs with SIGKILL at random moments, resume them, and compare with one that nobody killed."""
-    findings = kills(out / f"kill-{workers}", times=times, workers=workers, seed=seed)
+    folder = out / f"kill-{workers}-{generations}"
+    findings = kills(folder, times=times, workers=workers, seed=seed, generations=generations)
     same = sum(found["identical"] for found in findings)
     killed = [found["kills"] for found in findings]
-    reached = {stage: sum(stage in found["reached"] for found in findings) for stage in STAGES}
+    reached = {stage: sum(found["reached"].count(stage) for found in findings) for stage in STAGES}
     click.echo(f"{len(findings)} runs, {sum(killed)} kills, {same} identical to the uninterrupted run")
     click.echo("killed while: " + ", ".join(f"{stage} {count}" for stage, count in reached.items()))
 

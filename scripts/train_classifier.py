@@ -24,7 +24,8 @@ import torch
 from torch.nn import functional as F
 
 from ganprune.assets import classifier_folder, default_images
-from ganprune.data import DOMAINS, ImageSet, UnpairedImages, epoch_indices
+from ganprune.augmentation import epoch_indices
+from ganprune.data import DOMAINS, ImageSet, UnpairedImages
 from ganprune.device import set_threads
 from ganprune.metrics.classifier import SIZE, Classifier, load_classifier, save_classifier
 from ganprune.metrics.features import Shipped

@@ -567,18 +567,20 @@ def test_judges_of_pairs_are_left_out(tmp_path):
 
 def test_sizes_and_channels_that_do_not_fit_are_refused(tmp_path):
     unet = CycleGAN(Side("A2B", alive(Pix2PixUnet())))
-    check_size(unet, 32)
-    with pytest.raises(UserError, match=r"size: got 20, which the A2B generator can't take .*multiple of 2"):
-        check_size(unet, 20)
+    check_size(unet, (32, 32))
+    with pytest.raises(UserError, match=r"size: got 20x20, which the A2B generator can't take"):
+        check_size(unet, (20, 20))
     colours = CycleGAN(Side("A2B", toy_generator(out_channels=1)), Side("B2A", toy_generator()))
-    with pytest.raises(UserError, match=r"size: got 16, which the B2A generator can't take"):
-        check_size(colours, 16)
+    with pytest.raises(UserError, match=r"size: got 16x16, which the B2A generator can't take"):
+        check_size(colours, (16, 16))
     one_way = CycleGAN(
         Side("A2B", toy_generator(out_channels=1)), Side("B2A", toy_generator(in_channels=1, out_channels=1))
     )
     with pytest.raises(UserError, match=r"a B2A that returns other images than the 3-channel ones A2B takes"):
-        check_size(one_way, 16)
-    check_size(CycleGAN(Side("A2B", toy_generator(out_channels=1)), Side("B2A", toy_generator(in_channels=1))), 16)
+        check_size(one_way, (16, 16))
+    check_size(
+        CycleGAN(Side("A2B", toy_generator(out_channels=1)), Side("B2A", toy_generator(in_channels=1))), (16, 16)
+    )
 
 
 def test_options_of_a_file_import_nothing(tmp_path):

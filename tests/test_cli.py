@@ -93,13 +93,38 @@ def test_evolve_takes_the_next_free_folder(task, here):
     assert (here / "runs" / "evolve-002" / "summary.json").exists()
 
 
-def test_a_size_that_is_no_multiple_of_4_is_rounded_and_said(task, image_folder, checkpoint, here):
-    result = worked(call("evolve", task, size=19))
-    assert "image size 19 is no multiple of 4: images are resized to 16x16" in result.stderr
-    assert RunDirectory("new").read_json("config.json")["size"] == 16
-    shown = worked(call("evaluate", checkpoint, "--data", image_folder))  # the images themselves are 20x18
-    assert "image size 18 is no multiple of 4" in shown.stderr
+def test_sizes_need_be_neither_square_nor_multiples_of_4(task, image_folder, checkpoint, here):
+    result = worked(call("evolve", task, size="18x21", finetune_steps=1, finetune_batch=1))
+    assert "image size 18x21 is no multiple of 4: mirrored up to 20x24, results are cut back" in result.stderr
+    assert RunDirectory("new").read_json("config.json")["size"] == [18, 21]
+    assert RunDirectory("new").read_json("A2B.json")["size"] == [18, 21]
+    again = json.loads(worked(call("evaluate", "new", "--json", "--no-speed")).stdout)
+    assert again["B2A"]["metrics"] == RunDirectory("new").read_json("summary.json")["sides"]["B2A"]["metrics"]
+    shown = worked(call("evaluate", checkpoint, "--data", image_folder))  # the images themselves are 20 wide, 18 high
+    assert "image size 18x18 is no multiple of 4" in shown.stderr
     assert "multiple" not in worked(call("evaluate", checkpoint, "--data", image_folder, "--size", 16)).stderr
+
+
+def test_images_are_cut_out_of_larger_ones(task, image_folder, here):
+    options = ["--crop", 16, "--load-size", "17x24"]
+    result = worked(call("evolve", task, *options, size=None, finetune_steps=1, finetune_batch=1))
+    assert "mirrored" not in result.stderr
+    config = RunDirectory("new").read_json("config.json")
+    assert (config["size"], config["load_size"]) == (16, [17, 24])
+    again = json.loads(worked(call("evaluate", "new", "--json", "--no-speed")).stdout)
+    assert again["A2B"]["metrics"] == RunDirectory("new").read_json("summary.json")["sides"]["A2B"]["metrics"]
+    sizes = ["--load-size", "40x32", "--crop", "32x30"]
+    worked(call("pretrain", image_folder, *TOY_TRAINING[2:], *sizes, "--out", "trained"))
+    saved = RunDirectory("trained").read_json("config.json")["data"]
+    assert (saved["size"], saved["load_size"]) == ([32, 30], [40, 32])
+
+
+def test_contradicting_sizes_are_refused(task, image_folder, here):
+    refused(call("evolve", task, "--crop", 16), "--crop: got 16x16 with --size; expected one of the two", here)
+    refused(call("evolve", task, "--load-size", 32, size=None), "load size: got 32x32; expected a --crop", here)
+    message = "image: got " + str(image_folder / "trainA" / "01.png") + " (18x20); expected at least the crop, 18x24"
+    refused(call("evolve", task, "--crop", "18x24", size=None), message, here)
+    refused(call("compare", "--toy", "--crop", 16), "--toy: got given with other data", here)
 
 
 def test_pretrain_then_resume(image_folder, here):
@@ -119,13 +144,28 @@ def test_finetune_and_evaluate_a_run(run, here):
     result = worked(call("finetune", run.directory, *arguments))
     assert "Compact generators and figures: tuned" in result.stdout
     assert contents(run.directory) == before
-    table = worked(call("evaluate", "tuned"))
+    table = worked(call("evaluate", "tuned", "--no-speed"))
     assert "paired L1 (test)" in table.stdout and table.stderr == ""
-    figures = json.loads(worked(call("evaluate", run.directory, "--json")).stdout)
+    figures = json.loads(worked(call("evaluate", run.directory, "--json", "--no-speed")).stdout)
     assert figures["A2B"]["metrics"] == run.read_json("summary.json")["sides"]["A2B"]["metrics"]
+    assert "speed" not in figures["A2B"]
 
 
-@pytest.mark.parametrize("command", ["evolve", "pretrain", "finetune", "evaluate", "pick"])
+def test_evaluate_times_a_runs_generators_and_says_what_the_macs_promise(run, here):
+    result = worked(call("evaluate", run.directory, "--repeats", 2, "--threads", 1, "--json"))
+    for figures in json.loads(result.stdout).values():
+        speed, ratio = figures["speed"], figures["macs"]["input_size"]["ratio"]
+        assert (speed["threads"], speed["size"], speed["macs_ratio"]) == (1, 16, ratio)
+        for engine in ("eager", "onnxruntime"):
+            assert speed[engine]["quotient"] == speed[engine]["original"] / speed[engine]["compact"] / ratio
+        assert figures["latency_ms"]["speedup"] == speed["eager"]["speedup"]
+    table = worked(call("evaluate", run.directory, "--repeats", 1)).stdout
+    for row in ("latency (ms per image)", "speed-up / MAC ratio", "latency in onnxruntime (ms)"):
+        assert row in table
+    refused(call("evaluate", run.directory, "--repeats", 0), "repeats: got 0; expected 1 or more", here)
+
+
+@pytest.mark.parametrize("command", ["evolve", "pretrain", "finetune", "evaluate", "pick", "translate"])
 def test_help_of_every_command(command):
     text = worked(call(command, "--help")).stdout
     assert command in text and "--device" in text
@@ -174,7 +214,8 @@ BAD_VALUES = {
     "features": [("shiped", ["features: got shiped", "Did you mean 'shipped'?"])],
     "inception-weights": [("w.pth", "w.pth with --features auto; expected --features inception")],
     "seed": [("-1", "seed: got -1; expected a whole number from 0"), ("4294967296", "seed: got 4294967296")],
-    "size": [("12", "size: got 12; expected at least 16 pixels"), ("0", "size: got 0"), ("big", "'big'")],
+    "size": [("12", "size: got 12; expected at least 16 pixels"), ("0", "size: got 0"), ("big", "'big'"),
+             ("64x", "HEIGHTxWIDTH"), ("64x8", "size: got 64x8; expected at least 16 pixels a side")],
     "threads": [("0", "threads: got 0; expected 1 or more"), ("all", "'all' is not a valid integer")],
     "device": [("gpu", ["device: got gpu", "auto, cpu, cuda or cuda:N"]), ("cuda:x", "device: got cuda:x")],
 }  # fmt: skip
@@ -313,7 +354,7 @@ def test_resume_takes_a_run_and_no_other_options(task, here, run, image_folder):
 
 def test_evaluate_measures_what_is_asked(here, run, image_folder, tmp_path):
     def figures(*options):
-        return json.loads(worked(call("evaluate", run.directory, "--json", *options)).stdout)["B2A"]
+        return json.loads(worked(call("evaluate", run.directory, "--json", "--no-speed", *options)).stdout)["B2A"]
 
     before = contents(run.directory)
     plain, asked = figures(), figures("--features", "shipped", "--features-cache", here / "cache")
@@ -326,7 +367,7 @@ def test_evaluate_measures_what_is_asked(here, run, image_folder, tmp_path):
     assert figures("--features", "shipped", "--features-cache", here / "cache")["metrics"] == asked["metrics"]
     seen = figures("--images", "validation")
     assert seen["measured_on"] == "validation" and seen["metrics"] != plain["metrics"]
-    shown = worked(call("evaluate", run.directory, "--features", "shipped")).stdout
+    shown = worked(call("evaluate", run.directory, "--features", "shipped", "--no-speed")).stdout
     assert "KID (test, shipped classifier)" in shown and "±" in shown
     assert contents(run.directory) == before
 
@@ -341,7 +382,9 @@ def test_evaluate_takes_a_segmenter_from_the_command_line(here, run, image_folde
     for path in (image_folder / "testB").iterdir():
         Image.new("L", (16, 16), 1).save(here / "labels" / path.name)
     options = ["--labels", "labels", "--device", "cpu"]
-    result = worked(call("evaluate", run.directory, "--segmenter", "segmenters:brightest", *options, "--json"))
+    result = worked(
+        call("evaluate", run.directory, "--segmenter", "segmenters:brightest", *options, "--json", "--no-speed")
+    )
     metrics = {side: figures["metrics"]["compact"] for side, figures in json.loads(result.stdout).items()}
     assert 0 <= metrics["B2A"]["mean_iou"] <= metrics["B2A"]["pixel_accuracy"] <= 1
     assert "mean_iou" not in metrics["A2B"]

@@ -10,18 +10,10 @@ from conftest import COUNTS, write_images
 from PIL import Image
 
 import ganprune
-from ganprune.data import (
-    Augmentation,
-    ImageSet,
-    UnpairedImages,
-    epoch_indices,
-    list_images,
-    read_image,
-    to_float,
-    to_uint8,
-    usable_size,
-)
+from ganprune.data import ImageSet, UnpairedImages
 from ganprune.errors import UserError
+from ganprune.pixels import cut, list_images, mirror_up, read_image, to_float, to_uint8
+from ganprune.sizes import OWN, Framing
 
 SHAPE = (2, 3)  # height, width
 
@@ -81,12 +73,24 @@ def test_channels_and_axes_keep_their_order(tmp_path):
     assert np.array_equal(read_image(tmp_path / "image.png").permute(1, 2, 0), pixels)
 
 
-def test_images_are_resized_to_a_square_and_left_alone_at_their_own_size(tmp_path):
+def test_images_are_resized_and_left_alone_at_their_own_size(tmp_path):
     write_images(tmp_path / "folder", ["wide"], size=(30, 20))
     write_images(tmp_path / "own", ["square"], size=(16, 16))
     assert read_image(tmp_path / "folder" / "wide.png", 16).shape == (3, 16, 16)
+    assert read_image(tmp_path / "folder" / "wide.png", (16, 24)).shape == (3, 16, 24)
     square = tmp_path / "own" / "square.png"
     assert torch.equal(read_image(square, 16), read_image(square))
+
+
+def test_photos_are_turned_upright(tmp_path):
+    image = Image.new("RGB", (30, 20), "red")
+    image.paste("blue", (0, 0, 15, 20))  # the left half; upright (turned by 90 degrees clockwise) the upper one
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "photo.png", exif=exif)
+    upright = read_image(tmp_path / "photo.png")
+    assert upright.shape == (3, 30, 20)
+    assert upright[:, 2, 10].tolist() == [0, 0, 255] and upright[:, 27, 10].tolist() == [255, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -171,23 +175,95 @@ def test_too_few_training_images_need_a_validation_folder(tmp_path):
     assert len(UnpairedImages(make_folder(tmp_path / "enough", 9, valA=1, valB=1), 16)["A"].train) == 9
 
 
-@pytest.mark.parametrize(("asked", "used"), [(16, 16), (17, 16), (19, 16), (20, 20), (255, 252), (256, 256)])
-def test_sizes_are_rounded_down_to_a_multiple_of_four(asked, used):
-    assert usable_size(asked) == used
+@pytest.mark.parametrize(
+    ("asked", "multiple", "size"),
+    [(16, 4, (16, 16)), (17, 4, (20, 20)), ((18, 22), 4, (20, 24)), ((17, 33), 1, (17, 33)), ((20, 40), 16, (32, 48))],
+)
+def test_images_of_any_size_are_mirrored_up_to_a_multiple_and_cut_back(image_folder, asked, multiple, size):
+    images = UnpairedImages(image_folder, asked, multiple=multiple)
+    frame = (asked, asked) if isinstance(asked, int) else asked
+    assert (images.frame, images.size) == (frame, size)
+    batch = images["A"].train.tensor([0, 1])
+    plain = to_float(torch.stack([read_image(path, frame) for path in images["A"].train.paths[:2]]))
+    assert batch.shape == (2, 3, *size) and torch.equal(images.cut(batch), plain)
+    for line in range(frame[0], size[0]):
+        assert torch.equal(batch[:, :, line, : frame[1]], plain[:, :, 2 * (frame[0] - 1) - line])
+    for column in range(frame[1], size[1]):
+        assert torch.equal(batch[:, :, : frame[0], column], plain[..., 2 * (frame[1] - 1) - column])
+    assert (images.size_note is None) == (frame == size)
 
 
-def test_rounding_is_recorded_and_small_sizes_are_refused(image_folder):
-    assert (UnpairedImages(image_folder, 18).size, UnpairedImages(image_folder, 18).rounded_from) == (16, 18)
-    assert UnpairedImages(image_folder, 16).rounded_from is None
-    with pytest.raises(UserError, match=r"size: got 15; expected at least 16 pixels"):
-        UnpairedImages(image_folder, 15)
+def test_what_is_mirrored_is_said(image_folder):
+    note = "image size 18x22 is no multiple of 4: mirrored up to 20x24, results are cut back"
+    assert UnpairedImages(image_folder, (18, 22)).size_note == note
+
+
+def test_mirroring_goes_back_and_forth_where_there_is_little_to_mirror():
+    line = torch.tensor([[1, 2, 3]], dtype=torch.uint8)
+    assert mirror_up(line, (1, 8)).tolist() == [[1, 2, 3, 2, 1, 2, 3, 2]]
+    assert mirror_up(line, (2, 3)).tolist() == [[1, 2, 3], [1, 2, 3]]
+    assert torch.equal(cut(mirror_up(line, (5, 9)), (1, 3)), line)
+
+
+def test_small_sizes_are_refused(image_folder):
+    for size in (15, (64, 8)):
+        with pytest.raises(UserError, match=r"expected at least 16 pixels a side. Choose a larger --size"):
+            UnpairedImages(image_folder, size)
 
 
 def test_size_defaults_to_the_first_images_shorter_side_up_to_256(image_folder, tmp_path):
-    assert (UnpairedImages(image_folder).size, UnpairedImages(image_folder).rounded_from) == (16, 18)  # 20 x 18 files
+    assert UnpairedImages(image_folder).frame == (18, 18)  # 20 x 18 files
     make_folder(tmp_path, 10)
     Image.new("RGB", (400, 300)).save(tmp_path / "trainA" / "trainA-000.png")
-    assert UnpairedImages(tmp_path).size == 256
+    assert UnpairedImages(tmp_path).size == (256, 256)
+
+
+def draw(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def places(whole, parts):
+    """Where each part lies in its image; parts that lie nowhere are left out."""
+    found = []
+    for image, part in zip(whole, parts, strict=True):
+        height, width = part.shape[-2:]
+        lines, columns = (have - want + 1 for have, want in zip(image.shape[-2:], part.shape[-2:], strict=True))
+        found += [
+            (top, left)
+            for top in range(lines)
+            for left in range(columns)
+            if torch.equal(image[:, top : top + height, left : left + width], part)
+        ]
+    return found
+
+
+@pytest.mark.parametrize("load", [OWN, (24, 22)])
+def test_a_crop_is_the_middle_when_scored_and_anywhere_in_training(image_folder, load):
+    images = UnpairedImages(image_folder, Framing((16, 17), load))
+    train = images["A"].train
+    whole = [to_float(read_image(path, None if load == OWN else load)) for path in train.paths]
+    height, width = whole[0].shape[-2:]
+    fixed = images.cut(train.tensor())
+    assert train.tensor().shape == (13, 3, 16, 20)  # mirrored up: 17 is no multiple of 4
+    assert places(whole, fixed) == [((height - 16) // 2, (width - 17) // 2)] * 13
+    drawn = [train.training_tensor(range(13), draw(seed)) for seed in (1, 1, 2)]
+    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
+    found = places(whole, images.cut(drawn[0]))
+    assert len(found) == 13 and len(set(found)) > 4
+
+
+def test_without_a_crop_training_draws_nothing(images):
+    generator = draw(1)
+    before = generator.get_state()
+    assert torch.equal(images["A"].train.training_tensor([0, 2], generator), images["A"].train.tensor([0, 2]))
+    assert torch.equal(generator.get_state(), before)
+
+
+def test_an_image_smaller_than_the_crop_is_named(image_folder):
+    images = UnpairedImages(image_folder, Framing((18, 24), OWN))
+    message = r"image: got .*01\.png \(18x20\); expected at least the crop, 18x24. Lower --crop, or give --load-size"
+    with pytest.raises(UserError, match=message):
+        images.read_all()
 
 
 def test_files_of_one_name_are_pairs_in_every_role(image_folder, tmp_path):
@@ -213,7 +289,7 @@ def test_images_are_decoded_once(tmp_path):
     image_set = ImageSet([tmp_path / "folder" / "a.png"], 16)
     first = image_set[0]
     (tmp_path / "folder" / "a.png").unlink()
-    assert image_set[0] is first
+    assert torch.equal(image_set[0], first)
 
 
 def test_paired_test_images_are_those_of_equal_name(images):
@@ -250,51 +326,12 @@ def test_tuning_is_a_seeded_tenth_outside_calibration_and_validation(tmp_path):
     assert random.getstate() == state
 
 
-def test_each_epoch_shows_every_image_once():
-    count, batch = 7, 3
-    shown = [index for step in range(count) for index in epoch_indices(count, batch, step, seed=1)]  # three epochs
-    epochs = [shown[start : start + count] for start in range(0, len(shown), count)]
-    assert all(sorted(epoch) == list(range(count)) for epoch in epochs)
-    assert len({tuple(epoch) for epoch in epochs}) == 3
-    assert [epoch_indices(count, 7, epoch, seed=1) for epoch in range(3)] == epochs, "the batch size changes no order"
-    assert [epoch_indices(count, 7, epoch, seed=2) for epoch in range(3)] != epochs
-
-
-def test_a_batch_may_be_larger_than_the_epoch():
-    assert sorted(epoch_indices(2, 6, 0, seed=0)) == [0, 0, 0, 1, 1, 1]
-
-
-def draw(seed):
-    return torch.Generator().manual_seed(seed)
-
-
-def test_augmentation_is_decided_by_its_generator(images):
-    batch = images["A"].train.tensor(range(4))
-    one, same, other = (Augmentation()(batch, draw(seed)) for seed in (1, 1, 2))
-    assert one.shape == batch.shape and one.abs().max() <= 1
-    assert torch.equal(one, same) and not torch.equal(one, other)
-
-
-def test_augmentation_off_changes_nothing_and_flips_mirror_half(images):
-    batch = images["A"].train.tensor([0] * 13)
-    assert torch.equal(Augmentation(load_scale=1, flip=False)(batch, draw(1)), batch)
-    flipped = Augmentation(load_scale=1)(batch, draw(1))
-    kinds = [torch.equal(image, batch[0]) - torch.equal(image, batch[0].flip(-1)) for image in flipped]
-    assert 0 not in kinds and {1, -1} == set(kinds)
-
-
-def test_augmentation_crops_each_image_at_its_own_place():
-    ramp = torch.linspace(-1, 1, 16).expand(1, 3, 16, 16).repeat(6, 1, 1, 1)
-    cropped = Augmentation(load_scale=1.5, flip=False)(ramp, draw(0))
-    assert len({round(float(image[0, 0, 0]), 3) for image in cropped}) > 2
-    slope = (cropped[0, 0, 8, 12] - cropped[0, 0, 8, 4]) / (ramp[0, 0, 8, 12] - ramp[0, 0, 8, 4])
-    assert float(slope) == pytest.approx(1 / 1.5, rel=0.05)
-
-
 def test_the_shipped_images_pair_their_test_drawings_and_nothing_else():
     images = UnpairedImages(Path(ganprune.__file__).parent / "assets" / "colour_ink")
     counts = images.counts()
-    assert images.size == 64 and counts["testA"] == counts["testB"] == len(images.paired_test) == 200
+    assert (
+        images.frame == images.size == (64, 64) and counts["testA"] == counts["testB"] == len(images.paired_test) == 200
+    )
     train = {domain: names(images[domain].train) for domain in "AB"}
     others = {domain: names(images[domain].validation) | names(images[domain].test) for domain in "AB"}
     assert not train["A"] & train["B"]

@@ -42,3 +42,15 @@ def test_training_shows_steps_rate_and_losses(terminal):
     for part in ("fine-tuning", "2/2", "steps/s", "0.125"):
         assert part in shown
     assert ("\x1b[" in shown) == terminal
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_images_show_how_many_are_done_and_how_fast(terminal):
+    text = io.StringIO()
+    display = Display(Console(file=text, force_terminal=terminal, width=150))
+    with display.live():
+        display.stage("translating 8 images", 8)
+        display.images(3, 8)
+        display.images(8, 8)
+    shown = text.getvalue()
+    assert "translating 8 images" in shown and "8/8" in shown and "images/s" in shown

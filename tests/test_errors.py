@@ -8,7 +8,8 @@ from PIL import Image
 
 from ganprune.device import resolve_device, set_threads
 from ganprune.errors import UserError, did_you_mean
-from ganprune.report.figures import GAP, TITLE_HEIGHT, image_grid, save_grid, to_pil
+from ganprune.pixels import to_pil
+from ganprune.report.figures import GAP, TITLE_HEIGHT, image_grid, save_grid
 
 
 def test_a_message_names_field_value_expectation_and_remedy():

@@ -11,11 +11,12 @@ from networks import toy_generator, toy_images
 from safetensors.torch import load_file, save_file
 
 from ganprune.assets import are_default, classifier_folder, default_images
-from ganprune.data import UnpairedImages, to_float, to_uint8
+from ganprune.data import UnpairedImages
 from ganprune.errors import UserError
 from ganprune.metrics.classifier import Classifier, load_classifier, save_classifier
 from ganprune.metrics.features import Inception, Shipped, cached, make_cache, make_features
 from ganprune.metrics.kid import kernel_distance
+from ganprune.pixels import to_float, to_uint8
 
 DRAWINGS = {"A": 0.65, "B": 0.5}  # domain -> least accuracy on validation images; guessing the commonest gets 0.21
 

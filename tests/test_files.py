@@ -13,7 +13,7 @@ from toys import make_side
 from ganprune import files, locks
 from ganprune.errors import UserError
 from ganprune.evolution import Genetic, coevolve
-from ganprune.files import check_format, replace, replace_with
+from ganprune.files import check_format, parse_json, replace, replace_with
 from ganprune.filters.compact import save_generator
 from ganprune.locks import LOCK, locked
 from ganprune.models.checkpoint import save_cyclegan
@@ -100,6 +100,16 @@ def test_what_a_killed_process_left_unfinished_is_removed(tmp_path):
     with run.locked():
         assert names(tmp_path) == [LOCK]
     assert names(tmp_path) == []
+
+
+def test_numbers_that_are_none_and_brackets_without_end_are_no_json():
+    for text in ("NaN", "[1, Infinity]", '{"a": -Infinity}', "1e999"):
+        with pytest.raises(ValueError, match="is no finite number"):
+            parse_json(text)
+    for text in ("[" * 100_000, '{"a":' * 100_000):
+        with pytest.raises(ValueError, match="brackets in brackets without end"):
+            parse_json(text)
+    assert parse_json('{"a": [1, 2.5, 1e-300, null]}') == {"a": [1, 2.5, 1e-300, None]}
 
 
 # --- formats

@@ -591,3 +591,11 @@ def test_builder_slices_without_calibration_and_keeps_the_last_networks(generato
         builder(random_bits(space, seed))
     assert builder(first) is not network
     assert builder.final(first) is not builder(first)
+
+
+def test_a_layer_of_one_filter_keeps_it():
+    network = toy_generator(torch.float64, ngf=1)
+    space = make_space(network)
+    assert all(group.size > 1 for group in space.groups) and "model.1" not in {g.name for g in space.groups}
+    bits, images = random_bits(space, 0), toy_images(1)
+    assert (mask(network, space, bits)(images) - compact(network, space, bits)(images)).abs().max() < 1e-10

@@ -15,6 +15,7 @@ import ganprune
 from ganprune.cli import main
 from ganprune.errors import UserError
 from ganprune.filters.compact import load_generator
+from ganprune.models.checkpoint import load_cyclegan
 from ganprune.models.options import CheckpointOptions
 from ganprune.pipeline import Reporter, evaluate_run, resume
 from ganprune.refine import finetune_run
@@ -226,3 +227,56 @@ def test_networks_that_workers_cannot_have_are_refused(image_folder, tmp_path):
         toy_run(tmp_path / "checkpoint", image_folder, tmp_path / "run", networks=networks, workers=2)
     assert contents(tmp_path) == before
     toy_run(tmp_path / "checkpoint", image_folder, tmp_path / "run", networks=networks)
+
+
+def test_foreign_generators_are_exported_and_translate(course_run, image_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run, given = course_run.directory, ["--generator", OURS.generator, "--discriminator", OURS.discriminator]
+    exported = call("export", run, "--format", "onnx", "--format", "pt2", "--out", "out", "--no-speed", *given)
+    assert exported.exit_code == 0, exported.output
+    assert {"A2B.onnx", "B2A.pt2", "README.md"} <= {path.name for path in (tmp_path / "out").iterdir()}
+    for extra in ([], ["--original"], ["--strips", "--size", "20x24"]):
+        place = ["--direction", "B2A", "--out", f"seen{len(extra)}", *extra, *given]
+        translated = call("translate", run, image_folder / "testB", *place)
+        assert translated.exit_code == 0, translated.output
+        assert len(list((tmp_path / f"seen{len(extra)}").glob("*.png"))) == 5
+    missing = call("translate", run, image_folder / "testB", "--direction", "B2A", "--out", "none")
+    assert missing.exit_code == 2 and "Add --generator thirdparty:course_generator:width=4" in missing.stderr
+    plain = call("export", run, "--format", "torch", "--out", "plain", *given)
+    assert plain.exit_code == 2 and "got CourseGenerator; expected a ResnetGenerator" in plain.stderr
+
+
+def test_a_unet_and_grey_sides_are_exported_and_translate(image_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "grey").mkdir()
+    torch.save(alive(Pix2PixUnet(levels=3, image=(1, 3))).state_dict(), tmp_path / "grey" / "latest_net_G.pth")
+    run = toy_run(tmp_path / "grey", image_folder, tmp_path / "run", size=(18, 20))
+    assert run.read_json("config.json")["size"] == [18, 20]
+    exported = call("export", run.directory, "--format", "onnx", "--dynamic-size", "--out", "out", "--repeats", 1)
+    assert exported.exit_code == 0, exported.output
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "(N, 1, H, W), H and W multiples of 8" in text and "`translated`, RGB" in text
+    for where in (run.directory, tmp_path / "grey", tmp_path / "grey" / "latest_net_G.pth"):
+        out = f"seen-{where.name}"
+        place = ["--direction", "A2B", "--size", "18x20", "--out", out]
+        translated = call("translate", where, image_folder / "testA", *place)
+        assert translated.exit_code == 0, translated.output
+        assert len(list((tmp_path / out).glob("*.png"))) == 4
+    missing = call("translate", run.directory, image_folder / "testA", "--direction", "B2A", "--out", "none")
+    assert missing.exit_code == 2 and "direction: got B2A, which" in missing.stderr
+
+
+def test_enlarging_decoders_are_exported_as_plain_state_dicts(image_folder, tmp_path):
+    (tmp_path / "nearest").mkdir()
+    torch.save(alive(affine_nearest()).state_dict(), tmp_path / "nearest" / "netG_A2B.pth")
+    result = call(
+        "export", tmp_path / "nearest", "--format", "torch", "--size", SIZE, "--images", image_folder / "testA",
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    layers = json.loads((tmp_path / "out" / "A2B.json").read_text())["layers"]
+    enlarged = {"kind": "Upsample", "scale_factor": 2.0, "mode": "nearest", "align_corners": None}
+    assert layers.count(enlarged) == 2
+    image = torch.zeros(1, 3, SIZE, SIZE)
+    wanted = load_cyclegan(tmp_path / "nearest")["A2B"].generator(image)
+    assert torch.equal(load_generator(tmp_path / "out" / "A2B")(image), wanted)

@@ -17,7 +17,7 @@ from toys import make_side
 from toytask import contents, copy_images
 
 import ganprune
-from ganprune import data as data_module
+from ganprune import pixels
 from ganprune.data import UnpairedImages, list_images, read_image
 from ganprune.errors import UserError, printable
 from ganprune.evolution import Genetic, coevolve
@@ -48,7 +48,7 @@ def test_an_image_that_would_fill_the_memory_is_refused_before_it_is_decoded(tmp
 
 
 def test_the_largest_image_allowed_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(data_module, "MAX_PIXELS", 64)
+    monkeypatch.setattr(pixels, "MAX_PIXELS", 64)
     write_images(tmp_path / "folder", ["fits"], size=(8, 8))
     write_images(tmp_path / "other", ["large"], size=(8, 9))
     assert read_image(tmp_path / "folder" / "fits.png").shape == (3, 8, 8)

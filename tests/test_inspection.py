@@ -133,7 +133,7 @@ def test_what_cannot_be_inspected_gets_one_message(tmp_path, checkpoint, image_f
     for arguments, message in (
         ([tmp_path], "Say how it is built: --generator package.module:factory"),
         ([tmp_path / "nowhere"], "checkpoint: got"),
-        ([checkpoint, "--size", 4], "size: got 4, which the A2B generator can't take"),
+        ([checkpoint, "--size", 4], "size: got 4; expected at least 16"),
         ([checkpoint, "--epoch", 3], "epoch: got 3"),
         ([checkpoint, "--data", tmp_path], "trainA"),
         ([checkpoint, "--data", image_folder, "--size", SIZE, "--only", "C"], "only: got C"),

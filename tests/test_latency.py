@@ -245,7 +245,7 @@ def test_a_run_keeps_its_table_and_shows_the_prediction(checkpoint, image_folder
     stages = []
     reporter = Reporter(stage=lambda text, total=None: stages.append(text))
     run = toy_run(checkpoint, image_folder, tmp_path / "run", reporter, cost="latency", max_latency_ms=1.5)
-    assert fake_clock == [SIZE] and "measuring the latency of every layer" in stages
+    assert fake_clock == [(SIZE, SIZE)] and "measuring the latency of every layer" in stages
     assert {path.name for path in run.directory.iterdir()} == FILES | {LATENCY}
     saved = run.read_json(LATENCY)
     assert (saved["format"], saved["size"], saved["batch"], saved["device"], saved["threads"]) == (1, SIZE, 1, "cpu", 1)
@@ -266,7 +266,7 @@ def test_a_resumed_run_goes_on_with_its_own_table(checkpoint, image_folder, tmp_
     with pytest.raises(KeyboardInterrupt):
         toy_run(checkpoint, image_folder, tmp_path / "run", break_off_search(moment), **options)
     assert outcome(resume(tmp_path / "run")) == outcome(whole)
-    assert fake_clock == [SIZE]  # not measured anew
+    assert fake_clock == [(SIZE, SIZE)]  # not measured anew
 
 
 def damaged(data, *path, value):
@@ -334,7 +334,7 @@ def test_a_run_does_not_go_on_with_a_damaged_or_missing_table(checkpoint, image_
     before = contents(tmp_path)
     with pytest.raises(UserError, match=r"latency\.json: got No such file"):
         resume(tmp_path / "run")
-    assert contents(tmp_path) == before and fake_clock == [SIZE]
+    assert contents(tmp_path) == before and fake_clock == [(SIZE, SIZE)]
 
 
 def test_a_latency_that_nothing_reaches_is_refused_with_the_least_that_is_possible(

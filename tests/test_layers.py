@@ -8,10 +8,11 @@ import pytest
 import ganprune
 
 ROOMS = [
-    "errors", "files", "locks", "settings", "device", "runs", "evolution", "data", "assets", "models", "filters",
-    "profile", "latency", "losses", "distillation", "training", "tuning", "payload", "fitness", "baselines", "metrics",
-    "evaluate", "report", "pretrain", "task", "finetuning", "search", "results", "front", "engines", "workers",
-    "pipeline", "inspection", "refine", "pick", "prune", "compare", "bench", "export", "translate", "display", "cli",
+    "errors", "files", "locks", "sizes", "settings", "device", "runs", "evolution", "pixels", "data", "augmentation",
+    "assets", "models", "filters", "profile", "latency", "losses", "distillation", "training", "tuning", "payload",
+    "fitness", "baselines", "metrics", "deploy", "evaluate", "report", "pretrain", "task", "finetuning", "search",
+    "results", "front", "engines", "workers", "pipeline", "inspection", "refine", "pick", "prune", "compare", "bench",
+    "trained", "translate", "export", "display", "cli",
 ]  # fmt: skip
 PACKAGE = Path(ganprune.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))

@@ -20,7 +20,7 @@ from ganprune.filters.compact import load_generator
 from ganprune.fitness import CycleFitness
 from ganprune.metrics.measures import Measures
 from ganprune.models.architecture import build
-from ganprune.models.checkpoint import CycleGAN, Side, image_channels, save_cyclegan
+from ganprune.models.checkpoint import CycleGAN, Side, domain_channels, save_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.options import CheckpointOptions
 from ganprune.pipeline import Reporter, evaluate_run, resume
@@ -153,7 +153,7 @@ def grey_pair():
 
 
 def test_each_domain_has_its_channels(tmp_path, image_folder):
-    assert image_channels(grey_pair()) == {"A": 1, "B": 3}
+    assert domain_channels(grey_pair()) == {"A": 1, "B": 3}
     run = toy_run(saved(grey_pair(), tmp_path / "grey"), image_folder, tmp_path / "run")
     metrics = run.read_json("summary.json")["sides"]["B2A"]["metrics"]["compact"]
     assert metrics["paired_l1"] > 0

@@ -261,14 +261,14 @@ def test_stages_and_progress_are_reported(checkpoint, image_folder, tmp_path):
     assert directories == [tmp_path / "run"]
 
 
-def test_a_rounded_size_is_said(checkpoint, image_folder, tmp_path):
+def test_a_size_that_the_networks_cannot_take_is_said(checkpoint, image_folder, tmp_path):
     stages, settings = [], make_settings("quick", **{**QUICK, "generations": 1, "finetune_steps": 0})
     run = pipeline.compress(
         checkpoint, image_folder, out=tmp_path / "run", settings=settings, size=18, device="cpu",
         reporter=Reporter(stage=lambda text, total=None: stages.append(text)),
     )  # fmt: skip
-    assert stages[0] == "image size 18 is no multiple of 4: images are resized to 16x16"
-    assert run.read_json("config.json")["size"] == 16
+    assert stages[0] == "image size 18x18 is no multiple of 4: mirrored up to 20x20, results are cut back"
+    assert run.read_json("config.json")["size"] == 18
 
 
 def test_every_setting_of_the_search_reaches_it(run, checkpoint, image_folder, tmp_path):
@@ -478,7 +478,7 @@ def test_a_network_that_cannot_take_the_images_is_refused(image_folder, tmp_path
         save_cyclegan(CycleGAN(*sides), folder)
 
     save(tmp_path / "large")
-    with pytest.raises(UserError, match=r"size: got 16, which the A2B discriminator can't take.*larger --size"):
+    with pytest.raises(UserError, match=r"size: got 16x16, which the A2B discriminator can't take.*larger --size"):
         toy_run(tmp_path / "large", image_folder, tmp_path / "run")
     save(tmp_path / "grey", in_channels=1, out_channels=1)
     with pytest.raises(UserError, match=r"A2B discriminator can't take.*check the channels"):

@@ -144,7 +144,7 @@ def test_label_maps_are_read_as_they_are(tmp_path):
 
 def test_label_maps_that_can_not_be_used_are_refused(tmp_path):
     path = save(tmp_path / "map.png", classes((SIZE, 2 * SIZE)))
-    with pytest.raises(UserError, match=r"map.png of 32x16; expected 16x16, as the images.*nearest neighbour"):
+    with pytest.raises(UserError, match=r"map.png of 16x32; expected 16x16, as the images.*nearest neighbour"):
         read_labels(path, SIZE)
     save(path, classes((SIZE, SIZE)), "RGB")
     with pytest.raises(UserError, match=r"map.png of mode RGB; expected class indices"):

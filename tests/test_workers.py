@@ -298,7 +298,9 @@ def test_a_worker_has_its_threads_and_its_payload(fitness):
     packed = payload.pack(fitness)
     payload.release(packed.digest)
     before = torch.get_num_threads(), threading.active_count()
-    begin(packed, 1)
+    given = [packed]
+    begin(given, 1)
+    assert given == []
     assert payload.at_address(packed.digest, "A2B").side == "A2B" and torch.get_num_threads() == 1
     payload.release(packed.digest)
     torch.set_num_threads(before[0])
@@ -389,3 +391,16 @@ def test_a_plain_loop_over_workers(fitness):
 
 def test_fitness_is_portable():
     assert issubclass(CycleFitness, payload.Portable)
+
+
+def test_compare_uses_workers_too(checkpoint, image_folder, tmp_path):
+    small = "--population 3 --validation-images 1 --calibration-images 4 --precision float32"
+    line = ["compare", "ga", "random", "--data", image_folder, "--checkpoint", checkpoint, "--size", 16, "--threads", 1]
+    line += ["--common", small, "--max-evaluations", 6, "--seeds", 1, "--device", "cpu"]
+    tables = []
+    for name, more in (("one", []), ("two", ["--workers", 2])):
+        result = CliRunner().invoke(main, [*map(str, line), "--out", str(tmp_path / name), *map(str, more)])
+        assert result.exit_code == 0, result.output
+        summary = RunDirectory(tmp_path / name).read_json("summary.json")
+        tables.append({contender: figures["values"] for contender, figures in summary["contenders"].items()})
+    assert tables[0] == tables[1] and multiprocessing.active_children() == []

@@ -21,8 +21,8 @@ import functools
 import torch
 from torch import nn
 
+from ganprune.augmentation import epoch_indices
 from ganprune.baselines.subject import Ranking, Subject
-from ganprune.data import epoch_indices
 from ganprune.filters.coupling import read
 from ganprune.losses import generator_aware
 

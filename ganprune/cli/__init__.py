@@ -3,6 +3,8 @@
 from ganprune.cli.group import main
 
 # Importing a module of commands puts them on ``main``.
-from ganprune.cli import baselining, comparing, evolving, inspecting, measuring, picking, training  # noqa: F401  isort: skip
+from ganprune.cli import (  # noqa: F401  isort: skip
+    baselining, comparing, evolving, exporting, inspecting, measuring, picking, training, translating,
+)  # fmt: skip
 
 __all__ = ["main"]

@@ -14,6 +14,8 @@ from ganprune.cli.options import (
     baseline_options,
     checkpoint_options,
     evolve_options,
+    size_options,
+    take_framing,
     take_networks,
     worker_options,
 )
@@ -49,7 +51,7 @@ def baseline_contender_options(**options: Any) -> None:
 @click.option("--toy", is_flag=True, help="A tiny CycleGAN that scores about 100 individuals a second, on the CPU.")
 @click.option("--data", type=FOLDER, help="Folder with trainA, trainB, testA, testB.  [default: the shipped images]")
 @click.option("--checkpoint", type=FOLDER, help="Folder of a trained CycleGAN.  [default: the shipped one]")
-@click.option("--size", type=int, help="Side length of the images.")
+@size_options
 @checkpoint_options
 @click.option("--out", type=FOLDER, help="Directory of the comparison.  [default: next free runs/compare-NNN]")
 @click.option("--resume", type=FOLDER, help="Go on with an interrupted comparison, with the same options.")
@@ -78,21 +80,25 @@ def compare(contenders: tuple[str, ...], common: str, seeds: str, toy: bool, **o
     from ganprune.evolution.registry import names
     from ganprune.runs import RunDirectory
     from ganprune.task import load_task, load_toy
+    from ganprune.workers import check_workers, threads_per_worker
 
-    out, resume = options["out"], options["resume"]
+    out, resume, framing = options["out"], options["resume"], take_framing(options)
     if resume and out:
         raise UserError("--out", "given with --resume", "one of the two", "A resumed comparison stays where it is.")
-    own = ("data", "checkpoint", "size", "epoch", "generator", "discriminator", "only")
-    if toy and any(options[name] for name in own):
-        raise UserError("--toy", "given with other data", "one of the two", f"Leave out --{', --'.join(own)}.")
+    own = ("data", "checkpoint", "epoch", "generator", "discriminator", "only")
+    if toy and (framing or any(options[name] for name in own)):
+        message = f"Leave out sizes, --{', --'.join(own)}."
+        raise UserError("--toy", "given with other data", "one of the two", message)
     if toy and options["device"] not in ("auto", "cpu"):
         raise UserError("--device", f"{options['device']} with --toy", "cpu", "The toy runs on the CPU; leave it out.")
-    set_threads(1 if toy and options["threads"] is None else options["threads"])
+    check_workers(options["workers"], options["cluster"])
+    threads = 1 if toy and options["threads"] is None else options["threads"]
+    set_threads(threads_per_worker(threads, options["workers"]))
     chosen = read_contenders(contenders or names("algorithm"), [*(TOY if toy else []), *split(common, "--common")])
     numbers = read_seeds(seeds)
     networks = take_networks(options)
-    places = {name: options[name] for name in ("checkpoint", "data", "size", "device")}
-    task = load_toy() if toy else load_task(**places, networks=networks)
+    places = {name: options[name] for name in ("checkpoint", "data", "device")}
+    task = load_toy() if toy else load_task(**places, size=framing, networks=networks)
     where = resume or out or RunDirectory.next_free("runs", "compare")
     try:
         with terminating():

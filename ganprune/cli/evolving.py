@@ -13,6 +13,8 @@ from ganprune.cli.options import (
     checkpoint_options,
     evolve_options,
     machine_options,
+    size_options,
+    take_framing,
     take_networks,
     typed,
     worker_options,
@@ -29,7 +31,7 @@ from ganprune.errors import UserError
     "--resume", type=FOLDER, help="Go on with an interrupted run directory; its options need not be repeated."
 )
 @click.option("--preset", default="quick", show_default=True, help="quick (minutes on two cores) or paper.")
-@click.option("--size", type=int, help="Side length of the images.")
+@size_options
 @checkpoint_options
 @evolve_options
 @worker_options
@@ -43,8 +45,9 @@ def evolve(data: Path | None, checkpoint: Path | None, out: Path | None, resume:
     from ganprune.search import OPERATORS
     from ganprune.settings import make_settings
 
+    framing = take_framing(options)
     spread = {name: options.pop(name) for name in ("workers", "cluster")}
-    machine = {name: options.pop(name) for name in ("size", "device", "threads")}
+    machine = {"size": framing, **{name: options.pop(name) for name in ("device", "threads")}}
     networks = take_networks(options)
     factories = {"generator": networks.generator, "discriminator": networks.discriminator}
     settings = make_settings(options.pop("preset"), **options)
@@ -52,7 +55,8 @@ def evolve(data: Path | None, checkpoint: Path | None, out: Path | None, resume:
         raise UserError("--out", "given with --resume", "one of the two", "A resumed run stays in its directory.")
     with showing("ganprune evolve --resume {}") as reporter:
         if resume:
-            again = typed("resume", "device", *spread, *OPERATORS, *factories)
+            again = typed("resume", "device", "size", "load_size", "crop", *spread, *OPERATORS, *factories)
+            again |= {"load_size": None, **framing.to_json()} if framing else {}
             operators = {name: options[name] for name in OPERATORS if options[name] is not None}
             device = machine["device"] if "device" in typed() else None
             run = pipeline.resume(

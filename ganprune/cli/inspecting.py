@@ -8,14 +8,21 @@ from typing import Any
 import click
 
 from ganprune.cli.group import main
-from ganprune.cli.options import FOLDER, checkpoint_options, machine_options, take_networks
+from ganprune.cli.options import (
+    FOLDER,
+    checkpoint_options,
+    machine_options,
+    size_options,
+    take_framing,
+    take_networks,
+)
 from ganprune.cli.showing import showing
 
 
 @main.command()
 @click.argument("checkpoint", type=FOLDER)
 @click.option("--data", type=FOLDER, help="Images: to ask the judges, and to time evaluations.")
-@click.option("--size", type=int, help="Side length of the images.  [default: the images' own, or 256]")
+@size_options
 @click.option("--preset", default="quick", show_default=True, help="The search that is estimated: quick or paper.")
 @click.option("--population", type=int, help="Individuals per side of that search.")
 @click.option("--generations", type=int, help="Its generations.")
@@ -38,8 +45,9 @@ def inspect(checkpoint: Path, data: Path | None, preset: str, as_json: bool, **o
     networks = take_networks(options)
     with showing() as reporter:
         found = inspect_checkpoint(
-            checkpoint, data, networks=networks, settings=settings, stage=reporter.stage, **options
-        )
+            checkpoint, data, size=take_framing(options), networks=networks, settings=settings, stage=reporter.stage,
+            **options,
+        )  # fmt: skip
     click.echo(json.dumps(found, indent=1) if as_json else "\n".join(lines(found)))
 
 
@@ -47,7 +55,7 @@ def lines(found: dict[str, Any]) -> list[str]:
     """Return what was found as lines of text."""
     shown = list(found["notes"])
     for name, side in found["sides"].items():
-        shown += ["", f"{name} at {found['size']}x{found['size']}", *side_lines(side)]
+        shown += ["", f"{name} at {'{}x{}'.format(*found['size'])}", *side_lines(side)]
     if "search" in found:
         shown += ["", *search_lines(found["search"])]
     else:

@@ -9,14 +9,51 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from ganprune.sizes import Framing, read_size
+
 FOLDER = click.Path(path_type=Path)
 FEATURES_HELP = "shipped (the small classifier that comes along), inception (FID and KID), none, or auto."
 # Of the options of evolve, those that say how to search, or how small an individual must be.
 SEARCHING = (
     "algorithm", "population", "generations", "max_evaluations", "max_seconds", "select", "mate", "mutate", "init",
-    "target_ratio", "max_macs", "max_latency_ms", "schedule", "reconstruct", "tune", "tune_steps", "tune_passes",
-    "tune_batch",
+    "target_ratio", "max_macs", "max_latency_ms", "round_to", "schedule", "reconstruct", "tune", "tune_steps",
+    "tune_passes", "tune_batch",
 )  # fmt: skip
+
+
+class SizeType(click.ParamType):
+    """A side length, or height and width: ``256`` or ``192x256``."""
+
+    name = "HxW"
+
+    def __init__(self, field: str):
+        self.field = field
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return read_size(value, self.field)
+
+
+def size_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --size, --load-size and --crop, which :func:`take_framing` takes out of a command's options."""
+    options = [
+        click.option(
+            "--size", type=SizeType("size"), help="Resize images to one side length, or height x width such as 192x256."
+        ),
+        click.option(
+            "--crop", type=SizeType("crop"),
+            help="Cut images of this size out of larger ones instead: at random places in training, else the middle.",
+        ),
+        click.option("--load-size", type=SizeType("load size"), help="Resize images to this before --crop cuts them."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def take_framing(options: dict[str, Any]) -> Framing | None:
+    """Take --size, --load-size and --crop out of a command's options; None where none of them is given."""
+    given = [options.pop(name) for name in ("size", "load_size", "crop")]
+    return Framing.from_options(*given) if any(given) else None
 
 
 def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -101,6 +138,7 @@ def evolve_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--max-macs", type=float, help="Hold every individual to this many MACs per image."),
         click.option("--max-latency-ms", type=float, help="Hold every individual to this predicted time per image."),
+        click.option("--round-to", type=int, help="Keep filters in multiples of this many per layer, 1: any number."),
         click.option("--discriminator-output", help="map, or mean as in the authors' code."),
         click.option("--cycle-norm", help="l2 (Eq. 6) or l1."),
         click.option("--encoding", help="grouped, or tied as in the authors' code."),

@@ -23,19 +23,22 @@ def print_summary(sides: Any) -> None:
 
 
 @contextmanager
-def showing(again: str = "", where: Path | None = None) -> Iterator[Any]:
+def showing(again: str = "", where: Path | None = None, interrupted: str = "Nothing was kept.") -> Iterator[Any]:
     """Show progress; on Ctrl-C or SIGTERM say what is kept and how to go on, and exit with status 130 or 143.
 
     Args:
         again: how to go on, {} standing for the run directory; "" if nothing is kept.
         where: the run directory, if it is known before the reporter is told.
+        interrupted: what to say where there is no run to go on with.
     """
     from ganprune.display import Display
     from ganprune.evolution.interruption import exit_status
     from ganprune.pipeline import Reporter
 
     display = Display()
-    reporter = Reporter(display.stage, display.search, display.evaluation, display.training, note=display.note)
+    reporter = Reporter(
+        display.stage, display.search, display.evaluation, display.training, display.images, note=display.note
+    )
     try:
         with terminating(), display.live():
             yield reporter
@@ -44,7 +47,7 @@ def showing(again: str = "", where: Path | None = None) -> Iterator[Any]:
         if where and again and (where / "config.json").exists():
             kept = f"{where} holds every finished step. Go on with: {again.format(where)}"
         else:
-            kept = "Nothing was kept."
+            kept = interrupted
         click.echo(f"Interrupted. {kept}", err=True)
         raise SystemExit(exit_status(error)) from None
 

@@ -8,7 +8,15 @@ from typing import Any
 import click
 
 from ganprune.cli.group import main
-from ganprune.cli.options import FOLDER, factory_options, machine_options, take_factories, typed
+from ganprune.cli.options import (
+    FOLDER,
+    factory_options,
+    machine_options,
+    size_options,
+    take_factories,
+    take_framing,
+    typed,
+)
 from ganprune.cli.showing import print_summary, showing
 from ganprune.errors import UserError
 
@@ -17,7 +25,7 @@ from ganprune.errors import UserError
 @click.argument("data", type=FOLDER)
 @click.option("--out", type=FOLDER, help="Run directory.  [default: next free runs/pretrain-NNN]")
 @click.option("--resume", type=FOLDER, help="Go on with an interrupted run directory (same options).")
-@click.option("--size", type=int, help="Side length of the images.  [default: the first image's, at most 256]")
+@size_options
 @click.option("--steps", type=int, default=20000, show_default=True, help="Steps at the constant learning rate.")
 @click.option("--decay-steps", type=int, default=20000, show_default=True, help="Further steps, rate falling to 0.")
 @click.option("--batch", type=int, default=1, show_default=True, help="Images of each domain per step.")
@@ -44,6 +52,7 @@ def pretrain(data: Path, out: Path | None, resume: Path | None, **options: Any) 
     from ganprune.runs import RunDirectory
     from ganprune.training import TrainingSettings
 
+    framing = take_framing(options)
     taken = [name for name in TrainingSettings.__dataclass_fields__ if name in options]
     if resume and out:
         raise UserError("--out", "given with --resume", "one of the two", "A resumed run stays in its directory.")
@@ -52,7 +61,7 @@ def pretrain(data: Path, out: Path | None, resume: Path | None, **options: Any) 
     discriminator = DiscriminatorConfig(ndf=options["ndf"], norm=options["norm"])
     device = resolve_device(options["device"])
     set_threads(options["threads"])
-    images = UnpairedImages(data, options["size"])
+    images = UnpairedImages(data, framing)
     where = resume or out or RunDirectory.next_free("runs", "pretrain")
     with showing(f"the same command with --resume {where}", where) as reporter:
         reporter.stage(images.size_note or "training from scratch")

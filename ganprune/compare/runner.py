@@ -32,6 +32,7 @@ from ganprune.report.curves import plot_curves
 from ganprune.runs import CONFIG, LOGBOOK, SUMMARY, RunDirectory, refuse_changes
 from ganprune.search import Search, make_strategy, make_toolboxes, prepare, reference_of, tuning_settings
 from ganprune.settings import EvolveSettings
+from ganprune.sizes import size_json
 from ganprune.task import Task, fingerprint
 from ganprune.workers import check_workers, spread
 
@@ -120,7 +121,8 @@ def _run_all(
 def _configuration(task: Task, contenders: Sequence[Contender], cost: float, seeds: Sequence[int]) -> dict[str, Any]:
     return {
         "command": "compare", "format": FORMAT, "checkpoint": task.checkpoint, "data": task.data,
-        "size": task.images.size, "networks": task.networks.to_json(), "max_evaluations": cost, "seeds": list(seeds),
+        **task.images.framing.to_json(), "networks": task.networks.to_json(), "max_evaluations": cost,
+        "seeds": list(seeds),
         "contenders": {contender.name: contender.to_json() for contender in contenders}, **fingerprint(task),
     }  # fmt: skip
 
@@ -216,7 +218,7 @@ class Runner:
         saved = self.directory.read_json(LATENCY) if self.directory and known else None
         search = prepare(self.task, settings, lambda *stage: None, saved)
         if search.latency and self.directory and not known:
-            self.directory.write_json(LATENCY, to_json(search.latency, batch=1, size=self.task.images.size))
+            self.directory.write_json(LATENCY, to_json(search.latency, batch=1, size=size_json(self.task.images.size)))
         return search
 
     def curve(

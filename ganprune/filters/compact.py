@@ -21,8 +21,10 @@ from ganprune.files import check_format, parse_json, replace, replace_with
 from ganprune.filters.grouped import is_depthwise
 from ganprune.models.architecture import config_from_json, input_channels, skeleton
 from ganprune.models.checkpoint import FORMAT, check_tensors, load_into, read_safetensors
-from ganprune.models.generator import MOST, ResnetGenerator
+from ganprune.models.fitting import size_multiple
+from ganprune.models.generator import ResnetGenerator
 from ganprune.models.options import make_factory
+from ganprune.sizes import LEAST, read_size, round_up
 
 if TYPE_CHECKING:
     from ganprune.filters.space import FilterSpace
@@ -164,34 +166,34 @@ def load_generator(
     # A factory's network has its own buffers beside what is saved; those of a skeleton are empty anyway.
     load_into(network.to_empty(device="cpu") if factory is None else network, state, weights)
     network.eval().requires_grad_(False)
-    _check_widths(network, weights, _sides(network, description.get("size"), stem))
+    _check_widths(network, weights, description.get("size"))
     return network.to(device)
 
 
-def _sides(network: nn.Module, size: Any, stem: Path) -> tuple[int, int]:
-    """Return height and width of an image that a network surely takes; the smaller the better."""
-    if size is None or isinstance(network, ResnetGenerator):
-        return 16, 16
-    sides = (size, size) if isinstance(size, int) else size
-    pair = isinstance(sides, (tuple, list)) and len(sides) == 2
-    if not pair or not all(isinstance(side, int) and 1 <= side <= MOST for side in sides):
-        raise UserError("generator", f"{stem}.json (size {size!r})", "the side length of its images", "Restore it.")
-    return sides[0], sides[1]
-
-
-def _check_widths(network: nn.Module, path: Path, sides: tuple[int, int]) -> None:
+def _check_widths(network: nn.Module, path: Path, size: Any) -> None:
     """Pass an image through the network: sound tensors may still not follow on each other.
 
     Norms without tensors learn from it how many channels they have.
+
+    Args:
+        network: with its tensors.
+        path: of their file, for the message.
+        size: of the images that it was made with, as its description says; ours take small ones.
+
+    Raises:
+        UserError: it fails, or the size is none.
     """
 
     def learn(norm: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         norm.num_features = inputs[0].shape[1]  # type: ignore[assignment]
 
+    small = size is None or isinstance(network, ResnetGenerator)
+    sides = (LEAST, LEAST) if small else read_size(size, f"size in {path.with_suffix('.json')}")
     norms = [m for m in network.modules() if isinstance(m, (nn.BatchNorm2d, nn.InstanceNorm2d)) and m.weight is None]
     handles = [norm.register_forward_pre_hook(learn) for norm in norms]
     try:
         with torch.inference_mode():
+            sides = sides if small else round_up(sides, size_multiple([network]))
             network(next(network.parameters()).new_zeros(1, input_channels(network), *sides))
     except Exception as error:  # networks that we did not write fail as they like
         reason = f"{path}, whose layers do not fit each other ({error})"

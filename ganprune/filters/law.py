@@ -12,21 +12,23 @@ from torch import nn
 from ganprune.errors import UserError
 from ganprune.filters.compact import Keep, compact, mask
 from ganprune.filters.grouped import is_depthwise
+from ganprune.sizes import Size
 
 if TYPE_CHECKING:
     from ganprune.filters.space import FilterSpace
 
 Convolution = (nn.Conv2d, nn.ConvTranspose2d)
-SMALL = 32  # side length that is enough for most networks
+SMALL = 32  # a side length that is enough for most networks
 
 
-def check_law(generator: nn.Module, space: FilterSpace, channels: int, size: int) -> None:
+def check_law(generator: nn.Module, space: FilterSpace, channels: int, size: Size) -> None:
     """Compare the masked with the compact network, on fixed bits, so that one that breaks the law is refused.
 
     Args:
         generator: the network.
         space: its filter space.
-        channels, size: of its images.
+        channels: of its images.
+        size: their (height, width).
 
     Raises:
         UserError: they differ, or one fails; the first layer that is given something else is named.
@@ -34,8 +36,8 @@ def check_law(generator: nn.Module, space: FilterSpace, channels: int, size: int
     draw = np.random.default_rng(0)
     bits = space.repair(draw.integers(0, 2, len(space)).tolist())
     weight = next(generator.parameters())
-    image = torch.from_numpy(draw.uniform(-1, 1, (1, channels, size, size))).to(weight.device, weight.dtype)
-    if size > SMALL and _takes(generator, image[..., :SMALL, :SMALL]):
+    image = torch.from_numpy(draw.uniform(-1, 1, (1, channels, *size))).to(weight.device, weight.dtype)
+    if max(size) > SMALL and _takes(generator, image[..., :SMALL, :SMALL]):
         image = image[..., :SMALL, :SMALL]
     masked, small = (form(generator, space, bits).eval() for form in (mask, compact))
     tolerance = 1e-8 if weight.dtype == torch.float64 else 2e-3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -15,24 +15,26 @@ from ganprune.filters.coupling import norms
 from ganprune.filters.grouped import is_depthwise
 from ganprune.filters.groups import WIDTH, FilterGroup, find_groups
 from ganprune.filters.law import check_law
+from ganprune.filters.legal import LegalBits
 from ganprune.models.architecture import input_channels
+from ganprune.sizes import Size, read_size
 
 ENCODINGS = ("grouped", "tied")
 
 
-class FilterSpace:
+class FilterSpace(LegalBits):
     """The bit strings of one generator: one bit per prunable filter, coupled filters sharing theirs (Eq. 9).
 
     Args:
         generator: the network to prune.
         encoding: "grouped": every coupled group has its own bits; "tied": the inner convolutions of residual blocks
             share the trunk's bits too, as in the authors' released code.
-        size: side length of the example image that the network is traced with.
+        size: (height, width) of the example image that the network is traced with, or one number.
 
     Attributes:
         groups: the prunable groups in the order of the layers; their bits follow each other.
         whole: the convolutions whose filters all stay, and why.
-        group_sizes: bits of each group.
+        group_sizes, multiple: see :class:`ganprune.filters.legal.LegalBits`.
         depthwise: paths of the depthwise convolutions, whose input and output channels are the same bits'.
         saliency: per bit, how much it matters within its group (higher matters more): the mean absolute weight of its
             filters relative to their layer's, until :meth:`rank` says better.
@@ -42,20 +44,20 @@ class FilterSpace:
             *masked == compact*.
     """
 
-    def __init__(self, generator: nn.Module, *, encoding: str = "grouped", size: int = 64):
+    def __init__(self, generator: nn.Module, *, encoding: str = "grouped", size: int | Size = 64):
         if encoding not in ENCODINGS:
             raise UserError("encoding", encoding, " or ".join(ENCODINGS), did_you_mean(encoding, ENCODINGS))
         self.encoding = encoding
+        height, width = read_size(size)
         channels = input_channels(generator)
-        example = torch.zeros(1, channels, size, size)
+        example = torch.zeros(1, channels, height, width)
         groups, self.whole = find_groups(generator, example)
         self.groups = _tie(groups) if encoding == "tied" else groups
         if not self.groups:
             why = "".join(f"; the filters of {name} stay, since {reason}" for name, reason in self.whole.items())
             found = type(generator).__name__ + why
             raise UserError("generator", found, "at least one prunable filter group", "Use another.")
-        self.group_sizes = [group.size for group in self.groups]
-        self.offsets = np.concatenate([[0], np.cumsum(self.group_sizes)])
+        super().__init__([group.size for group in self.groups])
         self._controllers, self._produced = self._index(generator)
         layers = {n: m for n, m in generator.named_modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))}
         self._weights = {name: tuple(module.weight.shape) for name, module in layers.items()}
@@ -64,14 +66,8 @@ class FilterSpace:
         self._parts = {name: 1 if name in self.depthwise else module.groups for name, module in layers.items()}
         self._total = sum(int(np.prod(shape)) for shape in self._weights.values())
         self._tensors = {name: tuple(tensor.shape) for name, tensor in generator.named_parameters()}
-        self._turns = np.random.default_rng(0).permutation(len(self))  # of one group's filters, the higher goes first
-        self._fits: Callable[[Sequence[int]], bool] | None = None
         self.saliency = norms(self, generator).tolist()
-        check_law(generator, self, channels, size)
-
-    def __len__(self) -> int:
-        """Number of bits."""
-        return int(self.offsets[-1])
+        check_law(generator, self, channels, (height, width))
 
     def _index(self, generator: nn.Module) -> tuple[dict[tuple[str, str, int], np.ndarray], set[tuple[str, str, int]]]:
         """For each dimension of each tensor: which bit controls each index (-1: none)."""
@@ -118,85 +114,6 @@ class FilterSpace:
                 "bits", f"no filter left in {empty[0]}", "one or more per group", "Call space.repair(bits)."
             )
         return array.astype(bool)
-
-    def split(self, bits: Sequence[int] | np.ndarray) -> list[np.ndarray]:
-        """Return the bits of each group."""
-        return np.split(np.asarray(bits), self.offsets[1:-1])
-
-    def limit(self, fits: Callable[[Sequence[int]], bool], what: str) -> None:
-        """Set a budget: from now on :meth:`repair` returns only bits for which ``fits(bits)`` holds.
-
-        Args:
-            fits: monotone: what fits goes on to fit when filters are dropped.
-            what: the budget in the user's words, for the message.
-
-        Raises:
-            UserError: not even one filter per group fits.
-        """
-        self._fits = None
-        least = self.repair([0] * len(self))
-        if not fits(least):
-            raise UserError(what, "less than one filter per group", "a budget that can be met", "Allow more.")
-        self._fits = fits
-
-    def repair(self, bits: Sequence[int]) -> list[int]:
-        """Return legal bits; draws nothing.
-
-        An empty group gets its most salient filter back. With a budget, filters are dropped from whichever group keeps
-        the most, no more of them than needed. Which of a group's filters go first was said by :meth:`rank`, or is an
-        arbitrary but fixed order, which keeps better sets than the order of the weights' size does.
-
-        Args:
-            bits: ``len(self)`` zeros and ones.
-        """
-        repaired = [int(bit) for bit in bits]
-        for start, end in zip(self.offsets[:-1], self.offsets[1:], strict=True):
-            if not any(repaired[start:end]):
-                repaired[start + int(np.argmax(self.saliency[start:end]))] = 1
-        if self._fits is not None and not self._fits(repaired):
-            repaired = self._shrink(repaired, self._fits)
-        return repaired
-
-    def _shrink(self, bits: list[int], fits: Callable[[Sequence[int]], bool]) -> list[int]:
-        """Drop filters from whichever group keeps the most, until ``fits``: wide layers are the redundant ones.
-
-        By bisection, since dropping more always fits too.
-        """
-        array = np.asarray(bits)
-        ranks: dict[int, int] = {}  # filter -> how many of its group are kept before it goes
-        for start, part in zip(self.offsets, self.split(array), strict=False):
-            kept = start + np.flatnonzero(part)
-            ranks |= {int(index): rank for rank, index in enumerate(kept[np.argsort(self._turns[kept])])}
-        order = [index for index in sorted(ranks, key=lambda index: -ranks[index]) if ranks[index]]
-
-        def without(count: int) -> list[int]:
-            fewer = array.copy()
-            fewer[order[:count]] = 0
-            return fewer.tolist()
-
-        low, high = 0, len(order)  # `low` filters fewer do not fit; `high` fewer do, or nothing does
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if fits(without(middle)) else (middle, high)
-        fewer = without(high)
-        return fewer if fits(fewer) else self._least()
-
-    def _least(self) -> list[int]:
-        """Return the most salient filter of each group and nothing else: what every budget was checked to allow."""
-        fits, self._fits = self._fits, None
-        least = self.repair([0] * len(self))
-        self._fits = fits
-        return least
-
-    def rank(self, places: Sequence[int]) -> None:
-        """Say in which order to keep each group's filters: in ``repair``, and as ``saliency``.
-
-        Args:
-            places: per bit its place in its group, 0 = kept first.
-        """
-        self._turns = np.asarray(places)
-        sizes = np.repeat(self.group_sizes, self.group_sizes)
-        self.saliency = (1 - self._turns / sizes).tolist()
 
     def controller(self, module: str, dim: int) -> np.ndarray | None:
         """Return the bit of each channel in that dimension of a layer's weight, -1 for what always stays; None if

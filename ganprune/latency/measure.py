@@ -30,6 +30,7 @@ from ganprune.filters.space import FilterSpace
 from ganprune.latency.table import Axes, Grid, LatencyTable, grid_axes
 from ganprune.models.architecture import input_channels
 from ganprune.profile import synchronise
+from ganprune.sizes import Size, read_size
 
 ROUNDS, LEAST_ROUNDS, SECONDS = 40, 3, 8.0  # as many rounds as the time allows, but the least number at any rate
 
@@ -80,14 +81,14 @@ class Segment:
 
 
 def measure_latency(
-    generators: Mapping[str, nn.Module], spaces: Mapping[str, FilterSpace], size: int
+    generators: Mapping[str, nn.Module], spaces: Mapping[str, FilterSpace], size: int | Size
 ) -> dict[str, LatencyTable]:
     """Time the layers of both sides' generators, equal ones once; takes some seconds.
 
     Args:
         generators: the unpruned networks by side, in evaluation mode.
         spaces: their filter spaces.
-        size: side length of the images.
+        size: (height, width) of the images, or one number.
 
     Returns:
         A table for each side.
@@ -113,7 +114,7 @@ def measure_latency(
 
 
 @torch.inference_mode()
-def find_segments(generator: nn.Module, space: FilterSpace, size: int) -> dict[str, Segment]:
+def find_segments(generator: nn.Module, space: FilterSpace, size: int | Size) -> dict[str, Segment]:
     """Pass an image through a generator and return its layers by their convolutions' paths."""
     calls: list[tuple[str, nn.Module, tuple[int, ...]]] = []
 
@@ -126,7 +127,7 @@ def find_segments(generator: nn.Module, space: FilterSpace, size: int) -> dict[s
 
     handles = [m.register_forward_pre_hook(watch(path)) for path, m in generator.named_modules() if not [*m.children()]]
     try:
-        generator(noise((1, input_channels(generator), size, size), next(generator.parameters())))
+        generator(noise((1, input_channels(generator), *read_size(size)), next(generator.parameters())))
     finally:
         for handle in handles:
             handle.remove()

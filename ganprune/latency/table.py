@@ -17,6 +17,7 @@ from typing import Any
 from ganprune.errors import UserError
 from ganprune.files import check_format
 from ganprune.filters.space import FilterSpace
+from ganprune.sizes import Size, read_size, size_json
 
 LATENCY = "latency.json"
 FORMAT = 1
@@ -72,7 +73,7 @@ def grid_axes(space: FilterSpace) -> dict[str, Axes]:
     least, most = space.widths(space.repair([0] * len(space))), space.widths(space.full())
     axes = {}
     for path, full in most.items():
-        inputs, outputs = (_steps(*ends) for ends in zip(least[path], full, strict=True))
+        inputs, outputs = (_steps(*ends, space.multiple) for ends in zip(least[path], full, strict=True))
         axes[path] = (inputs, outputs[-1:] if path in space.depthwise else outputs)
     return axes
 
@@ -84,21 +85,22 @@ def to_json(tables: Mapping[str, LatencyTable], **facts: Any) -> dict[str, Any]:
     return {"format": FORMAT, **facts, "sides": sides, "shapes": shapes}
 
 
-def from_json(data: Any, spaces: Mapping[str, FilterSpace], size: int) -> dict[str, LatencyTable]:
+def from_json(data: Any, spaces: Mapping[str, FilterSpace], size: int | Size) -> dict[str, LatencyTable]:
     """Return both sides' tables from what :func:`to_json` gave.
 
     Args:
         data: the content of the file.
         spaces: both sides' filter spaces, whose layers the tables have to be of.
-        size: side length of the images that they have to be for.
+        size: (height, width) of the images that they have to be for, or one number.
 
     Raises:
         UserError: another format, image size or generator, or numbers that are no times.
     """
     try:
         check_format(data, FORMAT, LATENCY)
-        if data["size"] != size:
-            raise _damaged(f"times at image size {data['size']!r}", f"size {size}")
+        wanted = size_json(read_size(size))
+        if data["size"] != wanted:
+            raise _damaged(f"times at image size {data['size']!r}", f"size {wanted}")
         return {side: _table(data, side, space) for side, space in spaces.items()}
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         reason = f"no entry {error}" if isinstance(error, KeyError) else str(error)
@@ -138,8 +140,11 @@ def _damaged(found: str, expected: str) -> UserError:
     return UserError(LATENCY, found, expected, "Restore the file, or begin a new run.")
 
 
-def _steps(low: int, high: int) -> tuple[int, ...]:
-    return tuple(sorted({round(low + (high - low) * step / STEPS) for step in range(STEPS + 1)}))
+def _steps(low: int, high: int, multiple: int) -> tuple[int, ...]:
+    """Return numbers of channels from low to high, in between such as can be, where they are multiples."""
+    unit = multiple if low % multiple == 0 else 1
+    between = (round((low + (high - low) * step / STEPS) / unit) * unit for step in range(1, STEPS))
+    return tuple(sorted({low, high, *between}))
 
 
 def _locate(axis: Sequence[int], value: int) -> tuple[int, float]:

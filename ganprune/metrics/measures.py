@@ -5,13 +5,14 @@ One :class:`Measures` serves all generators of an evaluation, so that what depen
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from ganprune.assets import are_default
-from ganprune.data import DOMAINS, ImageSet, UnpairedImages, to_rgb
+from ganprune.data import DOMAINS, ImageSet, UnpairedImages
 from ganprune.errors import UserError, did_you_mean
 from ganprune.metrics.features import INCEPTION, KINDS, SHIPPED, Features, cached, make_cache, make_features
 from ganprune.metrics.fid import frechet_distance
@@ -19,6 +20,7 @@ from ganprune.metrics.kid import MIN_IMAGES, kernel_distance
 from ganprune.metrics.paired import paired_l1, psnr, ssim
 from ganprune.metrics.segmentation import Segmentation, ink_iou, load_segmenter
 from ganprune.models.checkpoint import SOURCE, TARGET
+from ganprune.pixels import to_rgb
 
 ROLES = ("test", "validation")
 AUTO, NONE = "auto", "none"
@@ -72,6 +74,10 @@ class Measures:
         """Return the images of a domain that are measured on."""
         return getattr(self.images[domain], self.role)  # type: ignore[no-any-return]
 
+    def _real(self, domain: str, indices: Sequence[int] | None = None) -> torch.Tensor:
+        """Return those images of a domain (default: all) as they are shown: (N, 3, H, W) in [-1, 1]."""
+        return self.images.cut(self.images_of(domain).tensor(indices))
+
     def figures(self, side: str, fake: torch.Tensor, device: torch.device) -> dict[str, float]:
         """Return every figure that applies to a side's translations of all its images.
 
@@ -108,13 +114,13 @@ class Measures:
         if not pairs:
             return None
         pairs = [pair if SOURCE[side] == "A" else (pair[1], pair[0]) for pair in pairs]
-        return [source for source, _ in pairs], self.images_of(TARGET[side]).tensor([true for _, true in pairs])
+        return [source for source, _ in pairs], self._real(TARGET[side], [true for _, true in pairs])
 
     def real_features(self, domain: str) -> torch.Tensor:
         """Return the features of a domain's real images, (N, width): computed on first use, or kept from before."""
         assert self.features
         if domain not in self._real_features:
-            self._real_features[domain] = cached(self.features, self.images_of(domain).tensor(), self.cache)
+            self._real_features[domain] = cached(self.features, self._real(domain), self.cache)
         return self._real_features[domain]
 
 

@@ -16,10 +16,12 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from ganprune.data import EXTENSIONS, ImageSet, pair_name
+from ganprune.data import ImageSet, pair_name
 from ganprune.errors import UserError, did_you_mean
 from ganprune.evolution.registry import load_function
 from ganprune.models.checkpoint import SIDES, SOURCE
+from ganprune.pixels import EXTENSIONS
+from ganprune.sizes import Size, read_size, size_text
 
 IGNORE = 255
 CLASSES = 256  # a label map holds bytes
@@ -50,7 +52,7 @@ class Segmentation:
             raise UserError("labels", str(self.labels), "a folder of label maps", "Check --labels.")
 
     def truth(self, sources: ImageSet) -> torch.Tensor:
-        """Return the label maps of the source images: (N, size, size), uint8.
+        """Return the label maps of the source images: (N, H, W), uint8.
 
         Raises:
             UserError: one is missing, unreadable, of another size or no map of class indices; it is named.
@@ -65,7 +67,7 @@ class Segmentation:
                     "labels", f"{self.labels} without {source.stem}.png", f"a label map for each image of {self.side}",
                     "Add it. Maps are named like the images that are translated.",
                 )  # fmt: skip
-            found.append(read_labels(path, sources.size))
+            found.append(read_labels(path, sources.frame))
         return torch.stack(found)
 
     def scores(self, fake: torch.Tensor, truth: torch.Tensor, device: torch.device) -> dict[str, float]:
@@ -130,8 +132,8 @@ def segment(segmenter: Segmenter, images: torch.Tensor) -> torch.Tensor:
     return classes
 
 
-def read_labels(path: Path, size: int) -> torch.Tensor:
-    """Read one map of class indices: (size, size), uint8.
+def read_labels(path: Path, size: int | Size) -> torch.Tensor:
+    """Read one map of class indices of (height, width) ``size``: (H, W), uint8.
 
     Raises:
         UserError: it is unreadable, has another size, or holds colours in place of indices.
@@ -144,9 +146,10 @@ def read_labels(path: Path, size: int) -> torch.Tensor:
     if mode not in ("L", "P", "1") and not mode.startswith("I"):
         expected = "class indices (a greyscale or palette image)"
         raise UserError("labels", f"{path} of mode {mode}", expected, "Convert its colours to class indices.")
-    if values.shape != (size, size):
-        found = f"{path} of {values.shape[1]}x{values.shape[0]}"
-        raise UserError("labels", found, f"{size}x{size}, as the images", "Resize it by nearest neighbour.")
+    wanted = read_size(size)
+    if values.shape != wanted:
+        found = f"{path} of {values.shape[0]}x{values.shape[1]}"
+        raise UserError("labels", found, f"{size_text(wanted)}, as the images", "Resize it by nearest neighbour.")
     if values.max() >= CLASSES:
         raise UserError("labels", f"{path} with class {values.max()}", f"0 to {IGNORE}", "Number classes from 0.")
     return torch.from_numpy(values.astype(np.uint8))

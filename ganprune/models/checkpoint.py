@@ -29,17 +29,18 @@ from ganprune.models.architecture import (
     skeleton,
     specification,
 )
-from ganprune.models.cyclegan import OTHER, PARTS, SOURCE, TARGET, CycleGAN, Side, image_channels, new_cyclegan
+from ganprune.models.cyclegan import OTHER, PARTS, SOURCE, TARGET, CycleGAN, Side, domain_channels, new_cyclegan
 from ganprune.models.inference import infer_discriminator, infer_generator
 from ganprune.models.layouts import CONFIG_NAME, LAYOUTS, WEIGHTS_NAME, Place, find_layout
-from ganprune.models.options import SIDES, CheckpointOptions, is_reference, make_factory
+from ganprune.models.options import SIDES, CheckpointOptions, make_factory
 from ganprune.models.weights import State, check_tensors, load_into, read_pth, read_safetensors, read_weights
+from ganprune.sizes import Size, size_text
 
 FORMAT = 1
 INFER = {"generator": infer_generator, "discriminator": infer_discriminator}
 __all__ = [
     "CONFIG_NAME", "FORMAT", "LAYOUTS", "OTHER", "SIDES", "SOURCE", "TARGET", "WEIGHTS_NAME", "CycleGAN", "Side",
-    "check_size", "check_tensors", "image_channels", "load_cyclegan", "load_into", "new_cyclegan", "read_pth",
+    "check_size", "check_tensors", "domain_channels", "load_cyclegan", "load_into", "new_cyclegan", "read_pth",
     "read_safetensors", "save_cyclegan",
 ]  # fmt: skip
 
@@ -98,20 +99,23 @@ def load_cyclegan(
 
 
 @torch.no_grad()
-def check_size(cyclegan: CycleGAN, size: int) -> None:
-    """Check that images of this side length pass through all networks, which are in evaluation mode, and come back.
+def check_size(cyclegan: CycleGAN, size: Size) -> None:
+    """Check that images of this (height, width) pass through all networks, which are in evaluation mode, and come back.
 
     Raises:
         UserError: a network can't take them, most often because they are too small for the discriminator; or the
             sides don't fit each other.
     """
     for name, side in cyclegan.items():
-        image = torch.zeros(1, input_channels(side.generator), size, size, device=cyclegan.device)
+        image = torch.zeros(1, input_channels(side.generator), *size, device=cyclegan.device)
         fake = _pass(f"{name} generator", side.generator, image, size)
         if not isinstance(fake, torch.Tensor) or fake.ndim != 4:
             raise UserError(
                 f"{name} generator", f"an output {type(fake).__name__}", "(B, C, H, W) images", "Correct it."
             )
+        if fake.shape[1] != output_channels(side.generator):
+            found = f"{fake.shape[1]} channels, where its last convolution has {output_channels(side.generator)}"
+            raise UserError(f"{name} generator", found, "an attribute out_channels that says so", "Give it one.")
         if side.discriminator is not None:
             _pass(f"{name} discriminator", side.discriminator, fake, size)
         back = cyclegan.reverse(name)
@@ -120,15 +124,14 @@ def check_size(cyclegan: CycleGAN, size: int) -> None:
             raise UserError("checkpoint", found, "two generators between the same domains", "Check its files.")
 
 
-def _pass(name: str, network: nn.Module, images: torch.Tensor, size: int) -> torch.Tensor:
+def _pass(name: str, network: nn.Module, images: torch.Tensor, size: Size) -> torch.Tensor:
     try:
         return network(images)  # type: ignore[no-any-return]
     except Exception as error:  # networks that we did not write fail as they like
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            "size", f"{size}, which the {name} can't take ({reason})", "images that fit the networks",
-            "Choose a larger --size, or a multiple of 2 for each time that the generator halves it; or check the "
-            "channels of its images.",
+            "size", f"{size_text(size)}, which the {name} can't take ({reason})", "images that fit the networks",
+            "Choose a larger --size, or check the channels of its images.",
         ) from error  # fmt: skip
 
 
@@ -193,10 +196,10 @@ def _make(
         options: what the user says of it.
         saved: its architecture, where a file says it.
     """
-    text = options.specification(part, side)
+    text, factory = options.specification(part, side), options.factory(part, side)
     remedy = f"Check that the file belongs to it, or say what it is by --{part}."
-    if text is not None and is_reference(part, text):
-        network: nn.Module = make_factory(part, text)()
+    if factory is not None:
+        network: nn.Module = make_factory(part, factory)()
     else:
         config = _config(part, side, state, path, text, saved)
         check_tensors(skeleton(config), state, path, remedy)  # before anything of that size is built

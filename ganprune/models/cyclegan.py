@@ -96,6 +96,10 @@ class CycleGAN(Mapping[str, Side]):
         found |= {f"{name}.generator": network for name, network in self.helpers.items()}
         return {name: network for name, network in found.items() if network is not None}
 
+    def generators(self) -> list[nn.Module]:
+        """Return all generators, helpers too."""
+        return [*(side.generator for side in self.values()), *self.helpers.values()]
+
     def to(self, device: torch.device | str) -> CycleGAN:
         for network in self.networks().values():
             network.to(device)
@@ -118,7 +122,7 @@ class CycleGAN(Mapping[str, Side]):
         return CycleGAN(self[name], helpers={} if back is None else {OTHER[name]: back}, notes=self.notes)
 
 
-def image_channels(cyclegan: CycleGAN) -> dict[str, int]:
+def domain_channels(cyclegan: CycleGAN) -> dict[str, int]:
     """Return the channels of each domain's images: what generators are given, and what they give."""
     given = {TARGET[name]: output_channels(side.generator) for name, side in cyclegan.items()}
     return given | {SOURCE[name]: input_channels(side.generator) for name, side in cyclegan.items()}

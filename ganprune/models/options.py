@@ -62,6 +62,11 @@ class CheckpointOptions:
             raise UserError(part, text or "''", expected, f"Correct --{part}.")
         return parts[0] if side == SIDES[0] else parts[-1]
 
+    def factory(self, part: str, side: str) -> str | None:
+        """Return the reference to code that makes the network, if that is what is said."""
+        text = self.specification(part, side)
+        return text if text is not None and is_reference(part, text) else None
+
     def to_json(self) -> dict[str, str]:
         """Return what is given."""
         return {name: value for name, value in asdict(self).items() if value is not None}

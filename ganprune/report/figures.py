@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from ganprune.data import to_uint8
 from ganprune.files import replace_with
+from ganprune.pixels import to_pil
+from ganprune.sizes import Size
 
 GAP, TITLE_HEIGHT, BACKGROUND, INK = 4, 16, (225, 225, 225), (20, 20, 20)
 
@@ -43,6 +43,11 @@ def save_grid(path: str | Path, sections: Mapping[str, Mapping[str, torch.Tensor
     replace_with(path, lambda temporary: picture.save(temporary, format="PNG"))
 
 
+def zoom_for(size: Size) -> int:
+    """Return the enlargement that makes small images of (height, width) about 96 pixels high or wide."""
+    return max(1, 96 // max(size))
+
+
 def _section(
     title: str,
     rows: Mapping[str, torch.Tensor],
@@ -63,10 +68,3 @@ def _section(
             picture = to_pil(image).resize((width, height), Image.Resampling.NEAREST)
             block.paste(picture, (margin + column * (width + GAP), top))
     return block
-
-
-def to_pil(image: torch.Tensor) -> Image.Image:
-    """Convert one (C, H, W) image in [-1, 1] to a PIL image; other than 1 or 3 channels are shown as their mean."""
-    image = image if len(image) in (1, 3) else image.mean(0, keepdim=True)
-    pixels = to_uint8(image).cpu().permute(1, 2, 0).numpy()
-    return Image.fromarray(np.ascontiguousarray(pixels if pixels.shape[-1] == 3 else pixels.repeat(3, -1)))

@@ -1,0 +1,76 @@
+"""Which image sizes pass through a generator and come back at their own size."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from ganprune.errors import UserError
+from ganprune.models.architecture import input_channels
+from ganprune.pixels import cut, mirror_up
+from ganprune.sizes import LEAST, round_up
+
+LARGEST = 256  # eight halvings, as in the deepest U-Nets
+
+
+def size_multiple(generators: Iterable[nn.Module]) -> int:
+    """Return what both sides of an image have to be multiples of, so that each generator returns its size: 4 for ours.
+
+    Only shapes are computed.
+
+    Raises:
+        UserError: a generator that never does.
+    """
+    return math.lcm(*(_multiple(generator) for generator in generators))
+
+
+@torch.no_grad()
+def _multiple(generator: nn.Module) -> int:
+    reasons = []
+    for device in ("meta", "cpu"):  # a network may make tensors of its own, which are not on "meta"
+        multiple, reason = _try_multiples(copy.deepcopy(generator).to(device).eval(), input_channels(generator))
+        if multiple is not None:
+            return multiple
+        reasons.append(reason)
+        if not reason:
+            break
+    why = f" ({reasons[-1]})" if reasons[-1] else ""
+    raise UserError(
+        "generator", f"{type(generator).__name__}, whose images differ in size from those it is given{why}",
+        "a generator that keeps the size", "Use another one, or give it an attribute in_channels if that is wrong.",
+    )  # fmt: skip
+
+
+def _try_multiples(network: nn.Module, channels: int) -> tuple[int | None, str]:
+    """Return the first multiple at which a network keeps the size, or none and why it last failed, if it did."""
+    weight, reason = next(network.parameters()), ""
+    multiple = 1
+    while multiple <= LARGEST:
+        side = multiple * (-(-LEAST // multiple) | 1)  # an odd multiple, lest it be one of twice as many
+        image = torch.zeros(1, channels, side, side, device=weight.device, dtype=weight.dtype)
+        try:
+            output, reason = network(image), ""
+            if isinstance(output, torch.Tensor) and output.shape[-2:] == image.shape[-2:]:
+                return multiple, ""
+        except Exception as error:  # too small, parts that do not fit each other, or whatever others' networks do
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
+        multiple *= 2
+    return None, reason
+
+
+@torch.inference_mode()
+def translate(generator: nn.Module, images: torch.Tensor, multiple: int) -> torch.Tensor:
+    """Return a generator's translation of images of any size, at their size, on the CPU.
+
+    Args:
+        generator: in evaluation mode.
+        images: (N, C, H, W) in [-1, 1].
+        multiple: what the generator needs H and W to be multiples of; they are mirrored up to that, and cut back.
+    """
+    height, width = images.shape[-2:]
+    whole = mirror_up(images, round_up((height, width), multiple))
+    return cut(generator(whole.to(next(generator.parameters()).device)).float().cpu(), (height, width))
