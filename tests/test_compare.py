@@ -25,6 +25,7 @@ from ganprune.prune import baseline_settings
 from ganprune.report.curves import plot_curves, step_values
 from ganprune.runs import RunDirectory
 from ganprune.settings import make_settings
+from ganprune.sizes import OWN, Framing
 from ganprune.task import load_task, load_toy
 
 BUDGET = 24
@@ -145,6 +146,12 @@ def test_another_comparison_can_not_go_on_in_the_same_place(task, finished, chan
     contenders = options.pop("contenders")
     with pytest.raises(UserError, match=field):
         compare(task, contenders, out=finished.directory.directory, resume=True, **options)
+
+
+def test_nor_can_one_of_images_that_come_to_their_size_otherwise(finished, checkpoint, image_folder):
+    cut = load_task(checkpoint, image_folder, Framing((SIZE, SIZE), OWN), "cpu")
+    with pytest.raises(UserError, match=r"load_size, data_sha256: got own, .*; expected None, "):
+        compare(cut, CONTENDERS, max_evaluations=BUDGET, seeds=[1, 2], out=finished.directory.directory, resume=True)
 
 
 @pytest.mark.parametrize(

@@ -513,7 +513,7 @@ def saved(tmp_path):
         ("[]", r"A2B\.json: got format None; expected format 1"),
         ("{}", r"A2B\.json: got format None; expected format 1"),
         ('{"format": 9}', r"A2B\.json: got format 9, a newer version's; expected format 1"),
-        ('{"format": 1}', r"A2B\.json \('bits'\)"),
+        ('{"format": 1}', r"A2B\.json \('architecture'\)"),
         ('{"format": 1, "bits": "01"}', r"A2B\.json \('architecture'\)"),
         ('{"format": 1, "bits": "012"}', r"A2B\.json \(bits other than 0 and 1\)"),
         ('{"format": 1, "bits": [1]}', r"A2B\.json \(bits other than 0 and 1\)"),

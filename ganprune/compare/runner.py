@@ -121,8 +121,8 @@ def _run_all(
 def _configuration(task: Task, contenders: Sequence[Contender], cost: float, seeds: Sequence[int]) -> dict[str, Any]:
     return {
         "command": "compare", "format": FORMAT, "checkpoint": task.checkpoint, "data": task.data,
-        **task.images.framing.to_json(), "networks": task.networks.to_json(), "max_evaluations": cost,
-        "seeds": list(seeds),
+        "load_size": None, **task.images.framing.to_json(), "networks": task.networks.to_json(),
+        "max_evaluations": cost, "seeds": list(seeds),
         "contenders": {contender.name: contender.to_json() for contender in contenders}, **fingerprint(task),
     }  # fmt: skip
 

@@ -209,7 +209,8 @@ def read_description(stem: Path) -> dict[str, Any]:
     try:
         data = parse_json(path.read_text(encoding="utf-8"))
         check_format(data, FORMAT, path)
-        if not isinstance(data["bits"], str) or set(data["bits"]) - {"0", "1"}:
+        bits = data.get("bits", "")  # an exported original has none
+        if not isinstance(bits, str) or set(bits) - {"0", "1"}:
             raise ValueError("bits other than 0 and 1")
         return {**data, "architecture": data["architecture"]}
     except FileNotFoundError as error:
