@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from ganprune.errors import UserError
-from ganprune.pixels import cut, list_images, mirror_up, read_image, to_float
+from ganprune.pixels import CHANNELS, cut, list_images, mirror_up, read_image, to_float, with_channels
 from ganprune.sizes import STRIDE, Framing, Size, read_size, round_up, size_text
 
 DOMAINS = ("A", "B")
@@ -38,10 +38,11 @@ class ImageSet(Sequence[torch.Tensor]):
         paths: image files.
         size: side length in pixels, (height, width), or a framing with a size.
         multiple: both sides of the tensors are multiples of this: (H, W) is ``size`` rounded up, and mirrored up.
+        channels: C: 3, or 1 for greyscale.
     """
 
-    def __init__(self, paths: Sequence[Path], size: int | Size | Framing, multiple: int = STRIDE):
-        self.paths, self.multiple = list(paths), multiple
+    def __init__(self, paths: Sequence[Path], size: int | Size | Framing, multiple: int = STRIDE, *, channels: int = 3):
+        self.paths, self.multiple, self.channels = list(paths), multiple, channels
         self.framing = size if isinstance(size, Framing) else Framing(read_size(size))
         assert self.framing.size is not None
         self.frame = self.framing.size
@@ -51,7 +52,7 @@ class ImageSet(Sequence[torch.Tensor]):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> torch.Tensor:  # type: ignore[override]
-        """Return image ``index``: (3, H, W), uint8; of a larger one the middle."""
+        """Return image ``index``: (C, H, W), uint8; of a larger one the middle."""
         image = self._load(index)
         spare = [have - want for have, want in zip(image.shape[1:], self.frame, strict=True)]
         return self._framed(image, spare[0] // 2, spare[1] // 2)
@@ -66,7 +67,7 @@ class ImageSet(Sequence[torch.Tensor]):
                 raise UserError(
                     "image", found, f"at least the crop, {size_text(self.frame)}", "Lower --crop, or give --load-size."
                 )
-            self._decoded[index] = image
+            self._decoded[index] = with_channels(image, self.channels)
         return self._decoded[index]
 
     def _framed(self, image: torch.Tensor, top: int, left: int) -> torch.Tensor:
@@ -75,7 +76,7 @@ class ImageSet(Sequence[torch.Tensor]):
         return mirror_up(part, round_up(self.frame, self.multiple))
 
     def tensor(self, indices: Sequence[int] | None = None) -> torch.Tensor:
-        """Return those images (default: all) as (N, 3, H, W) float32 in [-1, 1]."""
+        """Return those images (default: all) as (N, C, H, W) float32 in [-1, 1]."""
         indices = range(len(self)) if indices is None else indices
         return to_float(torch.stack([self[index] for index in indices]))
 
@@ -96,7 +97,7 @@ class ImageSet(Sequence[torch.Tensor]):
         return to_float(torch.stack(parts))
 
     def subset(self, indices: Sequence[int]) -> ImageSet:
-        return ImageSet([self.paths[index] for index in indices], self.framing, self.multiple)
+        return ImageSet([self.paths[index] for index in indices], self.framing, self.multiple, channels=self.channels)
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,9 @@ class UnpairedImages:
         size: side length in pixels, (height, width), or how images come to one size. Default: the first training
             image's shorter side, both ways, at most 256.
         multiple: what the networks need both sides to be multiples of; tensors are mirrored up to that.
+        channels: of each domain's images, 3 or 1; see ``domain_channels``. Default: 3 for both.
+        needed: the domains that have to be there; another one is left out where its folders are missing, or its images
+            would have other channels than files can hold.
 
     Attributes:
         framing: how images come to their size.
@@ -129,18 +133,37 @@ class UnpairedImages:
         UserError: a folder is missing or empty, or no size can be that.
     """
 
-    def __init__(self, root: str | Path, size: int | Size | Framing | None = None, *, multiple: int = STRIDE):
+    def __init__(
+        self,
+        root: str | Path,
+        size: int | Size | Framing | None = None,
+        *,
+        multiple: int = STRIDE,
+        channels: Mapping[str, int] | None = None,
+        needed: Sequence[str] = DOMAINS,
+    ):
         self.root = Path(root)
+        self.channels = {domain: (channels or {}).get(domain, 3) for domain in DOMAINS}
+        domains = [domain for domain in DOMAINS if domain in needed or self._complete(domain)]
         if not self.root.is_dir():
             raise UserError("data", str(root), "a folder with trainA, trainB, testA, testB", "Check --data.")
+        for domain in domains:
+            if self.channels[domain] not in CHANNELS:
+                found = f"domain {domain} with {self.channels[domain]} channels"
+                raise UserError("images", found, "1 or 3", "Images of files have no others: use another generator.")
         files = {
-            role + domain: list_images(self.root / (role + domain)) for role in ("train", "test") for domain in DOMAINS
+            role + domain: list_images(self.root / (role + domain)) for role in ("train", "test") for domain in domains
         }
         framing = size if isinstance(size, Framing) else Framing(None if size is None else read_size(size))
-        self.frame = framing.size or self._native_size(files["trainA"][0])
+        self.frame = framing.size or self._native_size(files["train" + domains[0]][0])
         self.framing, self.multiple = replace(framing, size=self.frame), multiple
         self.size = round_up(self.frame, multiple)
-        self.domains = {domain: self._split(domain, files) for domain in DOMAINS}
+        self.domains = {domain: self._split(domain, files) for domain in domains}
+
+    def _complete(self, domain: str) -> bool:
+        """Whether a domain that need not be there is."""
+        folders = [self.root / (role + domain) for role in ("train", "test")]
+        return self.channels[domain] in CHANNELS and all(folder.is_dir() for folder in folders)
 
     @staticmethod
     def _native_size(path: Path) -> Size:
@@ -162,10 +185,10 @@ class UnpairedImages:
             chosen = {int(index * step) for index in range(count)}  # spread over the sorted names
             validation = [path for index, path in enumerate(train) if index in chosen]
             train = [path for index, path in enumerate(train) if index not in chosen]
-        return Split(*map(self._set, (train, validation, files["test" + domain])))
+        return Split(*(self._set(domain, paths) for paths in (train, validation, files["test" + domain])))
 
-    def _set(self, paths: Sequence[Path]) -> ImageSet:
-        return ImageSet(paths, self.framing, self.multiple)
+    def _set(self, domain: str, paths: Sequence[Path]) -> ImageSet:
+        return ImageSet(paths, self.framing, self.multiple, channels=self.channels[domain])
 
     def __getitem__(self, domain: str) -> Split:
         return self.domains[domain]
@@ -195,16 +218,15 @@ class UnpairedImages:
     def whole_training(self) -> dict[str, Split]:
         """Return the splits with set-aside validation images put back into training, for a final fine-tune."""
         whole = {}
-        for domain in DOMAINS:
-            split = self[domain]
+        for domain, split in self.domains.items():
             own_folder = (self.root / ("val" + domain)).is_dir()
             paths = split.train.paths if own_folder else sorted(split.train.paths + split.validation.paths)
-            train = split.train if own_folder else self._set(paths)
+            train = split.train if own_folder else self._set(domain, paths)
             whole[domain] = Split(train, split.validation, split.test)
         return whole
 
     def calibration(self, domain: str, count: int = CALIBRATION_IMAGES) -> torch.Tensor:
-        """Return the first ``count`` training images: (N, 3, H, W) in [-1, 1]."""
+        """Return the first ``count`` training images: (N, C, H, W) in [-1, 1]."""
         train = self[domain].train
         return train.tensor(range(min(count, len(train))))
 
@@ -228,6 +250,8 @@ class UnpairedImages:
         Args:
             role: "train", "validation" or "test".
         """
+        if len(self.domains) < len(DOMAINS):
+            return []
         names = {domain: [pair_name(path, domain) for path in getattr(self[domain], role).paths] for domain in DOMAINS}
         other = {name: index for index, name in enumerate(names["B"])}
         return [(index, other[name]) for index, name in enumerate(names["A"]) if name in other]
@@ -245,4 +269,4 @@ class UnpairedImages:
     def counts(self) -> dict[str, int]:
         """Number of images by role and domain, for a run's summary."""
         roles = ("train", "validation", "test")
-        return {f"{role}{domain}": len(getattr(self[domain], role)) for role in roles for domain in DOMAINS}
+        return {f"{role}{domain}": len(getattr(self[domain], role)) for role in roles for domain in self.domains}

@@ -61,6 +61,10 @@ class Display:
             self.task = self.bar.add_task("", total=total, rate="", note="")
             self._draw()
 
+    def note(self, text: str) -> None:
+        """Say something about what was found."""
+        self._plain(text)
+
     def evaluation(self, side: str, individual: Any) -> None:
         """Count one scored individual."""
         self.count += 1

@@ -12,8 +12,8 @@ from ganprune import profile
 from ganprune.data import UnpairedImages
 from ganprune.losses import cycle_consistency, discriminator_aware, generator_aware
 from ganprune.metrics.measures import Measures
+from ganprune.models.architecture import input_channels
 from ganprune.models.checkpoint import OTHER, CycleGAN
-from ganprune.models.fitting import image_channels
 from ganprune.sizes import Size, read_size
 
 BATCH = 32
@@ -32,7 +32,8 @@ def evaluate(
 
     Args:
         original: the unpruned CycleGAN; its discriminators judge.
-        generators: the compact generators by side; each is the other's partner in the cycle term.
+        generators: the compact generators by side; each is the other's partner in the cycle term. Where only one side
+            is pruned, the original's helper is.
         images: the data; figures against the truth where file names match in both domains.
         discriminator_output: how L_DisA compares; see ``FitnessSettings``.
         measures: on which images, and what beside losses and figures against the truth; None for test images and no
@@ -62,7 +63,7 @@ def evaluate(
 
 def size_figures(original: nn.Module, compact: nn.Module, size: int | Size) -> dict[str, Any]:
     """Return parameters, memory and MACs (both conventions) of one generator before and after."""
-    channels = image_channels(original)
+    channels = input_channels(original)
     counts = {"original": profile.parameters(original), "compact": profile.parameters(compact)}
     macs = {
         name: profile.macs(profile.weight_counts(network), profile.layer_positions(network, channels, size))
@@ -85,7 +86,7 @@ def size_figures(original: nn.Module, compact: nn.Module, size: int | Size) -> d
 def latency_figures(original: nn.Module, compact: nn.Module, size: int | Size) -> dict[str, float]:
     """Return median milliseconds per image of both generators, taking turns, and their ratio."""
     weight = next(original.parameters())
-    example = torch.zeros(1, image_channels(original), *read_size(size), device=weight.device, dtype=weight.dtype)
+    example = torch.zeros(1, input_channels(original), *read_size(size), device=weight.device, dtype=weight.dtype)
     times = profile.latency_ms({"original": original, "compact": compact}, example)
     return {**times, "speedup": times["original"] / times["compact"]}
 
@@ -101,23 +102,27 @@ class Translations:
 
     def __init__(self, original: CycleGAN, generators: Mapping[str, nn.Module], measures: Measures):
         self.measures = measures
-        self.device = device = next(original["A2B"].generator.parameters()).device
+        self.device = device = original.device
         real = {name: measures.images_of(side.source).tensor() for name, side in original.items()}
         fake = {name: run(generators[name], real[name], device) for name in original}
-        back = {name: run(generators[OTHER[name]], fake[name], device) for name in original}
-        self.judged = {name: run(side.discriminator, fake[name], device) for name, side in original.items()}
+        backward = {name: generators.get(OTHER[name], original.helpers.get(OTHER[name])) for name in original}
+        back = {name: run(network, fake[name], device) for name, network in backward.items() if network is not None}
+        judges = {name: side.discriminator for name, side in original.items() if side.discriminator is not None}
+        self.judged = {name: run(judge, fake[name], device) for name, judge in judges.items()}
         # Compared and shown is what was asked for, not what was mirrored for the networks' sake.
         self.real, self.fake, self.back = (
             {name: measures.images.cut(tensor) for name, tensor in tensors.items()} for tensors in (real, fake, back)
         )
 
     def figures(self, name: str, reference: Translations | None = None, output: str = "map") -> dict[str, float]:
-        """Return with a reference l_disa and l_gena, then l_cyc and what else is measured."""
+        """Return with a reference l_disa and l_gena, then l_cyc and what else is measured, as far as they apply."""
         figures = {}
         if reference:
-            figures["l_disa"] = float(discriminator_aware(self.judged[name], reference.judged[name], output))
+            if name in self.judged:
+                figures["l_disa"] = float(discriminator_aware(self.judged[name], reference.judged[name], output))
             figures["l_gena"] = float(generator_aware(self.fake[name], reference.fake[name]))
-        figures["l_cyc"] = float(cycle_consistency(self.back[name], self.real[name]))
+        if name in self.back:
+            figures["l_cyc"] = float(cycle_consistency(self.back[name], self.real[name]))
         return figures | self.measures.figures(name, self.fake[name], self.device)
 
 

@@ -30,10 +30,12 @@ from ganprune.errors import UserError, did_you_mean
 from ganprune.evaluate import size_figures
 from ganprune.files import make_folder, replacing
 from ganprune.filters.compact import load_generator, read_description
+from ganprune.models.architecture import input_channels
 from ganprune.models.checkpoint import SOURCE
 from ganprune.models.fitting import size_multiple, translate
+from ganprune.models.options import CheckpointOptions
 from ganprune.pipeline import Reporter
-from ganprune.pixels import list_images, read_image, to_float
+from ganprune.pixels import CHANNELS, list_images, read_image, to_float, with_channels
 from ganprune.sizes import Size, round_up, size_json, size_text
 from ganprune.trained import Trained, load_trained
 from ganprune.translate import find_images
@@ -112,6 +114,7 @@ def export_run(
     *,
     images: Sequence[str | Path] = (),
     options: Options | None = None,
+    networks: CheckpointOptions | None = None,
     threads: int | None = None,
     reporter: Reporter | None = None,
 ) -> Exported:
@@ -122,6 +125,7 @@ def export_run(
         out: folder for the files, which may hold others.
         images: files, folders and patterns of real images to compare on; none for the run's own test images.
         options: what, and how.
+        networks: how a checkpoint is to be read; of a run, only the factories that it was begun with.
         threads: CPU threads.
         reporter: whom to tell how far it is.
 
@@ -133,7 +137,7 @@ def export_run(
     if "onnx" in options.formats:
         require_packages()
     set_threads(threads)
-    work = _Work(load_trained(path), options, images)
+    work = _Work(load_trained(path, networks=networks), options, images)
     _check_place(out, work.names)
     result = Exported()
     with tempfile.TemporaryDirectory() as folder:
@@ -182,7 +186,9 @@ class _Work:
         self.trained, self.options = trained, options
         self.directions = tuple(dict.fromkeys(options.directions or trained.generators))
         for direction in self.directions:
-            trained.generator(direction)
+            if (channels := input_channels(trained.generator(direction))) not in CHANNELS:
+                found = f"{direction} with {channels} image channels"
+                raise UserError("generator", found, "3 or 1, as image files have", "Use another --direction.")
         self.generators = trained.originals() if options.original else trained.generators
         self.kind = "compact" if trained.pruned and not options.original else "original"
         self.size = options.size or (trained.framing.size if trained.framing else None) or self._no_size()
@@ -288,7 +294,8 @@ class _Work:
         files = self.images[direction]
         largest = 0.0
         for batch in (files[:1], *(files[start : start + BATCH] for start in range(1, len(files), BATCH))):
-            real = to_float(torch.stack([read_image(file, size) for file in batch]))
+            channels = input_channels(generator)
+            real = to_float(torch.stack([with_channels(read_image(file, size), channels) for file in batch]))
             apart = (run(real) - translate(generator, real, multiple)).abs().max()
             largest = max(largest, float(apart.nan_to_num(math.inf)))
         return largest

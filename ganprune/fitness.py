@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -26,7 +26,7 @@ from ganprune.filters.builder import NetworkBuilder
 from ganprune.filters.space import FilterSpace
 from ganprune.latency.table import LatencyTable
 from ganprune.losses import cycle_consistency, discriminator_aware, generator_aware, identity
-from ganprune.models.checkpoint import OTHER, CycleGAN
+from ganprune.models.checkpoint import OTHER, CycleGAN, domain_channels
 from ganprune.payload import Portable
 from ganprune.profile import layer_positions, macs
 
@@ -124,19 +124,22 @@ class CycleFitness(Portable):
         self.side, self.settings, self.latency = side, settings or FitnessSettings(), latency
         if latency is None and self.settings.cost == "latency":
             raise UserError("cost", "latency", "a latency table to go with it", "Give latency=, from measure_latency.")
+        if cyclegan[side].discriminator is None:
+            self.settings = replace(self.settings, loss="gena")
         self.cyclegan, self.batch, self.cache_bytes = cyclegan, batch, cache_bytes
         self._notes: list[str] = []
         self.builders = builders or shared_builders(cyclegan, images, reconstruct=reconstruct)
         self.space: FilterSpace = self.builders[side].space
-        device = next(cyclegan[side].generator.parameters()).device
-        chosen = {domain: _chosen(images, domain, validation_images, skip) for domain in ("A", "B")}
-        self.real = chosen[cyclegan[side].source].to(device)
-        self.real_target = chosen[cyclegan[side].target].to(device) if self.settings.identity else None
+        check_channels(cyclegan, images, side, identity=self.settings.identity > 0)
+        self.real = _chosen(images, cyclegan[side].source, validation_images, skip).to(cyclegan.device)
+        self.real_target = None
+        if self.settings.identity:
+            self.real_target = _chosen(images, cyclegan[side].target, validation_images, skip).to(cyclegan.device)
         self._positions = layer_positions(cyclegan[side].generator, self.real.shape[1], images.size)
         self._full_macs = self.macs(self.space.full())
         with torch.inference_mode():
             self.fake_original = self._translate(cyclegan[side].generator, self.real)
-            self.judged_original = self._translate(cyclegan[side].discriminator, self.fake_original)
+            self.judged_original = self._judge(self.fake_original)
         self._translated: OrderedDict[tuple[int, ...], Translated] = OrderedDict()
 
     @torch.inference_mode()
@@ -149,22 +152,24 @@ class CycleFitness(Portable):
 
         Returns:
             A tuple of one number, the fitness (higher is better, above 0), with ``terms``: n, macs (both shares),
-            l_disa, l_gena, l_cyc, identity where it is asked for, with a latency table latency (a share) and
-            latency_ms, and what the fitness 1 / (size + gamma * quality) is made of: size and quality. One whose
-            images are not finite has the term ``broken`` instead of those that can't be measured.
+            l_disa where there is a discriminator, l_gena, l_cyc where something translates back, identity where it is
+            asked for, with a latency table latency (a share) and latency_ms, and what the fitness
+            1 / (size + gamma * quality) is made of: size and quality. One whose images are not finite has the term
+            ``broken`` instead of those that can't be measured.
 
         Raises:
             UserError: the device has too little memory for a single image.
         """
         bits = tuple(self.space.repair(individual))
-        back = self.cyclegan[OTHER[self.side]].generator if partner is None else self._partner(partner)
+        back = self.cyclegan.reverse(self.side) if partner is None else self._partner(partner)
         if self.builders[self.side].needs_partner:
             translated = self._first_half(bits, self.builders[self.side].against(bits, back))
         else:
             translated = self._translated_by(bits)
-        recovered = self._translate(back, translated.images)
         terms = dict(translated.terms)
-        terms["l_cyc"] = float(cycle_consistency(recovered, self.real, self.settings.cycle_norm))
+        if back is not None:
+            recovered = self._translate(back, translated.images)
+            terms["l_cyc"] = float(cycle_consistency(recovered, self.real, self.settings.cycle_norm))
         terms |= self._size_and_quality(terms)
         if not all(map(math.isfinite, terms.values())):
             terms[BROKEN_TERM] = 1.0
@@ -188,7 +193,7 @@ class CycleFitness(Portable):
     def _size_and_quality(self, terms: Mapping[str, float]) -> dict[str, float]:
         """Return the two things that the fitness weighs, and that NSGA-II takes as objectives."""
         settings = self.settings
-        quality = terms["l_disa" if settings.loss == "disa" else "l_gena"] + settings.lam * terms["l_cyc"]
+        quality = terms["l_disa" if settings.loss == "disa" else "l_gena"] + settings.lam * terms.get("l_cyc", 0.0)
         quality += settings.lam * settings.identity * terms.get("identity", 0.0)
         return {"size": terms[COSTS[settings.cost]], "quality": quality}
 
@@ -206,13 +211,12 @@ class CycleFitness(Portable):
     def _first_half(self, bits: tuple[int, ...], network: nn.Module) -> Translated:
         """Everything that needs no partner's pass: the images, and N, L_DisA, L_GenA and identity."""
         fake = self._translate(network, self.real)
-        judged = self._translate(self.cyclegan[self.side].discriminator, fake)
-        terms = {
-            "n": self.space.size_share(bits),
-            "macs": self.macs(bits) / self._full_macs,
-            "l_disa": float(discriminator_aware(judged, self.judged_original, self.settings.discriminator_output)),
-            "l_gena": float(generator_aware(fake, self.fake_original)),
-        }
+        judged = self._judge(fake)
+        terms = {"n": self.space.size_share(bits), "macs": self.macs(bits) / self._full_macs}
+        if judged is not None and self.judged_original is not None:
+            output = self.settings.discriminator_output
+            terms["l_disa"] = float(discriminator_aware(judged, self.judged_original, output))
+        terms["l_gena"] = float(generator_aware(fake, self.fake_original))
         if self.latency is not None:
             terms["latency_ms"] = self.latency_ms(bits)
             terms["latency"] = terms["latency_ms"] / self.latency_ms(self.space.full())
@@ -249,6 +253,15 @@ class CycleFitness(Portable):
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             return torch.cat([network(part).float() for part in images.split(self.batch)])
 
+    def _judge(self, fake: torch.Tensor) -> torch.Tensor | None:
+        discriminator = self.cyclegan[self.side].discriminator
+        return None if discriminator is None else self._translate(discriminator, fake)
+
+    @property
+    def cyclic(self) -> bool:
+        """Whether something translates back."""
+        return self.cyclegan.reverse(self.side) is not None
+
     def macs(self, bits: Sequence[int]) -> int:
         """Return the multiply-accumulates of one image, counted at input size."""
         return macs(self.space.weight_counts(bits), self._positions)["input_size"]
@@ -257,6 +270,25 @@ class CycleFitness(Portable):
         """Return the predicted milliseconds of one image; only with a latency table."""
         assert self.latency is not None
         return self.latency(self.space.widths(bits))
+
+
+def check_channels(cyclegan: CycleGAN, images: UnpairedImages, side: str, *, identity: bool) -> None:
+    """Check that a side's images are as its generator takes them, and the target's too where there is an identity term.
+
+    Raises:
+        UserError: they are not; or identity is asked for between images of different channels, or without any.
+    """
+    taken, (source, target) = domain_channels(cyclegan), (cyclegan[side].source, cyclegan[side].target)
+    if images.channels[source] != taken[source]:
+        found = f"{images.channels[source]} channels in domain {source}"
+        expected = f"{taken[source]}, which generator {side} takes"
+        raise UserError("images", found, expected, "Give UnpairedImages(..., channels=domain_channels(cyclegan)).")
+    if identity and (taken[source] != taken[target] or target not in images.domains):
+        missing = f"no images of domain {target}" if target not in images.domains else "other channels in each domain"
+        raise UserError(
+            "identity", f"a weight above 0, and {missing}", "0: a generator can't be given what it should return",
+            "Give --identity 0.",
+        )  # fmt: skip
 
 
 def _chosen(images: UnpairedImages, domain: str, count: int, skip: int) -> torch.Tensor:
@@ -298,8 +330,7 @@ def make_builders(
         raise UserError("calibration images", calibration_images, "1 or more", "Correct --calibration-images.")
     builders = {}
     for name, side in cyclegan.items():
-        device = next(side.generator.parameters()).device
         space = spaces[name] if spaces else FilterSpace(side.generator, encoding=encoding, size=images.size)
-        calibration = images.calibration(side.source, calibration_images).to(device) if reconstruct else None
+        calibration = images.calibration(side.source, calibration_images).to(cyclegan.device) if reconstruct else None
         builders[name] = NetworkBuilder(side.generator, space, calibration)
     return builders

@@ -123,12 +123,13 @@ def save_fronts(directory: RunDirectory, search: Search, *, picture: bool = Fals
     fronts = find_fronts(search)
     if not fronts:
         return
-    settings = next(iter(search.fitness.values())).settings  # both sides' are one
-    objectives = {"size": settings.cost, "quality": quality_formula(settings), "gamma": settings.gamma}
+    first = search.fitness[next(iter(fronts))]
+    settings, cyclic = first.settings, first.cyclic
+    objectives = {"size": settings.cost, "quality": quality_formula(settings, cyclic), "gamma": settings.gamma}
     sides = {name: front.to_json() for name, front in fronts.items()}
     directory.write_json(FRONT, {"format": FORMAT, "objectives": objectives, "sides": sides})
     if picture:
-        _draw(directory, fronts, settings)
+        _draw(directory, fronts, settings, cyclic)
 
 
 def find_fronts(search: Search) -> dict[str, Front]:
@@ -156,7 +157,7 @@ def _front(individuals: list[Any], fitness: CycleFitness) -> Front:
     return Front(points, middle, order[0], fitness.space.parameter_count(full), fitness.macs(full))
 
 
-def _draw(directory: RunDirectory, fronts: Mapping[str, Front], settings: FitnessSettings) -> None:
+def _draw(directory: RunDirectory, fronts: Mapping[str, Front], settings: FitnessSettings, cyclic: bool) -> None:
     panels = [
         Panel(
             f"{name}: {len(front.points)} point" + "s" * (len(front.points) > 1),
@@ -167,7 +168,7 @@ def _draw(directory: RunDirectory, fronts: Mapping[str, Front], settings: Fitnes
         )
         for name, front in fronts.items()
     ]
-    formula = quality_formula(settings)
+    formula = quality_formula(settings, cyclic)
     for plain, shown in {"l_disa": "L_DisA", "l_gena": "L_GenA", "l_cyc": "L_cyc", " * ": " "}.items():
         formula = formula.replace(plain, shown)
     size = SIZE_LABELS.get(settings.cost, f"size ({settings.cost})")
@@ -177,9 +178,9 @@ def _draw(directory: RunDirectory, fronts: Mapping[str, Front], settings: Fitnes
     )  # fmt: skip
 
 
-def quality_formula(settings: FitnessSettings) -> str:
-    """Return what the second objective is made of, such as ``l_disa + 10 * l_cyc``."""
-    parts = [f"l_{settings.loss}", f"{settings.lam:g} * l_cyc"]
+def quality_formula(settings: FitnessSettings, cyclic: bool = True) -> str:
+    """Return what the second objective is made of, such as ``l_disa + 10 * l_cyc``; the cycle where there is one."""
+    parts = [f"l_{settings.loss}", *([f"{settings.lam:g} * l_cyc"] if cyclic else [])]
     if settings.identity:
         parts.append(f"{settings.lam * settings.identity:g} * identity")
     return " + ".join(parts)

@@ -24,7 +24,7 @@ def discriminator_aware(judged: torch.Tensor, judged_original: torch.Tensor, out
         output: "map" compares patch by patch; "mean" averages each map first, as the authors' code does.
     """
     if output == "mean":
-        judged, judged_original = judged.mean((1, 2, 3)), judged_original.mean((1, 2, 3))
+        judged, judged_original = judged.flatten(1).mean(1), judged_original.flatten(1).mean(1)
     return F.mse_loss(judged, judged_original)
 
 

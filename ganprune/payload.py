@@ -61,9 +61,18 @@ def pack(objects: Mapping[str, Portable]) -> Payload:
     """Turn objects into a payload and give each its address; what they share is in it once.
 
     The objects stay at that address in this process until :func:`release`.
+
+    Raises:
+        UserError: a network's class can't be found by other processes.
     """
     buffer = io.BytesIO()
-    _Pickler(buffer, pickle.HIGHEST_PROTOCOL).dump(dict(objects))
+    try:
+        _Pickler(buffer, pickle.HIGHEST_PROTOCOL).dump(dict(objects))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise UserError(
+            "workers", f"networks that other processes can't have ({error})", "classes defined at the top of a module",
+            "Define them there, or leave out --workers.",
+        ) from error  # fmt: skip
     data = buffer.getvalue()
     payload = Payload(hashlib.sha256(data).hexdigest(), data)
     for name, packed in objects.items():

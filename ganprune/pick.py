@@ -21,7 +21,7 @@ from ganprune.models.checkpoint import SIDES
 from ganprune.pipeline import Reporter, configured_task, open_finished, read_config
 from ganprune.results import draw_samples, make_measures, materialise
 from ganprune.runs import CONFIG, SUMMARY, RunDirectory
-from ganprune.search import Search, finetune_settings, rebuild
+from ganprune.search import Search, check_objectives, finetune_settings, rebuild
 
 BUDGETS: dict[str, Callable[[Front, Point], float]] = {
     "max_macs": lambda front, point: point.macs_per_image,
@@ -132,6 +132,7 @@ def pick_run(
     out: str | Path | None = None,
     *,
     finetune_steps: int | None = None,
+    factories: Mapping[str, str | None] | None = None,
     device: str = "auto",
     threads: int | None = None,
     reporter: Reporter | None = None,
@@ -144,6 +145,7 @@ def pick_run(
         criterion: which point.
         out: new run directory; None for the next free ``runs/pick-NNN``.
         finetune_steps: None for the run's own setting.
+        factories: "generator" and "discriminator" again, where the run's are made by code.
         device: "auto", "cpu", "cuda" or "cuda:N".
         threads: CPU threads.
         reporter: whom to tell how far it is.
@@ -156,17 +158,18 @@ def pick_run(
     config, settings = read_config(source)
     fronts = read_fronts(source)
     indices = choose(fronts, criterion)
-    chosen = {name: _chosen(source, name, fronts, indices) for name in SIDES}
     if finetune_steps is not None:
         settings = replace(settings, finetune_steps=finetune_steps)
     finetune_settings(settings)
     if out is not None and Path(out).exists():
         RunDirectory.create(out)  # refuses it before anything is computed
     threads = set_threads(threads)
-    task = configured_task(config, device)
+    task = configured_task(config, device, factories)
+    check_objectives(task, settings)
+    chosen = {name: _chosen(source, name, fronts, indices) for name in task.cyclegan}
     make_measures(task, settings)
     task.images.read_all()
-    for name in SIDES:
+    for name in task.cyclegan:
         reporter.stage(f"{name}: {_described(name, fronts, indices)}")
     search = rebuild(task, settings, reporter.stage)
     _check_bits(source, search, chosen)

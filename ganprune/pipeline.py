@@ -23,9 +23,10 @@ from ganprune.front import save_fronts
 from ganprune.latency.table import LATENCY, to_json
 from ganprune.metrics.measures import Wanted
 from ganprune.models.checkpoint import CONFIG_NAME
+from ganprune.models.options import CheckpointOptions
 from ganprune.results import draw_samples, load_pair, make_measures, materialise, measure
 from ganprune.runs import CONFIG, STATE, SUMMARY, RunDirectory, changes, refuse_changes
-from ganprune.search import Search, check_references, check_settings, needs_latency, prepare
+from ganprune.search import Search, check_objectives, check_references, check_settings, needs_latency, prepare
 from ganprune.settings import EvolveSettings
 from ganprune.sizes import Framing, Size
 from ganprune.task import Task, check_fingerprint, fingerprint, load_task
@@ -52,6 +53,7 @@ class Reporter:
         training: called after each fine-tuning step with (step, total, losses).
         images: called with (done, total) as images are translated.
         directory: gets the run directory, once there is one.
+        note: called with a line about what was found.
     """
 
     stage: Callable[..., Any] = lambda text, total=None: None
@@ -60,6 +62,7 @@ class Reporter:
     training: Callable[[int, int, dict[str, float]], Any] | None = None
     images: Callable[[int, int], Any] | None = None
     directory: list[Path] = field(default_factory=list)
+    note: Callable[[str], Any] = lambda text: None
 
 
 def compress(
@@ -69,20 +72,22 @@ def compress(
     out: str | Path | None = None,
     settings: EvolveSettings | None = None,
     size: int | Size | Framing | None = None,
+    networks: CheckpointOptions | None = None,
     device: str = "auto",
     threads: int | None = None,
     workers: int = 1,
     cluster: str | None = None,
     reporter: Reporter | None = None,
 ) -> RunDirectory:
-    """Prune both generators of a CycleGAN and write a run directory; ``ganprune evolve`` in one call.
+    """Prune the generators of a CycleGAN and write a run directory; ``ganprune evolve`` in one call.
 
     Args:
-        checkpoint: folder of a trained CycleGAN; None for the shipped one.
+        checkpoint: folder of a trained CycleGAN, or of a part of one; None for the shipped one.
         data: folder with trainA, trainB, testA, testB; None for the shipped images.
         out: new run directory; None for the next free ``runs/evolve-NNN``.
         settings: what to do; None for the ``quick`` preset.
         size: side length of the images, (height, width), or how images come to one size.
+        networks: how the checkpoint is to be read, where that is not to be found out, and which side to prune.
         device: "auto", "cpu", "cuda" or "cuda:N".
         threads: CPU threads per evaluation; None for this machine's, divided among the workers. The same number gives
             the same result with any number of workers.
@@ -101,9 +106,13 @@ def compress(
     settings = replace(settings, precision=resolve_precision(settings.precision, resolve_device(device)))
     if settings.inception_weights:
         settings = replace(settings, inception_weights=str(Path(settings.inception_weights).resolve()))
-    check_settings(settings)
+    check_settings(settings, sides=())
     check_workers(workers, cluster)
-    task = load_task(_path(checkpoint), _path(data), size, device)
+    task = load_task(_path(checkpoint), _path(data), size, device, networks)
+    for note in task.cyclegan.notes if checkpoint else ():
+        reporter.note(note)
+    check_settings(settings, list(task.cyclegan))
+    check_objectives(task, settings)
     threads = set_threads(threads_per_worker(threads, workers))
     make_measures(task, settings)
     if out is not None and Path(out).exists():
@@ -114,7 +123,7 @@ def compress(
     configuration = {
         "format": FORMAT, "command": "evolve", "ganprune": __version__, "torch": torch.__version__,
         "checkpoint": task.checkpoint, "data": task.data, **task.images.framing.to_json(), "device": str(task.device),
-        "threads": threads, "settings": settings.to_json(), **fingerprint(task),
+        "threads": threads, "networks": task.networks.to_json(), "settings": settings.to_json(), **fingerprint(task),
     }  # fmt: skip
     search = prepare(task, settings, reporter.stage)
     with spread(
@@ -134,6 +143,7 @@ def resume(
     path: str | Path,
     *,
     operators: Mapping[str, str] | None = None,
+    factories: Mapping[str, str | None] | None = None,
     options: Mapping[str, Any] | None = None,
     device: str | None = None,
     workers: int = 1,
@@ -146,8 +156,9 @@ def resume(
         path: the run directory.
         operators: specifications of the form ``package.module:function`` that the run was begun with, by kind
             ("mutate", ...). They have to be given again, since nothing that a file names is ever imported.
-        options: settings, and ``checkpoint``, ``data``, ``size``, ``load_size`` and ``threads``, that were given once
-            more. They have to be those of the run, but for :data:`MAY_GROW`, which may be larger.
+        factories: the same for "generator" and "discriminator".
+        options: settings, and ``checkpoint``, ``data``, ``size``, ``load_size``, ``threads``, ``epoch`` and ``only``,
+            that were given once more. They have to be those of the run, but for :data:`MAY_GROW`, which may be larger.
         device: None for the run's own. On another one results may differ in their last digits.
         workers, cluster: see :func:`compress`; they change nothing but time.
         reporter: whom to tell how far it is.
@@ -167,9 +178,11 @@ def resume(
         grown = grow(config, options or {})
         config["settings"] |= grown
         settings = replace(settings, **grown)
-        check_settings(settings)
+        check_settings(settings, sides=())
         set_threads(config["threads"])
-        task = configured_task(config, device or config["device"])
+        task = configured_task(config, device or config["device"], factories)
+        check_settings(settings, list(task.cyclegan))
+        check_objectives(task, settings)
         check_fingerprint(task, config)
         make_measures(task, settings)
         if str(task.device) != config["device"]:
@@ -191,8 +204,10 @@ def grow(config: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any
     Raises:
         UserError: others differ from the run's; each is named.
     """
+    networks = {"epoch": None, "only": None, **config.get("networks", {})}
     fields = ("checkpoint", "data", "size", "load_size", "threads")
     saved = {**config["settings"], **{name: config.get(name) for name in fields}}
+    saved |= {name: networks[name] for name in ("epoch", "only")}
     asked = {**options, **{name: _resolved(options[name]) for name in ("checkpoint", "data") if name in options}}
     grown = {name: new for name, old, new in changes(saved, asked) if _may_become(name, old, new)}
     given = {f"--{name.replace('_', '-')}": value for name, value in asked.items() if name not in grown}
@@ -234,9 +249,16 @@ def read_config(directory: RunDirectory) -> tuple[dict[str, Any], EvolveSettings
         raise UserError(f"settings in {path}", str(error), "the settings of a run", "Restore the file.") from error
 
 
-def configured_task(config: Mapping[str, Any], device: str) -> Task:
-    """Load the checkpoint and the images that a run was begun with."""
-    return load_task(_path(config["checkpoint"]), _path(config["data"]), Framing.from_json(config), device)
+def configured_task(config: Mapping[str, Any], device: str, factories: Mapping[str, str | None] | None = None) -> Task:
+    """Load the checkpoint and the images that a run was begun with.
+
+    Args:
+        config: of the run.
+        device: where the networks go.
+        factories: "generator" and "discriminator" as the caller gives them again, where code makes these.
+    """
+    networks = CheckpointOptions.from_json(config.get("networks", {}), factories or {})
+    return load_task(_path(config["checkpoint"]), _path(config["data"]), Framing.from_json(config), device, networks)
 
 
 def continue_run(
@@ -259,7 +281,9 @@ def continue_run(
         if reporter.search:
             reporter.search(progress)
 
-    reporter.stage("co-evolving both generators", search.expected(settings.generations, done))
+    reporter.stage(
+        f"{'co-' * (len(task.cyclegan) > 1)}evolving {task.whom}", search.expected(settings.generations, done)
+    )
     elites = coevolve(
         search.toolboxes, generations=settings.generations, schedule=settings.schedule, run=directory,
         seed=settings.seed, max_evaluations=settings.max_evaluations, max_seconds=settings.max_seconds, resume=resuming,
@@ -300,12 +324,23 @@ def evaluate_run(
     data: Path | None = None,
     size: int | Size | Framing | None = None,
     wanted: Wanted | None = None,
+    networks: CheckpointOptions | None = None,
     speed: int = 0,
     device: str = "auto",
     threads: int | None = None,
     reporter: Reporter | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Return the figures of a run's compact pair, or of a checkpoint's own generators.
+    """Return the figures of a run's compact generators, or of a checkpoint's own.
+
+    Args:
+        path: the run's directory, or the checkpoint's.
+        data: images; None for the run's own.
+        size: side length of the images; None for the run's own.
+        wanted: what to measure.
+        networks: how the checkpoint is to be read. For a run, only the factories that it was begun with.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        threads: CPU threads.
+        reporter: whom to tell how far it is.
 
     Args:
         path: the folder of the run or checkpoint.
@@ -318,21 +353,24 @@ def evaluate_run(
     Raises:
         UserError: ``path`` is neither, or something wanted can't be had.
     """
-    reporter, settings = reporter or Reporter(), EvolveSettings()
+    reporter, settings, networks = reporter or Reporter(), EvolveSettings(), networks or CheckpointOptions()
     set_threads(threads)
-    if not Path(path).is_dir():
+    if not Path(path).exists():
         raise UserError("run", str(path), "a run directory or a checkpoint's folder", "Check the path.")
     directory, compact = RunDirectory(path), None
     if directory.exists(CONFIG) and not directory.exists(CONFIG_NAME):  # a pretraining run is a checkpoint
         config, settings = read_config(open_finished(path))
         images = data or _path(config["data"]) or default_images()
         checkpoint = _path(config["checkpoint"]) or default_checkpoint()
-        task = load_task(checkpoint, images, size or Framing.from_json(config), device)
-        compact = load_pair(directory, task.device)
+        networks = run_networks(config, networks)
+        task = load_task(checkpoint, images, size or Framing.from_json(config), device, networks)
+        compact = load_pair(directory, task.device, task.cyclegan, networks)
     elif data is None:
         raise UserError("data", "nothing", "images to evaluate a checkpoint on", "Give --data with the checkpoint.")
     else:
-        task = load_task(Path(path), data, size, device)
+        task = load_task(Path(path), data, size, device, networks)
+        for note in task.cyclegan.notes:
+            reporter.note(note)
     if task.images.size_note:
         reporter.stage(task.images.size_note)
     own = {name: side.generator for name, side in task.cyclegan.items()}
@@ -341,6 +379,16 @@ def evaluate_run(
         reporter.stage("timing original and compact")
         add_speed(sides, own, compact, task.images.size, repeats=speed)
     return sides
+
+
+def run_networks(config: Mapping[str, Any], given: CheckpointOptions) -> CheckpointOptions:
+    """Return how a run's checkpoint is to be read; the caller gives factories again, and nothing else."""
+    for name in ("epoch", "only"):
+        if getattr(given, name) is not None:
+            found = f"{getattr(given, name)} with a run"
+            raise UserError(f"--{name}", found, "a checkpoint", "The run keeps what it was begun with; leave it out.")
+    factories = {"generator": given.generator, "discriminator": given.discriminator}
+    return CheckpointOptions.from_json(config.get("networks", {}), factories)
 
 
 def _path(path: str | Path | None) -> Path | None:

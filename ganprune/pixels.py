@@ -17,6 +17,7 @@ from ganprune.sizes import Size, read_size
 EXTENSIONS = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 MAX_PIXELS = 80_000_000
+CHANNELS = (1, 3)  # of the images that files hold
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -84,8 +85,29 @@ def to_pixels(image: Image.Image) -> torch.Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
+def with_channels(image: torch.Tensor, channels: int) -> torch.Tensor:
+    """Return an RGB image, (3, H, W) uint8, with 3 channels or with 1, its luma (ITU-R BT.601)."""
+    if channels == 3:
+        return image
+    weights = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+    return image.float().mul(weights).sum(0, keepdim=True).round().to(torch.uint8)
+
+
+def to_rgb(images: torch.Tensor) -> torch.Tensor:
+    """Return (N, 3, H, W) images of (N, 3, H, W) or greyscale (N, 1, H, W) ones.
+
+    Raises:
+        UserError: another number of channels.
+    """
+    if images.shape[1] not in CHANNELS:
+        found = f"images of {images.shape[1]} channels"
+        raise UserError("features", found, "colour or greyscale images", "Leave them out by --features none.")
+    return images if images.shape[1] == 3 else images.expand(-1, 3, -1, -1)
+
+
 def to_pil(image: torch.Tensor) -> Image.Image:
-    """Convert one (C, H, W) image in [-1, 1], C = 1 or 3, to a PIL image in RGB."""
+    """Convert one (C, H, W) image in [-1, 1] to a PIL image in RGB; other than 1 or 3 channels as their mean."""
+    image = image if len(image) in CHANNELS else image.mean(0, keepdim=True)
     pixels = to_uint8(image).cpu().permute(1, 2, 0).numpy()
     return Image.fromarray(np.ascontiguousarray(pixels if pixels.shape[-1] == 3 else pixels.repeat(3, -1)))
 

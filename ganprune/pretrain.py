@@ -151,7 +151,7 @@ def _mean(entries: list[dict[str, float]]) -> dict[str, float]:
 
 def draw_samples(cyclegan: CycleGAN, images: UnpairedImages, path: Path) -> None:
     """Write a grid of validation images: source, translation and translation back, for both sides."""
-    device = next(cyclegan["A2B"].generator.parameters()).device
+    device = cyclegan.device
     sections = {}
     modes = {network: network.training for network in cyclegan.networks().values()}
     for network in modes:

@@ -19,15 +19,16 @@ from ganprune.device import resolve_device, resolve_precision, set_threads
 from ganprune.errors import UserError
 from ganprune.evolution.individual import Individual
 from ganprune.filters.space import FilterSpace
-from ganprune.pipeline import FORMAT, Reporter, open_finished, read_config
+from ganprune.models.options import CheckpointOptions
+from ganprune.pipeline import FORMAT, Reporter, open_finished, read_config, run_networks
 from ganprune.results import draw_samples, make_measures, materialise
 from ganprune.runs import CONFIG, SUMMARY, RunDirectory
-from ganprune.search import Search, check_terms, latency_tables, make_fitness, reference_of
+from ganprune.search import Search, check_objectives, check_terms, latency_tables, make_fitness, reference_of
 from ganprune.settings import EvolveSettings, make_settings
 from ganprune.sizes import Framing, Size
 from ganprune.task import Task, fingerprint, load_task
 
-COUNTS = {"evaluations": 2, "rescores": 0, "cost": 2, "generation": 0}  # each side's bits are scored once
+COUNTS = {"evaluations": 1, "rescores": 0, "cost": 1, "generation": 0}  # of a side, whose bits are scored once
 
 
 @dataclass(frozen=True)
@@ -127,11 +128,12 @@ def prune_run(
     like: str | Path | None = None,
     out: str | Path | None = None,
     size: int | Size | Framing | None = None,
+    networks: CheckpointOptions | None = None,
     device: str = "auto",
     threads: int | None = None,
     reporter: Reporter | None = None,
 ) -> RunDirectory:
-    """Prune both generators as a baseline does, fine-tune and evaluate them, and write a run directory.
+    """Prune the generators as a baseline does, fine-tune and evaluate them, and write a run directory.
 
     Args:
         baseline: criterion and weights.
@@ -139,6 +141,7 @@ def prune_run(
         checkpoint, data, size: as for ``pipeline.compress``; with ``like``, the run's own unless given.
         like: a finished run; each side gets at most as many parameters as there, and as near to it as filters allow.
         out: new run directory; None for the next free ``runs/baseline-NNN``.
+        networks: how the checkpoint is to be read; with ``like``, only the factories that the run was begun with.
         device: "auto", "cpu", "cuda" or "cuda:N".
         threads: CPU threads.
         reporter: whom to tell how far it is.
@@ -152,7 +155,10 @@ def prune_run(
     if out is not None and Path(out).exists():
         RunDirectory.create(out)  # refuses it before anything is computed
     threads = set_threads(threads)
-    task = _task(checkpoint, data, size, device, like)
+    task = _task(checkpoint, data, size, device, like, networks or CheckpointOptions())
+    for note in task.cyclegan.notes if checkpoint else ():
+        reporter.note(note)
+    check_objectives(task, settings)
     make_measures(task, settings)
     if task.images.size_note:
         reporter.stage(task.images.size_note)
@@ -166,12 +172,14 @@ def prune_run(
         "format": FORMAT, "command": "baseline", "ganprune": __version__, "torch": torch.__version__,
         "checkpoint": task.checkpoint, "data": task.data, **task.images.framing.to_json(), "device": str(task.device),
         "threads": threads, "baseline": baseline.to_json(), **({"like": str(like)} if like else {}),
-        "most_parameters": most, "settings": settings.to_json(), **fingerprint(task),
+        "most_parameters": most, "networks": task.networks.to_json(), "settings": settings.to_json(),
+        **fingerprint(task),
     }  # fmt: skip
     with directory.locked():
         directory.check_free(CONFIG)
         compact, summary = materialise(
-            task, directory, settings, search, chosen, stage=reporter.stage, training=reporter.training, counts=COUNTS,
+            task, directory, settings, search, chosen, stage=reporter.stage, training=reporter.training,
+            counts={name: count * len(chosen) for name, count in COUNTS.items()},
             reference=reference_of(task, search.builders, settings.validation_images),
         )  # fmt: skip
         for figures in summary["sides"].values():
@@ -188,13 +196,15 @@ def _task(
     size: int | Size | Framing | None,
     device: str,
     like: str | Path | None,
+    networks: CheckpointOptions,
 ) -> Task:
     """Load what is given; with nothing given, what the run ``like`` was made of, or what is shipped."""
     if like and checkpoint is None and data is None:
         config, _ = read_config(open_finished(like))
         checkpoint, data, size = config["checkpoint"], config["data"], size or Framing.from_json(config)
+        networks = run_networks(config, networks)
     places = [None if path is None else Path(path) for path in (checkpoint, data)]
-    return load_task(places[0], places[1], size, device)
+    return load_task(places[0], places[1], size, device, networks)
 
 
 def _choose(

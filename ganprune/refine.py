@@ -1,4 +1,4 @@
-"""What ``ganprune finetune`` does: a finished run's compact pair, fine-tuned further in a run directory of its own."""
+"""What ``ganprune finetune`` does: a finished run's compact generators, fine-tuned further in a run of its own."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ganprune.finetuning import drop_state, finetune
 from ganprune.pipeline import Reporter, configured_task, open_finished, read_config
 from ganprune.results import draw_samples, load_pair, make_measures, measure, save_pair, tell_outcome
 from ganprune.runs import CONFIG, SUMMARY, RunDirectory, refuse_changes
-from ganprune.search import finetune_settings
+from ganprune.search import check_objectives, finetune_settings
 from ganprune.settings import EvolveSettings
-from ganprune.task import check_fingerprint, weights_digest
+from ganprune.task import Task, check_fingerprint, weights_digest
 
 OPTIONS = {"objective": "finetune", "steps": "finetune_steps", "batch": "finetune_batch", "seed": "seed"}
 
@@ -31,11 +31,12 @@ def finetune_run(
     steps: int = 1000,
     batch: int = 8,
     seed: int = 1,
+    factories: Mapping[str, str | None] | None = None,
     device: str = "auto",
     threads: int | None = None,
     reporter: Reporter | None = None,
 ) -> RunDirectory:
-    """Fine-tune a finished run's compact pair further, into a run directory of its own.
+    """Fine-tune a finished run's compact generators further, into a run directory of its own.
 
     Args:
         path: the run.
@@ -44,6 +45,7 @@ def finetune_run(
         steps: training steps; the rate decays over the second half.
         batch: images of each domain per step.
         seed: of everything random.
+        factories: "generator" and "discriminator" again, where the run's are made by code.
         device: "auto", "cpu", "cuda" or "cuda:N".
         threads: CPU threads.
         reporter: whom to tell how far it is.
@@ -56,25 +58,27 @@ def finetune_run(
     config, settings = read_config(source)
     settings = replace(settings, finetune=objective, finetune_steps=steps, finetune_batch=batch, seed=seed)
     finetune_settings(settings)
-    task = configured_task(config, device)
+    task = configured_task(config, device, factories)
+    check_objectives(task, settings)
     make_measures(task, settings)
     check_fingerprint(task, config)
     directory = RunDirectory.create(out)
     config |= {
         "command": "finetune", "from": str(source.directory.resolve()), "device": str(task.device),
         "threads": set_threads(threads), "settings": settings.to_json(),
-        "from_sha256": weights_digest(load_pair(source, "cpu")),
+        "from_sha256": weights_digest(load_pair(source, "cpu", task.cyclegan, task.networks)),
     }  # fmt: skip
     with directory.locked():
         directory.check_free(CONFIG)
         directory.write_json(CONFIG, config)
-        return _continue(directory, source, config, settings, reporter or Reporter())
+        return _continue(directory, source, config, settings, task, reporter)
 
 
 def resume_finetune(
     path: str | Path,
     *,
     options: Mapping[str, Any] | None = None,
+    factories: Mapping[str, str | None] | None = None,
     device: str | None = None,
     reporter: Reporter | None = None,
 ) -> RunDirectory:
@@ -83,6 +87,7 @@ def resume_finetune(
     Args:
         path: its directory.
         options: objective, steps, batch, seed and threads that were given once more; they have to be its own.
+        factories: "generator" and "discriminator" again, where the run's are made by code.
         device: None for its own. On another one results may differ in their last digits.
         reporter: whom to tell how far it is.
 
@@ -103,11 +108,12 @@ def resume_finetune(
                 found, where = f"nothing under {name!r}", str(directory.path(CONFIG))
                 raise UserError(where, found, "what the fine-tune began from", "Restore the file, or begin anew.")
         source = open_finished(config["from"])
-        if weights_digest(load_pair(source, "cpu")) != config["from_sha256"]:
+        task = configured_task(config, device or config["device"], factories)
+        if weights_digest(load_pair(source, "cpu", task.cyclegan, task.networks)) != config["from_sha256"]:
             raise UserError(
                 str(source.directory), "other generators than when this began", "those", "Restore them, or begin anew."
             )
-        return _continue(directory, source, {**config, "device": device or config["device"]}, settings, reporter)
+        return _continue(directory, source, config, settings, task, reporter)
 
 
 def _continue(
@@ -115,17 +121,18 @@ def _continue(
     source: RunDirectory,
     config: Mapping[str, Any],
     settings: EvolveSettings,
+    task: Task,
     reporter: Reporter | None,
 ) -> RunDirectory:
     """Fine-tune, evaluate and write everything into ``directory``."""
     reporter = reporter or Reporter()
     reporter.directory.append(directory.directory)
     started = time.perf_counter()
-    summary, task = source.read_json(SUMMARY), configured_task(config, config["device"])
+    summary = source.read_json(SUMMARY)
     check_fingerprint(task, config)
-    compact = load_pair(source, task.device)
+    compact = load_pair(source, task.device, task.cyclegan, task.networks)
     bits = {name: Individual.from_key(read_description(source.path(name))["bits"]) for name in compact}
-    reporter.stage("fine-tuning both compact generators", settings.finetune_steps)
+    reporter.stage(f"fine-tuning {task.whom}, compact", settings.finetune_steps)
     training = finetune_settings(settings)
     outcome = finetune(task, compact, training, reporter.training, keep=directory.directory)
     tell_outcome(outcome, reporter.stage)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from ganprune.filters.compact import load_generator, save_generator
 from ganprune.finetuning import finetune
 from ganprune.fitness import CycleFitness
 from ganprune.metrics.measures import Measures, Wanted
+from ganprune.models.architecture import describe
+from ganprune.models.options import SIDES, CheckpointOptions
 from ganprune.report.figures import save_grid, zoom_for
 from ganprune.runs import LOGBOOK, RunDirectory
 from ganprune.search import Search, algorithms, finetune_settings, reference_fitness
@@ -61,7 +63,7 @@ def materialise(
     compact = {name: search.builders[name].final(bits).requires_grad_(True) for name, bits in chosen.items()}
     outcome: dict[str, int] = {}
     if settings.finetune_steps:
-        stage("fine-tuning both compact generators", settings.finetune_steps)
+        stage(f"fine-tuning {task.whom}, compact", settings.finetune_steps)
         outcome = finetune(task, compact, finetune_settings(settings), training, keep=keep)
         tell_outcome(outcome, stage)
     stage("evaluating on test images")
@@ -87,18 +89,34 @@ def save_pair(
     elites: Mapping[str, Individual],
     settings: EvolveSettings,
 ) -> None:
-    """Write both compact generators with what is needed to build them."""
+    """Write the compact generators with what is needed to build them."""
     for name, network in compact.items():
-        architecture = task.cyclegan[name].generator.config.to_json()  # type: ignore[union-attr, operator]
+        architecture = describe(task.cyclegan[name].generator)
         save_generator(
             network, directory.path(name), architecture=architecture, bits=elites[name].key(), side=name,
             encoding=settings.encoding, **task.images.framing.to_json(),
         )  # fmt: skip
 
 
-def load_pair(directory: RunDirectory, device: torch.device | str) -> dict[str, nn.Module]:
-    """Load both compact generators of a run."""
-    return {name: load_generator(directory.path(name), device=device) for name in ("A2B", "B2A")}
+def load_pair(
+    directory: RunDirectory,
+    device: torch.device | str,
+    sides: Iterable[str] = SIDES,
+    networks: CheckpointOptions | None = None,
+) -> dict[str, nn.Module]:
+    """Load the compact generators of a run.
+
+    Args:
+        directory: of the run.
+        device: where they go.
+        sides: those that the run pruned.
+        networks: names the factories of generators that ganprune does not know.
+    """
+    loaded = {}
+    for name in sides:
+        factory = networks.factory("generator", name) if networks else None
+        loaded[name] = load_generator(directory.path(name), factory=factory, device=device)
+    return loaded
 
 
 def summarise(
@@ -161,7 +179,7 @@ def draw_samples(path: Path, task: Task, compact: Mapping[str, nn.Module]) -> No
     sections = {}
     pairs = task.images.paired_test[:SAMPLES]
     for name, side in task.cyclegan.items():
-        source, target = task.images[side.source].test, task.images[side.target].test
+        source = task.images[side.source].test
         pairs_of_side = pairs if name == "A2B" else [(b, a) for a, b in pairs]
         chosen = [index for index, _ in pairs_of_side] or list(range(min(SAMPLES, len(source))))
         real = source.tensor(chosen)
@@ -171,6 +189,6 @@ def draw_samples(path: Path, task: Task, compact: Mapping[str, nn.Module]) -> No
             "compact": run(compact[name], real, task.device),
         }
         if pairs:
-            rows["truth"] = target.tensor([index for _, index in pairs_of_side])
+            rows["truth"] = task.images[side.target].test.tensor([index for _, index in pairs_of_side])
         sections[f"{name} (test images)"] = {label: task.images.cut(row) for label, row in rows.items()}
     save_grid(path, sections, zoom=zoom_for(task.images.frame))

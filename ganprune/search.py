@@ -17,7 +17,7 @@ from ganprune.evolution.strategy import Strategy
 from ganprune.evolution.toolbox import make_toolbox
 from ganprune.filters.builder import NetworkBuilder
 from ganprune.filters.space import ENCODINGS
-from ganprune.fitness import CycleFitness, FitnessSettings, make_builders
+from ganprune.fitness import CycleFitness, FitnessSettings, check_channels, make_builders
 from ganprune.latency.measure import measure_latency
 from ganprune.latency.table import LatencyTable, from_json
 from ganprune.models.checkpoint import SIDES
@@ -51,7 +51,8 @@ class Search:
 
     def expected(self, generations: int, done: int = 0) -> int:
         """Return about how many individuals are still to be scored after ``done`` of the steps of both sides."""
-        left = (generations + 1 - (done + 1) // 2, generations + 1 - done // 2)  # the sides take turns
+        sides = len(self.strategies)  # they take turns
+        left = (generations + 1 - (done + sides - 1 - turn) // sides for turn in range(sides))
         return sum(s.size * s.later * steps for s, steps in zip(self.strategies.values(), left, strict=True))
 
 
@@ -99,17 +100,22 @@ def rebuild(task: Task, settings: EvolveSettings, stage: Callable[..., Any]) -> 
     return Search(builders, {}, {}, {}, time.perf_counter() - started)
 
 
-def check_settings(settings: EvolveSettings) -> None:
-    """Resolve every name in the settings, so that a mistake is found before anything is written."""
+def check_settings(settings: EvolveSettings, sides: Sequence[str] = SIDES) -> None:
+    """Resolve every name in the settings, so that a mistake is found before anything is written.
+
+    Args:
+        settings: of the run.
+        sides: those that are searched, where that is known already.
+    """
     check_terms(settings)
     for kind in OPERATORS:
         for specification in specifications(settings, kind):
             resolve(kind, specification)
-    size = sum(make_strategy(settings, side).size for side in SIDES)
+    size = sum(make_strategy(settings, side).size for side in sides)
     if settings.max_evaluations is not None and settings.max_evaluations < size:
         raise UserError(
             "max evaluations", settings.max_evaluations,
-            f"{size} or more, what the first generation of both sides takes",
+            f"{size} or more, what the first generation of {'both sides' if len(sides) > 1 else sides[0]} takes",
             "Raise --max-evaluations, or lower --population.",
         )  # fmt: skip
 
@@ -123,6 +129,32 @@ def check_terms(settings: EvolveSettings) -> None:
         value = getattr(settings, name)
         if value not in choices:
             raise UserError(name, value, " or ".join(choices), did_you_mean(value, choices))
+
+
+def check_objectives(task: Task, settings: EvolveSettings) -> None:
+    """Check that what the settings train with is there: CycleGAN's objective takes more than a generator.
+
+    Raises:
+        UserError: a judge, a way back or images of the target are missing, or can't be given to a generator.
+    """
+    asked = {"finetune": (settings.finetune, settings.finetune_steps > 0)}
+    asked["tune"] = (settings.tune, tuning_settings(settings).wanted)
+    for option, (objective, wanted) in asked.items():
+        if objective != "cyclegan" or not wanted:
+            continue
+        for name, side in task.cyclegan.items():
+            there = {
+                "a discriminator": side.discriminator is not None,
+                "a generator that translates back": task.cyclegan.reverse(name) is not None,
+                f"images of domain {side.target}": side.target in task.images.domains,
+            }
+            missing = [what for what, found in there.items() if not found]
+            if missing:
+                found = f"cyclegan for {name}, without {missing[0]}"
+                raise UserError(option, found, "distil: it takes nothing but the generator", f"Give --{option} distil.")
+            check_channels(task.cyclegan, task.images, name, identity=OBJECTIVES["cyclegan"]["identity"] > 0)
+    for name in task.cyclegan:
+        check_channels(task.cyclegan, task.images, name, identity=settings.identity > 0)
 
 
 def check_references(settings: EvolveSettings, given: Mapping[str, str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from ganprune.assets import TOY_SIZE, default_checkpoint, default_images, toy_ch
 from ganprune.data import UnpairedImages
 from ganprune.device import resolve_device
 from ganprune.errors import UserError
-from ganprune.models.checkpoint import CycleGAN, check_size, load_cyclegan
+from ganprune.models.checkpoint import CycleGAN, check_size, domain_channels, load_cyclegan
 from ganprune.models.fitting import size_multiple
+from ganprune.models.options import CheckpointOptions
 from ganprune.sizes import Framing, Size
 
 
@@ -28,21 +29,33 @@ class Task:
     images: UnpairedImages
     checkpoint: str | None
     data: str | None
+    networks: CheckpointOptions = field(default_factory=CheckpointOptions)
 
     @property
     def device(self) -> torch.device:
-        return next(self.cyclegan["A2B"].generator.parameters()).device
+        return self.cyclegan.device
+
+    @property
+    def whom(self) -> str:
+        """What is compressed, in words."""
+        return "both generators" if len(self.cyclegan) > 1 else f"generator {next(iter(self.cyclegan))}"
 
 
 def load_task(
-    checkpoint: Path | None, data: Path | None, size: int | Size | Framing | None = None, device: str = "auto"
+    checkpoint: Path | None,
+    data: Path | None,
+    size: int | Size | Framing | None = None,
+    device: str = "auto",
+    networks: CheckpointOptions | None = None,
 ) -> Task:
     """Load a checkpoint and its images; None stands for the shipped ones.
 
     Args:
-        checkpoint, data: folders.
+        checkpoint: folder or file.
+        data: folder of images. Those of a domain that nothing is translated from may be missing.
         size: of the images; see :class:`UnpairedImages`.
         device: "auto", "cpu", "cuda" or "cuda:N".
+        networks: how the checkpoint is to be read.
 
     Raises:
         UserError: one of them can't be used, or one is the shipped one and the other is not.
@@ -50,12 +63,15 @@ def load_task(
     if (checkpoint is None) != (data is None):
         given, missing = ("data", "checkpoint") if checkpoint is None else ("checkpoint", "data")
         raise UserError(missing, "nothing", f"a --{missing} to go with --{given}", "Give both, or neither.")
-    target = resolve_device(device)
-    cyclegan = load_cyclegan(checkpoint or default_checkpoint(), device=target)
-    multiple = size_multiple(side.generator for side in cyclegan.values())
-    images = UnpairedImages(data or default_images(), size, multiple=multiple)
+    target, networks = resolve_device(device), networks or CheckpointOptions()
+    cyclegan = load_cyclegan(checkpoint or default_checkpoint(), options=networks, device=target)
+    images = UnpairedImages(
+        data or default_images(), size, multiple=size_multiple(cyclegan.generators()),
+        channels=domain_channels(cyclegan), needed=[side.source for side in cyclegan.values()],
+    )  # fmt: skip
     check_size(cyclegan, images.size)
-    return Task(cyclegan, images, *(str(path.resolve()) if path else None for path in (checkpoint, data)))
+    places = [str(path.resolve()) if path else None for path in (checkpoint, data)]
+    return Task(cyclegan, images, places[0], places[1], networks)
 
 
 def load_toy() -> Task:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -11,11 +11,12 @@ from torch import nn
 
 from ganprune.assets import default_checkpoint, default_images
 from ganprune.errors import UserError, did_you_mean
-from ganprune.filters.compact import load_generator, read_description
+from ganprune.filters.compact import read_description
 from ganprune.models.checkpoint import CONFIG_NAME, SIDES, load_cyclegan
-from ganprune.pipeline import open_finished, read_config
+from ganprune.models.options import CheckpointOptions
+from ganprune.pipeline import open_finished, read_config, run_networks
 from ganprune.results import load_pair
-from ganprune.runs import CONFIG, RunDirectory
+from ganprune.runs import CONFIG, SUMMARY, RunDirectory
 from ganprune.sizes import Framing
 
 
@@ -30,6 +31,7 @@ class Trained:
         checkpoint: the folder of the unpruned generators; None where these are none of a run.
         data: the folder of the images that they were made with; None where nothing says.
         pruned: whether they are compact, not a checkpoint's own.
+        networks: how the checkpoint is to be read.
     """
 
     path: Path
@@ -38,6 +40,7 @@ class Trained:
     checkpoint: Path | None = None
     data: Path | None = None
     pruned: bool = True
+    networks: CheckpointOptions = field(default_factory=CheckpointOptions)
 
     def generator(self, direction: str) -> nn.Module:
         """Return the generator of one direction.
@@ -62,38 +65,59 @@ class Trained:
             raise UserError(
                 "original", f"{self.path}, which is no run", "a run directory", "Only a run has pruned an original."
             )
-        return {name: side.generator for name, side in load_cyclegan(self.checkpoint, device=device).items()}
+        cyclegan = load_cyclegan(self.checkpoint, options=self.networks, device=device)
+        return {name: side.generator for name, side in cyclegan.items()}
+
+    def factory(self, direction: str) -> str | None:
+        """Return what makes the generator of a direction, if ganprune does not know its architecture."""
+        return self.networks.factory("generator", direction)
 
 
-def load_trained(path: str | Path, *, device: torch.device | str = "cpu") -> Trained:
+def load_trained(
+    path: str | Path, *, networks: CheckpointOptions | None = None, device: torch.device | str = "cpu"
+) -> Trained:
     """Load the generators of a finished run, of an export or of a checkpoint.
 
     Args:
-        path: the folder.
+        path: the folder; of a checkpoint, also a file.
+        networks: how a checkpoint is to be read; of a run or an export, only the factories that it was begun with.
         device: where the generators go.
 
     Raises:
         UserError: it holds none of these, an unfinished run, or damaged files.
     """
-    path = Path(path)
-    if not path.is_dir():
+    path, networks = Path(path), networks or CheckpointOptions()
+    if not (path.is_dir() or path.is_file()):
         raise UserError("run", str(path), "a run directory or a checkpoint's folder", "Check the path.")
     directory = RunDirectory(path)
     if directory.exists(CONFIG) and not directory.exists(CONFIG_NAME):  # a pretraining run is a checkpoint
-        config, _ = read_config(open_finished(path))
+        finished = open_finished(path)
+        config, _ = read_config(finished)
+        networks = run_networks(config, networks)
+        sides = _sides(finished)
         checkpoint, data = (None if config[key] is None else Path(config[key]) for key in ("checkpoint", "data"))
         return Trained(
-            path, load_pair(directory, device), Framing.from_json(config), checkpoint or default_checkpoint(),
-            data or default_images(),
+            path, load_pair(directory, device, sides, networks), Framing.from_json(config),
+            checkpoint or default_checkpoint(), data or default_images(), networks=networks,
         )  # fmt: skip
     present = [name for name in SIDES if directory.exists(f"{name}.json")]
     if present:
         description = read_description(path / present[0])
         framing = Framing.from_json(description) if "size" in description else None
-        return Trained(path, {name: load_generator(path / name, device=device) for name in present}, framing)
-    cyclegan = load_cyclegan(path, device=device)
+        return Trained(path, load_pair(directory, device, present, networks), framing, networks=networks)
+    cyclegan = load_cyclegan(path, options=networks, device=device)
     own = {name: side.generator for name, side in cyclegan.items()}
-    return Trained(path, own, _pretrained_framing(directory), pruned=False)
+    return Trained(path, own, _pretrained_framing(directory), pruned=False, networks=networks)
+
+
+def _sides(run: RunDirectory) -> list[str]:
+    """Return the sides that a finished run pruned."""
+    summary = run.read_json(SUMMARY)
+    found = summary.get("sides") if isinstance(summary, dict) else None
+    sides = [name for name in SIDES if isinstance(found, dict) and name in found]
+    if not sides:
+        raise UserError(str(run.path(SUMMARY)), "no sides", "a finished run's summary", "Restore the file.")
+    return sides
 
 
 def _pretrained_framing(directory: RunDirectory) -> Framing | None:

@@ -32,6 +32,7 @@ from ganprune.errors import UserError
 from ganprune.files import check_format, parse_json, replace_with
 from ganprune.losses import adversarial, discriminator_aware
 from ganprune.models.checkpoint import CycleGAN, load_into, read_safetensors
+from ganprune.models.cyclegan import PARTS
 from ganprune.runs import refuse_changes
 
 TENSORS_NAME = "training.safetensors"
@@ -161,7 +162,7 @@ class CycleGANTrainer:
             if getattr(settings, term) > 0 and teacher is None:
                 raise UserError(term, getattr(settings, term), "0 without a teacher", "Give the original checkpoint.")
         self.cyclegan, self.images, self.settings, self.teacher = cyclegan, images, settings, teacher
-        self.device = next(cyclegan["A2B"].generator.parameters()).device
+        self.device = cyclegan.device
         self.step = 0
         self.sides = {name: side for name, side in cyclegan.items() if sides is None or name in sides}
         self.pools = {name: ImagePool(settings.pool) for name in self.sides}
@@ -173,7 +174,47 @@ class CycleGANTrainer:
         for network in self._trained():
             network.train().requires_grad_(True).to(memory_format=layout)
         self.matchers = self._matchers() if settings.features else {}
-        self.optimisers = {part: self._adam(part) for part in ("generator", "discriminator")}
+        judged = any(side.discriminator is not None for side in self.sides.values())
+        self.optimisers = {part: self._adam(part) for part in (PARTS if judged else PARTS[:1])}
+        self._check_terms()
+
+    def _check_terms(self) -> None:
+        """Check that every side has something to learn from."""
+        for name in self.sides:
+            settings = self.settings
+            taught = self.teacher is not None and (settings.distil or settings.features or self._judges(name, "disa"))
+            own = self._against(name) or settings.identity * settings.lam or self._back(name) is not None
+            if not (taught or own):
+                found = f"terms that generator {name} has no networks for"
+                raise UserError(
+                    "objective", found, "one that applies to a generator alone", "Distil: --finetune distil."
+                )
+
+    def _judges(self, name: str, term: str) -> bool:
+        """Whether a term that a discriminator has a say in applies to a side."""
+        return bool(getattr(self.settings, term)) and self.cyclegan[name].discriminator is not None
+
+    def _against(self, name: str) -> bool:
+        """Whether a side's generator and discriminator are trained against each other: that takes real images, too."""
+        return self._judges(name, "adversarial") and self._has_images(self.cyclegan[name].target)
+
+    def _has_images(self, domain: str) -> bool:
+        try:
+            return len(self.images[domain].train) > 0
+        except KeyError:
+            return False
+
+    def _back(self, name: str) -> nn.Module | None:
+        """Return what translates a side's images back, if the cycle counts and there is such a generator."""
+        return self.cyclegan.reverse(name) if self.settings.lam else None
+
+    def _domains(self) -> list[str]:
+        """Return the domains that a step takes images of."""
+        needed = {side.source for side in self.sides.values()}
+        for name, side in self.sides.items():
+            if self.settings.identity or self._against(name):
+                needed.add(side.target)
+        return sorted(needed)
 
     def _matchers(self) -> dict[str, FeatureDistillation]:
         """Return each side's adapters between the features of its generator and its teacher's."""
@@ -184,10 +225,16 @@ class CycleGANTrainer:
         }
 
     def _trained(self) -> list[nn.Module]:
-        return [network for side in self.sides.values() for network in (side.generator, side.discriminator)]
+        both = [network for side in self.sides.values() for network in (side.generator, side.discriminator)]
+        return [network for network in both if network is not None]
+
+    def _freeze_judges(self, frozen: bool) -> None:
+        for side in self.sides.values():
+            if side.discriminator is not None:
+                side.discriminator.requires_grad_(not frozen)
 
     def _adam(self, part: str) -> torch.optim.Adam:
-        networks: list[nn.Module] = [getattr(side, part) for side in self.sides.values()]
+        networks = [getattr(side, part) for side in self.sides.values() if getattr(side, part) is not None]
         networks += self.matchers.values() if part == "generator" else []
         parameters = itertools.chain(*(network.parameters() for network in networks))
         return torch.optim.Adam(list(parameters), lr=self.settings.learning_rate, betas=self.settings.betas)
@@ -209,14 +256,14 @@ class CycleGANTrainer:
         """Update generators, then discriminators, once; return the losses (means over elements, unweighted)."""
         for optimiser in self.optimisers.values():
             optimiser.param_groups[0]["lr"] = self.settings.rate(self.step)
-        real = {domain: self._batch(domain) for domain in ("A", "B")}
+        real = {domain: self._batch(domain) for domain in self._domains()}
         losses, fakes = self._update_generators(real)
         losses |= self._update_discriminators(real, fakes)
         self.step += 1
         return {name: float(value.detach()) for name, value in losses.items()}
 
     def _batch(self, domain: str) -> torch.Tensor:
-        """Return this step's augmented training images of one domain: (B, 3, H, W)."""
+        """Return this step's augmented training images of one domain: (B, C, H, W)."""
         train = self.images[domain].train
         seed = f"{self.settings.seed}:{domain}"
         indices = epoch_indices(len(train), self.settings.batch, self.step, seed)
@@ -232,8 +279,7 @@ class CycleGANTrainer:
     def _update_generators(
         self, real: dict[str, torch.Tensor]
     ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-        for side in self.sides.values():
-            side.discriminator.requires_grad_(False)
+        self._freeze_judges(True)
         losses: dict[str, torch.Tensor] = {}
         total, fakes = torch.zeros((), device=self.device), {}
         for name in self.sides:
@@ -241,8 +287,7 @@ class CycleGANTrainer:
             total = total + objective
             losses |= {f"{term}_{name}": value for term, value in terms.items()}
         self._apply("generator", total)
-        for side in self.sides.values():
-            side.discriminator.requires_grad_(True)
+        self._freeze_judges(False)
         return losses, fakes
 
     def _generator_objective(
@@ -250,21 +295,20 @@ class CycleGANTrainer:
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor]:
         """Return one side's weighted objective, its terms, and its images."""
         settings, side = self.settings, self.cyclegan[name]
-        source, target = real[side.source], real[side.target]
+        source, back = real[side.source], self._back(name)
         terms: dict[str, torch.Tensor] = {}
         with self._autocast():
-            inputs = torch.cat([source, target]) if settings.identity else source  # one pass for both
+            inputs = torch.cat([source, real[side.target]]) if settings.identity else source  # one pass for both
             paths = self.matchers[name].paths if name in self.matchers else []
             outputs, features = tapped(side.generator, paths, inputs)
             outputs = outputs.float()
             fake = outputs[: len(source)]
-            if settings.adversarial:
+            if side.discriminator is not None and self._against(name):
                 terms["adversarial"] = adversarial(side.discriminator(fake).float(), True)
-            if settings.lam:
-                recovered = self.cyclegan.partner(name).generator(fake).float()
-                terms["cycle"] = F.l1_loss(recovered, source)
+            if back is not None:
+                terms["cycle"] = F.l1_loss(back(fake).float(), source)
             if settings.identity:
-                terms["identity"] = F.l1_loss(outputs[len(source) :], target)
+                terms["identity"] = F.l1_loss(outputs[len(source) :], real[side.target])
             if self.teacher is not None:
                 terms |= self._taught(name, source, fake, [feature[: len(source)] for feature in features])
         weights = asdict(settings) | {"cycle": settings.lam, "identity": settings.lam * settings.identity}
@@ -283,7 +327,7 @@ class CycleGANTrainer:
             wanted = wanted.float()
         if settings.distil:
             terms["distil"] = F.l1_loss(fake, wanted)
-        if settings.disa:
+        if settings.disa and teacher.discriminator is not None:
             with torch.no_grad():
                 said = teacher.discriminator(wanted).float()
             terms["disa"] = discriminator_aware(teacher.discriminator(fake).float(), said)
@@ -298,13 +342,16 @@ class CycleGANTrainer:
             return {}
         losses = {}
         for name, side in self.sides.items():
+            if side.discriminator is None or not self._against(name):
+                continue
             draw = random.Random(f"{self.settings.seed}:{name}:{self.step}")
             target, older = real[side.target], self.pools[name].query(fakes[name], draw)
             with self._autocast():
                 judged = side.discriminator(torch.cat([target, older])).float()
             halves = judged[: len(target)], judged[len(target) :]
             losses[f"discriminator_{name}"] = 0.5 * (adversarial(halves[0], True) + adversarial(halves[1], False))
-        self._apply("discriminator", sum(losses.values(), torch.zeros((), device=self.device)))
+        if losses:
+            self._apply("discriminator", sum(losses.values(), torch.zeros((), device=self.device)))
         return losses
 
     def _apply(self, part: str, objective: torch.Tensor) -> None:

@@ -21,9 +21,21 @@ from torch import nn
 from ganprune.device import resolve_device, set_threads
 from ganprune.errors import UserError
 from ganprune.files import make_folder, replacing
-from ganprune.models.fitting import image_channels, size_multiple, translate
+from ganprune.models.architecture import input_channels
+from ganprune.models.fitting import size_multiple, translate
+from ganprune.models.options import CheckpointOptions
 from ganprune.pipeline import Reporter
-from ganprune.pixels import EXTENSIONS, list_images, open_image, resize, to_float, to_pil, to_pixels
+from ganprune.pixels import (
+    CHANNELS,
+    EXTENSIONS,
+    list_images,
+    open_image,
+    resize,
+    to_float,
+    to_pil,
+    to_pixels,
+    with_channels,
+)
 from ganprune.report.figures import BACKGROUND, GAP
 from ganprune.sizes import LEAST, Size, size_text
 from ganprune.trained import Trained, load_trained
@@ -73,6 +85,7 @@ def translate_files(
     *,
     direction: str,
     options: Options | None = None,
+    networks: CheckpointOptions | None = None,
     device: str = "auto",
     threads: int | None = None,
     reporter: Reporter | None = None,
@@ -85,6 +98,7 @@ def translate_files(
         out: folder for the results, made if it is missing; ``NAME.png`` for each image.
         direction: "A2B" or "B2A".
         options: how.
+        networks: how a checkpoint is to be read; of a run, only the factories that it was begun with.
         device: "auto", "cpu", "cuda" or "cuda:N".
         threads: CPU threads.
         reporter: whom to tell how far it is.
@@ -98,13 +112,13 @@ def translate_files(
     files = find_images(images)
     targets = [Path(out) / name for name in name_outputs(files)]
     _check_targets(files, targets, options.overwrite)
-    trained = load_trained(path, device=target)
-    networks = _networks(trained, direction, options, target, reporter)
+    trained = load_trained(path, networks=networks, device=target)
+    shown_by = _networks(trained, direction, options, target, reporter)
     size = _size(trained, options)
     make_folder(Path(out), field="out")
     shown = "at their own sizes" if size is None else f"at {size_text(size)}"
     reporter.stage(f"translating {len(files)} image{'s' * (len(files) > 1)} {direction} {shown}", len(files))
-    return _Work(networks, size, options).run(list(zip(files, targets, strict=True)), reporter.images)
+    return _Work(shown_by, size, options).run(list(zip(files, targets, strict=True)), reporter.images)
 
 
 def find_images(paths: Sequence[str | Path]) -> list[Path]:
@@ -187,8 +201,8 @@ def _networks(
             originals = trained.originals(device)
         except UserError as error:
             reporter.stage(f"strips without the original generator: {error}")
-    if (channels := image_channels(own)) != 3:
-        raise UserError("generator", f"{channels} image channels", "3, for RGB images", "Use another one.")
+    if (channels := input_channels(own)) not in CHANNELS:
+        raise UserError("generator", f"{channels} image channels", "3 or 1, as image files have", "Use another one.")
     return [originals[direction], own] if direction in originals else [own]
 
 
@@ -224,6 +238,7 @@ class _Work:
     def __init__(self, networks: Sequence[nn.Module], size: Size | None, options: Options):
         self.networks, self.size, self.options = networks, size, options
         self.multiples = [size_multiple([network]) for network in networks]
+        self.channels = input_channels(networks[-1])
         self.done = Translated()
 
     def run(self, files: Sequence[tuple[Path, Path]], report: Callable[[int, int], Any] | None) -> Translated:
@@ -256,7 +271,7 @@ class _Work:
 
     def _translate(self, batch: list[_Job]) -> None:
         try:
-            images = to_float(torch.stack([to_pixels(job.sized) for job in batch]))
+            images = to_float(torch.stack([with_channels(to_pixels(job.sized), self.channels) for job in batch]))
             pairs = zip(self.networks, self.multiples, strict=True)
             results = [translate(network, images, multiple) for network, multiple in pairs]
         except (RuntimeError, MemoryError) as error:

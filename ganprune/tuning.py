@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ganprune.data import DOMAINS, ImageSet, Split, UnpairedImages
+from ganprune.data import ImageSet, Split, UnpairedImages
 from ganprune.errors import UserError, did_you_mean
 from ganprune.filters.builder import NetworkBuilder
 from ganprune.filters.space import FilterSpace
@@ -72,7 +72,7 @@ class TuningImages:
 
     def __init__(self, images: UnpairedImages, seed: int, share: float):
         none = ImageSet([], images.size)
-        self.splits = {domain: Split(images.tuning(domain, seed, share), none, none) for domain in DOMAINS}
+        self.splits = {domain: Split(images.tuning(domain, seed, share), none, none) for domain in images.domains}
 
     def __getstate__(self) -> dict[str, Any]:
         for split in self.splits.values():
@@ -113,16 +113,16 @@ class TunedBuilder(NetworkBuilder):
         return self.settings.objective == "cyclegan"
 
     def _build(self, bits: Sequence[int]) -> nn.Module:
-        return self.against(bits, self.cyclegan.partner(self.side).generator)
+        return self.against(bits, self.cyclegan.reverse(self.side))
 
-    def against(self, bits: Sequence[int], partner: nn.Module) -> nn.Module:
-        """Return the network of ``bits``, tuned with ``partner`` translating back."""
+    def against(self, bits: Sequence[int], partner: nn.Module | None) -> nn.Module:
+        """Return the network of ``bits``, tuned with ``partner``, if there is one, translating back."""
         with torch.inference_mode(False), torch.no_grad():
             network = self.untuned.fresh(bits)
         with torch.inference_mode(False), torch.enable_grad():
             return self._tune(network, bits, partner)
 
-    def _tune(self, network: nn.Module, bits: Sequence[int], partner: nn.Module) -> nn.Module:
+    def _tune(self, network: nn.Module, bits: Sequence[int], partner: nn.Module | None) -> nn.Module:
         draw = random.Random(f"{self.settings.seed}:{self.side}:{''.join(map(str, bits))}")
         distil = self.settings.objective == "distil"
         settings = TrainingSettings(
@@ -137,7 +137,8 @@ class TunedBuilder(NetworkBuilder):
             precision=self.settings.precision,
             seed=draw.getrandbits(31),
         )
-        pair = self.cyclegan.with_generators({self.side: network, OTHER[self.side]: partner})
+        generators = {self.side: network} if partner is None else {self.side: network, OTHER[self.side]: partner}
+        pair = self.cyclegan.with_generators(generators)
         trainer = CycleGANTrainer(pair, self.images, settings, teacher=self.cyclegan, sides=[self.side])
         for _ in trainer.train():
             pass

@@ -9,6 +9,7 @@ from ganprune.models.architecture import build
 from ganprune.models.checkpoint import CycleGAN, Side
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
+from ganprune.models.unet import UnetConfig
 
 SIZE = 16
 
@@ -41,6 +42,12 @@ def enliven(network, seed=0):
 def toy_generator(dtype=torch.float32, seed=0, **options):
     """A lively ResnetGenerator in evaluation mode: ngf=4, 2 blocks unless told otherwise."""
     config = GeneratorConfig(**{"ngf": 4, "blocks": 2, **options})
+    return enliven(build(config), seed).to(dtype).eval()
+
+
+def toy_unet(dtype=torch.float32, seed=0, **options):
+    """A lively UnetGenerator in evaluation mode, with two levels, so that it takes multiples of 4."""
+    config = UnetConfig(**{"ngf": 4, "levels": 2, **options})
     return enliven(build(config), seed).to(dtype).eval()
 
 
@@ -99,5 +106,56 @@ def separable():
         nn.LeakyReLU(0.2),
         nn.Conv2d(5, 5, 3, padding=1, groups=5, bias=False),
         nn.Conv2d(5, 3, 1),
+        nn.Tanh(),
+    )
+
+
+def grouped():
+    """A generator of convolutions in 2 and 3 parts, one after the other, transposed and plain; and a depthwise one."""
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(8, 12, 3, stride=2, padding=1, groups=2),
+        nn.InstanceNorm2d(12, affine=True),
+        nn.ConvTranspose2d(12, 6, 4, stride=2, padding=1, groups=3),
+        nn.BatchNorm2d(6),
+        nn.ReLU(True),
+        nn.Conv2d(6, 6, 3, padding=1, groups=6),
+        nn.Conv2d(6, 3 * 2, 1),
+        nn.ReLU(True),
+        nn.Conv2d(6, 3, 3, padding=1),
+        nn.Tanh(),
+    )
+
+
+class Twice(nn.Module):
+    """What a residual sum writes is concatenated with one of its summands: the same filters at two places."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 6, 3, padding=1)
+        self.norm, self.last = nn.InstanceNorm2d(12, affine=True), nn.Conv2d(12, 3, 3, padding=1)
+
+    def forward(self, x):
+        x = torch.relu(self.first(x))
+        both = torch.cat([x, x + self.second(x)], 1)
+        return torch.tanh(self.last(torch.relu(self.norm(both))))
+
+
+def twice():
+    return Twice()
+
+
+def shuffled():
+    """A decoder of PixelShuffle, which makes four filters one channel."""
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(6, 20, 3, padding=1),
+        nn.PixelShuffle(2),
+        nn.ReLU(),
+        nn.Conv2d(5, 4, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(4, 3, 3, padding=1),
         nn.Tanh(),
     )

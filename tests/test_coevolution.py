@@ -450,8 +450,10 @@ def test_arguments_are_checked(options, message):
 
 
 def test_toolboxes_are_checked():
-    with pytest.raises(UserError, match="expected exactly two sides"):
-        coevolve({"A2B": make_side(Genetic(4))})
+    with pytest.raises(UserError, match="expected one or two sides"):
+        coevolve({name: make_side(Genetic(4)) for name in ("A2B", "B2A", "C2D")})
+    with pytest.raises(UserError, match="expected one or two sides"):
+        coevolve({})
     bare = sides()
     bare["B2A"].unregister("generate")
     with pytest.raises(UserError, match=r"toolbox of side B2A: got no generate.*register"):

@@ -34,8 +34,12 @@ def test_the_loader_is_short_and_needs_nothing_but_pytorch():
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"affine": True}, {"norm": "batch", "dropout": True}, {"padding": "replicate"}, {"padding": "zero"}]
-)
+    "options",
+    [
+        {}, {"affine": True}, {"norm": "batch", "dropout": True}, {"padding": "replicate"}, {"padding": "zero"},
+        {"upsampling": "nearest", "bias": False}, {"upsampling": "bilinear", "upsampling_padding": "reflect"},
+    ],
+)  # fmt: skip
 def test_the_loader_builds_every_generator_that_we_export(tmp_path, options):
     generator = toy_generator(**options)
     space = FilterSpace(generator, size=16)

@@ -7,14 +7,29 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from networks import SIZE, UNet, enliven, random_bits, separable, toy_generator, toy_images
+from networks import (
+    SIZE,
+    UNet,
+    enliven,
+    grouped,
+    random_bits,
+    separable,
+    shuffled,
+    toy_generator,
+    toy_images,
+    toy_unet,
+    twice,
+)
+from thirdparty import CourseGenerator, Pix2PixUnet, affine_nearest
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from ganprune.errors import UserError
 from ganprune.filters.builder import KEPT_NETWORKS, NetworkBuilder
 from ganprune.filters.compact import compact, load_generator, mask, save_generator
 from ganprune.filters.groups import find_groups
 from ganprune.filters.space import FilterSpace, _tie
+from ganprune.models.architecture import input_channels
 from ganprune.models.generator import GeneratorConfig, ResnetGenerator
 from ganprune.profile import parameters, weight_counts
 
@@ -29,6 +44,20 @@ ARCHITECTURES = {
     "zero padding": lambda: toy_generator(torch.float64, padding="zero"),
     "unet": lambda: enliven(UNet()).double().eval(),
     "separable": lambda: enliven(separable()).double().eval(),
+    "affine without biases": lambda: toy_generator(torch.float64, affine=True, bias=False),
+    "zero padding, dropout": lambda: toy_generator(torch.float64, padding="zero", dropout=True),
+    "nearest": lambda: toy_generator(torch.float64, upsampling="nearest"),
+    "bilinear": lambda: toy_generator(torch.float64, upsampling="bilinear", upsampling_padding="reflect", norm="batch"),
+    "grey to colour": lambda: toy_generator(torch.float64, in_channels=1),
+    "colour to two": lambda: toy_generator(torch.float64, out_channels=2, norm="batch"),
+    "pix2pix": lambda: toy_unet(torch.float64),
+    "pix2pix, instance": lambda: toy_unet(torch.float64, norm="instance", affine=True, in_channels=1, out_channels=1),
+    "somebody's pix2pix": lambda: enliven(Pix2PixUnet(levels=2)).double().eval(),
+    "somebody's own names": lambda: enliven(CourseGenerator()).double().eval(),
+    "somebody's nearest": lambda: enliven(affine_nearest()).double().eval(),
+    "grouped": lambda: enliven(grouped()).double().eval(),
+    "repeated": lambda: enliven(twice()).double().eval(),
+    "pixel shuffle": lambda: enliven(shuffled()).double().eval(),
     "plain batch norm": lambda: chain(nn.BatchNorm2d(4, affine=False), nn.ReLU()).double().eval(),
 }
 
@@ -71,26 +100,57 @@ def tied(generator):
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_masked_equals_compact(name, encoding):
     network, space = case(name, encoding)
-    original = network(toy_images())
+    channels = input_channels(network)
+    original = network(toy_images(channels=channels))
     assert not all(random_bits(space, 0))
     for seed, density in enumerate((0.5, 0.2, 0.9)):
         bits = random_bits(space, seed, density)
         masked, small = mask(network, space, bits), compact(network, space, bits)
         for size in ((16, 16), (20, 32)):
-            image = toy_images(2, size)
+            image = toy_images(2, size, channels=channels)
             with torch.no_grad():
                 assert (masked(image) - small(image)).abs().max() < 1e-10
         assert parameters(masked) == parameters(network)
         if not all(bits):
             assert parameters(small) < parameters(masked)
-            assert (small(toy_images()) - original).abs().max() > 1e-3, "pruning changed nothing"
-    assert torch.equal(network(toy_images()), original), "the original was changed"
+            changed = small(toy_images(channels=channels)) - original
+            assert changed.abs().max() > 1e-3, "pruning changed nothing"
+    assert torch.equal(network(toy_images(channels=channels)), original), "the original was changed"
 
 
 def test_the_law_holds_in_training_mode_too(generator, space):
     bits = random_bits(space, 3)
     masked, small = (form(generator, space, bits).train() for form in (mask, compact))
     assert (masked(toy_images()) - small(toy_images())).abs().max() < 1e-10
+
+
+def test_parts_of_a_grouped_convolution_keep_as_many_channels_as_each_other():
+    network, space = case("grouped", "grouped")
+    sizes = {group.name: group.size for group in space.groups}
+    # "0" is read in 2 parts; "2" writes 2 parts and is read by 3: only steps that suit both can go; "8" is read whole.
+    assert sizes == {"0": 4, "2": 2, "4": 2, "8": 6}
+    small = compact(network, space, space.encode({"0": [1, 3], "2": [0], "4": [1], "8": [0, 2]}))
+    layers = {name: module for name, module in small.named_modules() if hasattr(module, "groups")}
+    assert [(m.in_channels, m.out_channels, m.groups) for m in layers.values()] == [
+        (3, 4, 1), (4, 6, 2), (6, 3, 3), (3, 3, 3), (3, 2, 1), (2, 3, 1)
+    ]  # fmt: skip
+    assert space.widths(space.encode({"0": [1, 3]}))["2"] == (4, 12)
+
+
+def test_every_bit_of_a_grouped_network_counts():
+    network, space = case("grouped", "grouped")
+    full = space.parameter_count(space.full())
+    for index in range(len(space)):
+        bits = space.full()
+        bits[index] = 0
+        assert space.parameter_count(bits) < full
+        assert parameters(compact(network, space, bits)) == space.parameter_count(bits)
+
+
+def test_filters_that_a_pixel_shuffle_rearranges_stay():
+    space = case("pixel shuffle", "grouped")[1]
+    assert [group.name for group in space.groups] == ["0", "5"]
+    assert list(space.whole) == ["2", "7"] and space.whole["2"] == "5 reads them in another arrangement"
 
 
 def test_all_bits_on_is_the_original(generator, space):
@@ -150,7 +210,8 @@ def test_tied_blocks_share_the_trunks_bits(tied):
 
 
 def test_bit_counts_of_the_papers_generator():
-    groups = find_groups(ResnetGenerator(GeneratorConfig()), torch.zeros(1, 3, 16, 16))
+    groups, whole = find_groups(ResnetGenerator(GeneratorConfig()), torch.zeros(1, 3, 16, 16))
+    assert whole == {"model.26": "they are channels of the output image"}
     assert sum(group.size for group in groups) == 2944
     assert sum(group.size for group in _tie(groups)) == 640
 
@@ -161,9 +222,9 @@ def test_image_channels_are_never_pruned(name):
     one_each = space.encode({group.name: [0] for group in space.groups})
     assert sum(one_each) == len(space.groups)
     small = compact(network, space, one_each)
-    convolutions = [module for module in small.modules() if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d))]
-    assert (convolutions[0].in_channels, convolutions[-1].out_channels) == (3, 3)
-    assert small(toy_images()).shape == (2, 3, SIZE, SIZE)
+    image = toy_images(channels=input_channels(network))
+    assert small(image).shape == network(image).shape
+    assert input_channels(small) == input_channels(network)
 
 
 @pytest.mark.parametrize("encoding", ["grouped", "tied"])
@@ -290,33 +351,98 @@ class Shifted(nn.Module):
         return self.last(torch.exp(self.first(x)))
 
 
+class Squeezed(nn.Module):
+    """Filters weighed by a linear layer's opinion of them all."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.squeeze, self.last = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4, 4), nn.Conv2d(4, 3, 1)
+
+    def forward(self, x):
+        x = self.first(x)
+        return self.last(x * self.squeeze(x.mean((2, 3)))[:, :, None, None])
+
+
+class Mixed(nn.Module):
+    """Each filter's output is divided by the mean of all: no module tells, and tracing does not see it."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 3, 3, padding=1)
+
+    def forward(self, x):
+        x = self.first(x)
+        return self.last(x / (1 + x.abs().mean(1, keepdim=True)))
+
+
+class Narrow(nn.Module):
+    """It counts on its number of filters where tracing can't see it."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 3, 3, padding=1)
+        self.scale = torch.ones(1, 4, 1, 1)
+
+    def forward(self, x):
+        return self.last(self.first(x) * self.scale.to(x))
+
+
+class Doubled(nn.Module):
+    """It returns two images."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, padding=1)
+        self.last = nn.Conv2d(4, 3, 3, padding=1)
+
+    def forward(self, x):
+        x = self.last(torch.relu(self.first(x)))
+        return x, x
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: chain(nn.Sigmoid()), r"layer 1: got Sigmoid; expected an activation with f\(0\) = 0"),
         (lambda: chain(nn.ReLU(), nn.Softplus()), r"layer 2: got Softplus"),
         (lambda: chain(nn.Hardsigmoid()), r"layer 1: got Hardsigmoid"),
+        (lambda: chain(nn.GroupNorm(1, 4)), r"layer 1: got GroupNorm; expected an instance or batch norm"),
+        (lambda: chain(nn.ReLU(), nn.LayerNorm([4, 16, 16])), r"layer 2: got LayerNorm; expected an instance or batch"),
         (
-            lambda: chain(nn.Conv2d(4, 4, 3, padding=1, groups=2)),
-            r"layer 1: got groups=2; expected groups=1 or depthwise",
+            lambda: nn.Sequential(
+                nn.utils.spectral_norm(nn.Conv2d(3, 4, 3, padding=1)), nn.ReLU(), nn.Conv2d(4, 3, 3, padding=1)
+            ),
+            r"layer 0: got a weight that is computed \(spectral or weight norm\); .*remove_parametrizations",
         ),
         (
-            lambda: chain(nn.GroupNorm(1, 4, affine=False)),
-            r"generator: got Sequential, whose masked and compact forms differ",
+            lambda: nn.Sequential(
+                nn.Conv2d(3, 4, 3), weight_norm(nn.Conv2d(4, 4, 3, padding=1)), nn.ReLU(), nn.Conv2d(4, 3, 3)
+            ),
+            r"layer 1: got a weight that is computed",
         ),
-        (lambda: enliven(Shifted()), r"generator: got Shifted, whose masked and compact forms differ"),
+        (Squeezed, r"layer squeeze: got Linear, fed by the filters of first; expected convolutions"),
+        (Mixed, r"generator: got Mixed, whose masked and compact forms differ from what layer last is given on"),
+        (
+            Narrow,
+            r"generator: got Narrow; the filters of first stay, since the network can't do without one of them \(Att",
+        ),
+        (Doubled, r"generator: got Doubled, which returns tuple; expected a network that returns images"),
+        (
+            lambda: enliven(Shifted()),
+            r"generator: got Shifted, whose masked and compact forms differ from what layer last is given on",
+        ),
         (
             lambda: nn.Sequential(nn.Linear(3, 3)),
-            r"generator: got Sequential; expected a network with 2-d convolutions",
+            r"network: got Sequential; expected a network with 2-d convolutions",
         ),
-        (Silent, r"generator: got Silent; expected a network with 2-d convolutions"),
+        (Silent, r"network: got Silent; expected a network with 2-d convolutions"),
         (
             lambda: nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.Tanh()),
             r"expected at least one prunable filter group",
         ),
         (
             lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(5, 3, 3)),
-            r"generator: got Sequential \(RuntimeError: .*can be traced",
+            r"generator: got Sequential \(in layer 1: RuntimeError: .*can be traced",
         ),
     ],
 )
@@ -391,7 +517,11 @@ def saved(tmp_path):
         ('{"format": 1, "bits": "01"}', r"A2B\.json \('architecture'\)"),
         ('{"format": 1, "bits": "012"}', r"A2B\.json \(bits other than 0 and 1\)"),
         ('{"format": 1, "bits": [1]}', r"A2B\.json \(bits other than 0 and 1\)"),
-        ('{"format": 1, "bits": "1", "architecture": {"kind": "unet"}}', r"generator kind: got unet; expected resnet"),
+        ('{"format": 1, "bits": "1", "architecture": {"kind": "vit"}}', r"generator kind: got vit; expected resnet"),
+        (
+            '{"format": 1, "bits": "1", "architecture": {"kind": "factory", "reference": "os:abort"}}',
+            r"generator: got a network that os:abort makes; .*nothing that a file names is imported",
+        ),
         ('{"format": 1, "bits": "1", "architecture": "resnet"}', r"generator: got resnet; expected an architecture"),
         ('{"format": 1, "bits": "1", "architecture": {"kind": "resnet", "depth": 3}}', r"generator: got .*'depth'"),
     ],

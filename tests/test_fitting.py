@@ -6,7 +6,8 @@ from networks import UNet, separable, toy_generator
 from torch import nn
 
 from ganprune.errors import UserError
-from ganprune.models.fitting import image_channels, size_multiple
+from ganprune.models.architecture import input_channels
+from ganprune.models.fitting import size_multiple
 
 
 @pytest.mark.parametrize(
@@ -36,5 +37,25 @@ def test_a_deep_u_net_needs_multiples_of_its_halvings():
 def test_a_generator_that_changes_the_size_is_refused():
     with pytest.raises(UserError, match="generator: got Sequential, whose images differ in size"):
         size_multiple([nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.Upsample(scale_factor=2))])
-    with pytest.raises(UserError, match="generator: got Tanh; expected a network with 2-d convolutions"):
-        image_channels(nn.Tanh())
+    with pytest.raises(UserError, match="network: got Tanh; expected a network with 2-d convolutions"):
+        input_channels(nn.Tanh())
+
+
+class OwnTensors(nn.Module):
+    """It makes a tensor of its own, on the CPU, and keeps multiples of two."""
+
+    def __init__(self):
+        super().__init__()
+        self.down, self.up = nn.Conv2d(3, 2, 4, 2, 1), nn.ConvTranspose2d(2, 3, 4, 2, 1)
+
+    def forward(self, x):
+        return self.up(self.down(x)) + torch.zeros(1)[0].item() * x[..., :1, :1]
+
+
+def test_a_network_that_shapes_alone_do_not_tell_is_run():
+    assert size_multiple([OwnTensors()]) == 2
+
+
+def test_the_reason_of_a_network_that_always_fails_is_told():
+    with pytest.raises(UserError, match=r"whose images differ in size from those it is given \(.*5 channels"):
+        size_multiple([nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(5, 3, 3, padding=1))])

@@ -203,7 +203,7 @@ def test_other_precisions_are_taken(broken, checkpoint, dtype):
         ({"ngf": [4]}, r"generator ngf: got \[4\]"),
         ({"dropout": "os.system"}, r"generator dropout: got os\.system; expected true or false"),
         ({"norm": ["instance"]}, r"generator norm: got \['instance'\]; expected instance or batch"),
-        ({"kind": ["resnet"]}, r"A2B\.generator kind: got \['resnet'\]; expected resnet or patch"),
+        ({"kind": ["resnet"]}, r"A2B\.generator kind: got \['resnet'\]; expected resnet or unet or patch"),
     ],
 )
 def test_an_architecture_that_claims_too_much_is_refused_before_it_is_built(broken, monkeypatch, architecture, message):

@@ -11,8 +11,8 @@ ROOMS = [
     "errors", "files", "locks", "sizes", "settings", "device", "runs", "evolution", "pixels", "data", "augmentation",
     "assets", "models", "filters", "profile", "latency", "losses", "distillation", "training", "tuning", "payload",
     "fitness", "baselines", "metrics", "deploy", "evaluate", "report", "pretrain", "task", "finetuning", "search",
-    "results", "front", "engines", "workers", "pipeline", "refine", "pick", "prune", "compare", "bench", "trained",
-    "translate", "export", "display", "cli",
+    "results", "front", "engines", "workers", "pipeline", "inspection", "refine", "pick", "prune", "compare", "bench",
+    "trained", "translate", "export", "display", "cli",
 ]  # fmt: skip
 PACKAGE = Path(ganprune.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))

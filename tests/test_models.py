@@ -2,13 +2,14 @@
 
 import pytest
 import torch
-from networks import toy_generator, toy_images
+from networks import enliven, toy_generator, toy_images
 
 from ganprune.errors import UserError
 from ganprune.models.architecture import build, config_from_json
 from ganprune.models.checkpoint import new_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig, PatchDiscriminator
 from ganprune.models.generator import GeneratorConfig, ResnetGenerator, norm_layer
+from ganprune.models.unet import UnetConfig, UnetGenerator
 from ganprune.profile import memory_mb, parameters
 
 
@@ -67,7 +68,7 @@ def test_generator_output_stays_in_range_and_depends_on_the_input():
     assert output.std() > 0.1 and (output[0] - output[1]).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("padding", ["reflect", "replicate", "zero"])
+@pytest.mark.parametrize("padding", ["reflect", "replicate"])
 def test_paddings_differ_in_values_and_not_in_names(padding):
     network = toy_generator(padding=padding)
     assert names(network) == names(toy_generator())
@@ -75,6 +76,41 @@ def test_paddings_differ_in_values_and_not_in_names(padding):
         network(toy_images(1, dtype=torch.float32)), toy_generator()(toy_images(1, dtype=torch.float32))
     )
     assert same == (padding == "reflect")
+
+
+def test_zero_padding_is_the_convolutions_own_as_in_the_public_files():
+    network = toy_generator(padding="zero", dropout=True)
+    assert {"model.10.conv_block.0.weight", "model.10.conv_block.4.weight"} <= names(network)
+    assert network(toy_images(1, dtype=torch.float32)).shape == (1, 3, 16, 16)
+
+
+@pytest.mark.parametrize(("upsampling", "step"), [("nearest", 4), ("bilinear", 4), ("nearest", 5)])
+def test_a_decoder_of_enlargements_shifts_the_layers_after_them(upsampling, step):
+    padding = "zero" if step == 4 else "reflect"
+    network = toy_generator(upsampling=upsampling, upsampling_padding=padding)
+    first = 12 + step - 3
+    assert {f"model.{first}.weight", f"model.{first + step}.weight"} <= names(network)
+    assert network(toy_images(2, (16, 24), torch.float32)).shape == (2, 3, 16, 24)
+
+
+def test_a_bias_can_be_had_or_left_out_against_custom():
+    assert "model.1.bias" not in names(toy_generator(affine=True, bias=False))
+    assert "model.1.bias" in names(toy_generator(norm="batch", bias=True))
+
+
+def test_unet_of_pix2pix_has_its_parameters():
+    with torch.device("meta"):
+        network = UnetGenerator()  # unet_256
+    assert parameters(network) == 54413955
+    assert {"model.model.0.weight", "model.model.1.model.6.running_mean", "model.model.3.bias"} <= names(network)
+    assert "model.model.0.bias" not in names(network)
+
+
+@pytest.mark.parametrize("levels", [2, 3, 4])
+def test_unet_takes_multiples_of_a_power_of_two(levels):
+    network = enliven(build(UnetConfig(ngf=4, levels=levels))).eval()
+    size = 2**levels
+    assert network(toy_images(2, (size, 2 * size), torch.float32)).shape == (2, 3, size, 2 * size)
 
 
 def test_image_channels_follow_the_configuration():
@@ -129,7 +165,9 @@ def test_new_cyclegan_draws_all_four_networks_from_its_seed():
     "config",
     [
         GeneratorConfig(ngf=4, blocks=0, norm="batch", dropout=True, padding="zero", in_channels=1),
-        DiscriminatorConfig(ndf=8, layers=2, affine=True),
+        GeneratorConfig(upsampling="bilinear", upsampling_padding="reflect", bias=False),
+        UnetConfig(ngf=4, levels=3, norm="instance", affine=True, dropout=True),
+        DiscriminatorConfig(ndf=8, layers=2, affine=True, bias=False),
     ],
 )
 def test_configurations_survive_json(config):
@@ -147,11 +185,15 @@ def test_configurations_survive_json(config):
             r"generator norm: got batchnorm; expected instance or batch\. Did you mean 'batch'",
         ),
         (lambda: GeneratorConfig(padding="reflection"), r"generator padding: got reflection; .*Did you mean 'reflect'"),
+        (lambda: GeneratorConfig(upsampling="nearst"), r"generator upsampling: got nearst; .*Did you mean 'nearest'"),
+        (lambda: GeneratorConfig(upsampling_padding="z"), r"generator upsampling padding: got z"),
+        (lambda: UnetConfig(levels=1), r"generator levels: got 1"),
+        (lambda: UnetConfig(norm="group"), r"generator norm: got group"),
         (lambda: DiscriminatorConfig(layers=0), r"discriminator layers: got 0"),
         (lambda: DiscriminatorConfig(norm="instanse"), r"discriminator norm: got instanse; .*Did you mean 'instance'"),
         (
-            lambda: config_from_json({"kind": "unet"}, "A2B.generator"),
-            r"A2B\.generator kind: got unet; expected resnet or patch",
+            lambda: config_from_json({"kind": "vit"}, "A2B.generator"),
+            r"A2B\.generator kind: got vit; expected resnet or unet or patch",
         ),
         (lambda: config_from_json({"kind": "resnet", "nfg": 4}, "A2B.generator"), r"A2B\.generator: got .*'nfg'"),
         (lambda: config_from_json("resnet", "A2B.generator"), r"A2B\.generator: got resnet; expected an architecture"),

@@ -25,10 +25,10 @@ def make_checkpoint(folder):
     return folder
 
 
-def toy_run(checkpoint, images, out, reporter=None, size=SIZE, *, workers=1, cluster=None, **options):
+def toy_run(checkpoint, images, out, reporter=None, size=SIZE, *, networks=None, workers=1, cluster=None, **options):
     """Compress the toy CycleGAN with the quick preset at toy size."""
     settings = make_settings("quick", **{**QUICK, **options})
-    machine = {"device": "cpu", "threads": 1, "workers": workers, "cluster": cluster}
+    machine = {"device": "cpu", "threads": 1, "networks": networks, "workers": workers, "cluster": cluster}
     return compress(checkpoint, images, out=out, settings=settings, size=size, reporter=reporter, **machine)
 
 

@@ -38,6 +38,7 @@ def published_evaluation(subject: Subject, bits: Sequence[int]) -> float:
     masked = mask(side.generator, spaces[SIDE], bits)
     back = mask(loaded[PARTNER].generator, spaces[PARTNER], subject.partner)
     disa = cycle = 0.0
+    assert side.discriminator is not None
     real = subject.fitness[SIDE].real
     for image in real.split(1):
         original, fake = side.generator(image), masked(image)

@@ -63,6 +63,7 @@ def bare_forward(subject: Subject, bits: Sequence[int]) -> Callable[[], Any]:
     fitness = subject.fitness
     network, back = fitness[SIDE].builders[SIDE](bits), fitness[SIDE].builders[PARTNER](subject.partner)
     judge, real, batch = subject.cyclegan[SIDE].discriminator, fitness[SIDE].real, fitness[SIDE].batch
+    assert judge is not None
 
     @torch.inference_mode()
     def passes() -> None:

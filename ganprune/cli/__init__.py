@@ -3,8 +3,8 @@
 from ganprune.cli.group import main
 
 # Importing a module of commands puts them on ``main``.
-# isort: off
-from ganprune.cli import baselining, comparing, evolving, exporting, measuring, picking, training, translating  # noqa: F401
-# isort: on
+from ganprune.cli import (  # noqa: F401  isort: skip
+    baselining, comparing, evolving, exporting, inspecting, measuring, picking, training, translating,
+)  # fmt: skip
 
 __all__ = ["main"]

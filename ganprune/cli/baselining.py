@@ -9,7 +9,15 @@ import click
 
 from ganprune.baselines.registry import BASELINES, WEIGHTS, Baseline
 from ganprune.cli.group import main
-from ganprune.cli.options import FOLDER, baseline_options, machine_options, size_options, take_framing
+from ganprune.cli.options import (
+    FOLDER,
+    baseline_options,
+    checkpoint_options,
+    machine_options,
+    size_options,
+    take_framing,
+    take_networks,
+)
 from ganprune.cli.showing import print_summary, showing
 
 METHODS = "\n".join(f"  {name:<11}{entry.doc}" for name, entry in BASELINES.items())
@@ -32,16 +40,18 @@ METHODS = "\n".join(f"  {name:<11}{entry.doc}" for name, entry in BASELINES.item
 @click.option("--out", type=FOLDER, help="Run directory.  [default: next free runs/baseline-NNN]")
 @click.option("--preset", help="quick or paper, for the options below.  [default: quick]")
 @size_options
+@checkpoint_options
 @machine_options
 def baseline(name: str, weights: str, like: Path | None, **options: Any) -> None:
     from ganprune.prune import baseline_settings, prune_run
 
+    networks = take_networks(options)
     places = {key: options.pop(key) for key in ("checkpoint", "data", "out", "device", "threads")}
     places["size"] = take_framing(options)
     method = Baseline(name, weights)
     settings = baseline_settings(method, like=like, **options)
     with showing() as reporter:
-        run = prune_run(method, settings, like=like, reporter=reporter, **places)
+        run = prune_run(method, settings, like=like, networks=networks, reporter=reporter, **places)
     summary = run.read_json("summary.json")
     print_summary(summary["sides"])
     click.echo(f"{summary['seconds']:.0f} s; seed {summary['seed']}; {name}, {weights} weights")

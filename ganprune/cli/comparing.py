@@ -12,11 +12,13 @@ from ganprune.cli.group import main
 from ganprune.cli.options import (
     FOLDER,
     baseline_options,
+    checkpoint_options,
     evolve_options,
     size_options,
     take_framing,
+    take_networks,
     worker_options,
-)  # fmt: skip
+)
 from ganprune.cli.showing import terminating
 from ganprune.errors import UserError, did_you_mean
 
@@ -50,6 +52,7 @@ def baseline_contender_options(**options: Any) -> None:
 @click.option("--data", type=FOLDER, help="Folder with trainA, trainB, testA, testB.  [default: the shipped images]")
 @click.option("--checkpoint", type=FOLDER, help="Folder of a trained CycleGAN.  [default: the shipped one]")
 @size_options
+@checkpoint_options
 @click.option("--out", type=FOLDER, help="Directory of the comparison.  [default: next free runs/compare-NNN]")
 @click.option("--resume", type=FOLDER, help="Go on with an interrupted comparison, with the same options.")
 @worker_options
@@ -82,8 +85,10 @@ def compare(contenders: tuple[str, ...], common: str, seeds: str, toy: bool, **o
     out, resume, framing = options["out"], options["resume"], take_framing(options)
     if resume and out:
         raise UserError("--out", "given with --resume", "one of the two", "A resumed comparison stays where it is.")
-    if toy and (options["data"] or options["checkpoint"] or framing):
-        raise UserError("--toy", "given with other data", "one of the two", "Leave out --data, --checkpoint and sizes.")
+    own = ("data", "checkpoint", "epoch", "generator", "discriminator", "only")
+    if toy and (framing or any(options[name] for name in own)):
+        message = f"Leave out sizes, --{', --'.join(own)}."
+        raise UserError("--toy", "given with other data", "one of the two", message)
     if toy and options["device"] not in ("auto", "cpu"):
         raise UserError("--device", f"{options['device']} with --toy", "cpu", "The toy runs on the CPU; leave it out.")
     check_workers(options["workers"], options["cluster"])
@@ -91,7 +96,9 @@ def compare(contenders: tuple[str, ...], common: str, seeds: str, toy: bool, **o
     set_threads(threads_per_worker(threads, options["workers"]))
     chosen = read_contenders(contenders or names("algorithm"), [*(TOY if toy else []), *split(common, "--common")])
     numbers = read_seeds(seeds)
-    task = load_toy() if toy else load_task(options["checkpoint"], options["data"], framing, options["device"])
+    networks = take_networks(options)
+    places = {name: options[name] for name in ("checkpoint", "data", "device")}
+    task = load_toy() if toy else load_task(**places, size=framing, networks=networks)
     where = resume or out or RunDirectory.next_free("runs", "compare")
     try:
         with terminating():

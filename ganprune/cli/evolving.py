@@ -10,10 +10,12 @@ import click
 from ganprune.cli.group import main
 from ganprune.cli.options import (
     FOLDER,
+    checkpoint_options,
     evolve_options,
     machine_options,
     size_options,
     take_framing,
+    take_networks,
     typed,
     worker_options,
 )
@@ -30,11 +32,15 @@ from ganprune.errors import UserError
 )
 @click.option("--preset", default="quick", show_default=True, help="quick (minutes on two cores) or paper.")
 @size_options
+@checkpoint_options
 @evolve_options
 @worker_options
 @machine_options
 def evolve(data: Path | None, checkpoint: Path | None, out: Path | None, resume: Path | None, **options: Any) -> None:
-    """Prune both generators of a CycleGAN by co-evolution; without arguments, the shipped one."""
+    """Prune both generators of a CycleGAN by co-evolution; without arguments, the shipped one.
+
+    docs/checkpoints.md says which files are understood; ganprune inspect shows what is read off them.
+    """
     from ganprune import pipeline
     from ganprune.search import OPERATORS
     from ganprune.settings import make_settings
@@ -42,21 +48,24 @@ def evolve(data: Path | None, checkpoint: Path | None, out: Path | None, resume:
     framing = take_framing(options)
     spread = {name: options.pop(name) for name in ("workers", "cluster")}
     machine = {"size": framing, **{name: options.pop(name) for name in ("device", "threads")}}
+    networks = take_networks(options)
+    factories = {"generator": networks.generator, "discriminator": networks.discriminator}
     settings = make_settings(options.pop("preset"), **options)
     if resume and out:
         raise UserError("--out", "given with --resume", "one of the two", "A resumed run stays in its directory.")
     with showing("ganprune evolve --resume {}") as reporter:
         if resume:
-            again = typed("resume", "device", "size", "load_size", "crop", *spread, *OPERATORS)
+            again = typed("resume", "device", "size", "load_size", "crop", *spread, *OPERATORS, *factories)
             again |= {"load_size": None, **framing.to_json()} if framing else {}
             operators = {name: options[name] for name in OPERATORS if options[name] is not None}
             device = machine["device"] if "device" in typed() else None
             run = pipeline.resume(
-                resume, operators=operators, options=again, device=device, reporter=reporter, **spread
-            )
+                resume, operators=operators, factories=factories, options=again, device=device, reporter=reporter,
+                **spread,
+            )  # fmt: skip
         else:
             run = pipeline.compress(
-                checkpoint, data, out=out, settings=settings, reporter=reporter, **spread, **machine
+                checkpoint, data, out=out, settings=settings, networks=networks, reporter=reporter, **spread, **machine
             )
     summary = run.read_json("summary.json")
     print_summary(summary["sides"])

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ganprune.cli.group import main
-from ganprune.cli.options import FOLDER, SizeType
+from ganprune.cli.options import FOLDER, SizeType, checkpoint_options, take_networks
 from ganprune.cli.showing import showing
 
 
@@ -38,6 +38,7 @@ from ganprune.cli.showing import showing
 @click.option("--tolerance", type=float, default=1e-4, show_default=True, help="Largest difference from PyTorch.")
 @click.option("--speed/--no-speed", default=True, show_default=True, help="Time original and compact.")
 @click.option("--repeats", type=int, default=15, show_default=True, help="Timed runs of each.")
+@checkpoint_options
 @click.option("--threads", type=int, help="CPU threads.  [default: PyTorch's choice]")
 def export(run: Path, out: Path, images: tuple[str, ...], threads: int | None, **options: Any) -> None:
     """Export the generators of RUN, or of a checkpoint, and prove that they compute the same.
@@ -49,8 +50,11 @@ def export(run: Path, out: Path, images: tuple[str, ...], threads: int | None, *
     from ganprune.export import Options, export_run
 
     options["directions"] = options["directions"] or None
+    networks = take_networks(options)
     with showing() as reporter:
-        result = export_run(run, out, images=images, options=Options(**options), threads=threads, reporter=reporter)
+        result = export_run(
+            run, out, images=images, options=Options(**options), networks=networks, threads=threads, reporter=reporter
+        )
     for (direction, name), difference in result.differences.items():
         click.echo(f"{direction} {name}: differs from PyTorch by at most {difference:.1e}")
     for direction, figures in result.speed.items():

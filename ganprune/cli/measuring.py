@@ -8,7 +8,15 @@ from typing import Any
 import click
 
 from ganprune.cli.group import main
-from ganprune.cli.options import FEATURES_HELP, FOLDER, machine_options, size_options, take_framing
+from ganprune.cli.options import (
+    FEATURES_HELP,
+    FOLDER,
+    checkpoint_options,
+    machine_options,
+    size_options,
+    take_framing,
+    take_networks,
+)
 from ganprune.cli.showing import print_summary, showing
 from ganprune.errors import UserError
 
@@ -36,6 +44,7 @@ WANTED = ("images", "features", "inception_weights", "features_cache", "segmente
 )
 @click.option("--repeats", type=int, default=15, show_default=True, help="Timed runs of each.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@checkpoint_options
 @machine_options
 def evaluate(run: Path, speed: bool, repeats: int, as_json: bool, **options: Any) -> None:
     """Print the table of figures of RUN, or of a checkpoint's own generators.
@@ -52,8 +61,9 @@ def evaluate(run: Path, speed: bool, repeats: int, as_json: bool, **options: Any
         raise UserError("repeats", repeats, "1 or more", "Correct --repeats.")
     with showing() as reporter:
         wanted = Wanted(**{name: options.pop(name) for name in WANTED})
+        networks = take_networks(options)
         sides = pipeline.evaluate_run(
-            run, size=framing, wanted=wanted, speed=speed * repeats, reporter=reporter, **options
+            run, size=framing, wanted=wanted, networks=networks, speed=speed * repeats, reporter=reporter, **options
         )
     if as_json:
         click.echo(json.dumps(sides, indent=1))

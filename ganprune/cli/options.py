@@ -63,6 +63,35 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")(command)
 
 
+def factory_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --generator and --discriminator."""
+    forms = "{}:KEY=VALUE,..., or package.module:factory (imported); A2B/B2A if they differ.  [default: read off]"
+    judge = click.option("--discriminator", help="What the judges are: " + forms.format("patch"))
+    return click.option("--generator", help="What the generators are: " + forms.format("resnet or unet"))(
+        judge(command)
+    )
+
+
+def checkpoint_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what says how a checkpoint is read."""
+    only = click.option("--only", help="A2B or B2A: prune that generator; the other stays as it is.")
+    epoch = click.option("--epoch", help="Epoch of EPOCH_net_G_A.pth.  [default: latest]")
+    return epoch(factory_options(only(command)))
+
+
+def take_networks(options: dict[str, Any]) -> Any:
+    """Take the values of :func:`checkpoint_options` out of a command's options."""
+    from ganprune.models.options import CheckpointOptions
+
+    names = ("epoch", "generator", "discriminator", "only")
+    return CheckpointOptions(**{name: options.pop(name, None) for name in names})
+
+
+def take_factories(options: dict[str, Any]) -> dict[str, str | None]:
+    """Take the values of :func:`factory_options` out of a command's options."""
+    return {name: options.pop(name) for name in ("generator", "discriminator")}
+
+
 def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --workers and --cluster."""
     cluster = click.option("--cluster", help="Dask scheduler whose workers evaluate: tcp://HOST:PORT, or its file.")

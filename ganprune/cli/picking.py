@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ganprune.cli.group import main
-from ganprune.cli.options import FOLDER, machine_options
+from ganprune.cli.options import FOLDER, factory_options, machine_options, take_factories
 from ganprune.cli.showing import print_summary, showing
 
 CRITERIA = ("max_macs", "max_params", "target_ratio", "min_quality", "knee", "index")
@@ -29,6 +29,7 @@ CRITERIA = ("max_macs", "max_params", "target_ratio", "min_quality", "knee", "in
 @click.option("--index", nargs=2, type=int, metavar="A2B B2A", help="The points' numbers, as in front.json and .png.")
 @click.option("--out", type=FOLDER, help="New run directory.  [default: next free runs/pick-NNN]")
 @click.option("--finetune-steps", type=int, help="Steps of the fine-tune; 0 for none.  [default: the run's own]")
+@factory_options
 @machine_options
 def pick(run: Path, out: Path | None, **options: Any) -> None:
     """Make a point of each Pareto front of RUN (evolve --algorithm nsga2) compact, without searching again.
@@ -38,7 +39,8 @@ def pick(run: Path, out: Path | None, **options: Any) -> None:
     from ganprune.pick import Criterion, pick_run
 
     criterion = Criterion(**{name: options.pop(name) for name in CRITERIA})
+    factories = take_factories(options)
     with showing() as reporter:
-        result = pick_run(run, criterion, out, reporter=reporter, **options)
+        result = pick_run(run, criterion, out, factories=factories, reporter=reporter, **options)
     print_summary(result.read_json("summary.json")["sides"])
     click.echo(f"Look at {result.path('samples.png')}; compact generators and figures: {result.directory}")

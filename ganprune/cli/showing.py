@@ -36,7 +36,9 @@ def showing(again: str = "", where: Path | None = None, interrupted: str = "Noth
     from ganprune.pipeline import Reporter
 
     display = Display()
-    reporter = Reporter(display.stage, display.search, display.evaluation, display.training, display.images)
+    reporter = Reporter(
+        display.stage, display.search, display.evaluation, display.training, display.images, note=display.note
+    )
     try:
         with terminating(), display.live():
             yield reporter

@@ -8,7 +8,15 @@ from typing import Any
 import click
 
 from ganprune.cli.group import main
-from ganprune.cli.options import FOLDER, machine_options, size_options, take_framing, typed
+from ganprune.cli.options import (
+    FOLDER,
+    factory_options,
+    machine_options,
+    size_options,
+    take_factories,
+    take_framing,
+    typed,
+)
 from ganprune.cli.showing import print_summary, showing
 from ganprune.errors import UserError
 
@@ -72,19 +80,21 @@ def pretrain(data: Path, out: Path | None, resume: Path | None, **options: Any) 
 @click.option("--steps", type=int, default=1000, show_default=True, help="Training steps; the rate decays over half.")
 @click.option("--batch", type=int, default=8, show_default=True, help="Images of each domain per step.")
 @click.option("--seed", type=int, default=1, show_default=True)
+@factory_options
 @machine_options
 def finetune(run: Path | None, out: Path | None, resume: Path | None, **options: Any) -> None:
-    """Fine-tune the compact pair of RUN further; the result goes to a new run directory."""
+    """Fine-tune the compact generators of RUN further; the result goes to a new run directory."""
     from ganprune.refine import finetune_run, resume_finetune
 
+    factories = take_factories(options)
     if resume and (run or out):
         raise UserError("--resume", f"{resume} with {run or out}", "--resume alone", "It knows its run and directory.")
     with showing("ganprune finetune --resume {}") as reporter:
         if resume:
-            again, device = typed("resume", "device"), typed().get("device")
-            result = resume_finetune(resume, options=again, device=device, reporter=reporter)
+            again, device = typed("resume", "device", *factories), typed().get("device")
+            result = resume_finetune(resume, options=again, factories=factories, device=device, reporter=reporter)
         elif run and out:
-            result = finetune_run(run, out, reporter=reporter, **options)
+            result = finetune_run(run, out, factories=factories, reporter=reporter, **options)
         else:
             raise click.UsageError("Missing option '--out'." if run else "Missing argument 'RUN'.")
     print_summary(result.read_json("summary.json")["sides"])

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ganprune.cli.group import main
-from ganprune.cli.options import FOLDER, SizeType, machine_options
+from ganprune.cli.options import FOLDER, SizeType, checkpoint_options, machine_options, take_networks
 from ganprune.cli.showing import showing
 
 
@@ -24,6 +24,7 @@ from ganprune.cli.showing import showing
 @click.option("--strips", is_flag=True, help="Write source, original's translation and compact's side by side.")
 @click.option("--batch", type=int, default=16, show_default=True, help="Images at once, where they are of one size.")
 @click.option("--overwrite", is_flag=True, help="Replace results that are there already; inputs never are.")
+@checkpoint_options
 @machine_options
 def translate(run: Path, paths: tuple[str, ...], direction: str, out: Path, **options: Any) -> None:
     """Translate images with a generator of RUN, of an export or of a checkpoint.
@@ -34,9 +35,12 @@ def translate(run: Path, paths: tuple[str, ...], direction: str, out: Path, **op
     from ganprune.translate import Options, translate_files
 
     machine = {name: options.pop(name) for name in ("device", "threads")}
+    networks = take_networks(options)
     chosen = Options(**options)
     with showing(interrupted=f"What was translated so far is in {out}.") as reporter:
-        result = translate_files(run, paths, out, direction=direction, options=chosen, reporter=reporter, **machine)
+        result = translate_files(
+            run, paths, out, direction=direction, options=chosen, networks=networks, reporter=reporter, **machine
+        )
     click.echo(f"{len(result.written)} image{'s' * (len(result.written) != 1)} written: {out}")
     if result.skipped:
         click.echo(f"Skipped {len(result.skipped)}:", err=True)

@@ -121,7 +121,8 @@ def _run_all(
 def _configuration(task: Task, contenders: Sequence[Contender], cost: float, seeds: Sequence[int]) -> dict[str, Any]:
     return {
         "command": "compare", "format": FORMAT, "checkpoint": task.checkpoint, "data": task.data,
-        "load_size": None, **task.images.framing.to_json(), "max_evaluations": cost, "seeds": list(seeds),
+        "load_size": None, **task.images.framing.to_json(), "networks": task.networks.to_json(),
+        "max_evaluations": cost, "seeds": list(seeds),
         "contenders": {contender.name: contender.to_json() for contender in contenders}, **fingerprint(task),
     }  # fmt: skip
 
@@ -233,7 +234,7 @@ class Runner:
 
         Returns:
             ``steps``, one for each step of the logbook: side, generation, cost, seconds, fitness and reference fitness
-            of its elite, and ``best``: the mean over both sides of the best reference fitness so far.
+            of its elite, and ``best``: the mean over the sides of the best reference fitness so far.
         """
         reference = reference or self.reference(encoding)
         steps: list[dict[str, Any]] = []
@@ -244,7 +245,7 @@ class Runner:
             steps.append({
                 "side": line["side"], "generation": line["generation"], "cost": line["cost"],
                 "seconds": line["timing"]["seconds"], "fitness": line["best"], "reference": score[0],
-                "n": score.terms["n"], "best": sum(best.values()) / 2 if len(best) == 2 else None,
+                "n": score.terms["n"], "best": sum(best.values()) / len(best) if len(best) == len(reference) else None,
             })  # fmt: skip
         for side in reference.values():
             side.forget()

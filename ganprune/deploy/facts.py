@@ -11,7 +11,7 @@ from torch import nn
 
 from ganprune import __version__
 from ganprune.errors import UserError
-from ganprune.models.fitting import image_channels
+from ganprune.models.architecture import input_channels, output_channels
 from ganprune.sizes import Size, size_json, size_text
 
 FORMAT = 1
@@ -28,7 +28,8 @@ class Facts:
         kind: "compact", or "original".
         size: (height, width) that it was made for.
         multiple: what height and width have to be multiples of; None where only ``size`` will do.
-        channels: of its images.
+        channels: of the images that it is given.
+        output_channels: of those that it gives.
     """
 
     direction: str
@@ -36,11 +37,12 @@ class Facts:
     size: Size
     multiple: int | None
     channels: int
+    output_channels: int = 3
 
     @classmethod
     def of(cls, generator: nn.Module, direction: str, kind: str, size: Size, multiple: int | None) -> Facts:
         """Return the facts of a generator."""
-        return cls(direction, kind, size, multiple, image_channels(generator))
+        return cls(direction, kind, size, multiple, input_channels(generator), output_channels(generator))
 
     def to_json(self) -> dict[str, Any]:
         """Return the facts in words and numbers that need no ganprune to be understood."""
@@ -52,7 +54,8 @@ class Facts:
             "input": INPUT,
             "output": OUTPUT,
             "layout": "NCHW",
-            "channel_order": {3: "RGB", 1: "greyscale"}.get(self.channels, f"{self.channels} channels"),
+            "channel_order": _order(self.channels),
+            "output_channel_order": _order(self.output_channels),
             "dtype": "float32",
             "value_range": [-1, 1],
             "from_bytes": "x / 127.5 - 1",
@@ -74,6 +77,28 @@ def inexpressible(form: str, facts: Facts, expected: str, error: Exception) -> U
     return UserError(f"{form} of {facts.direction}", reason, expected, remedy)
 
 
+def _order(channels: int) -> str:
+    return {3: "RGB", 1: "greyscale"}.get(channels, f"{channels} channels")
+
+
+def _images(facts: Sequence[Facts]) -> list[str]:
+    """Return what goes in and comes out, once if it is the same in all directions."""
+    lines = {}
+    for fact in facts:
+        shape = f"(N, {fact.channels}, {fact.size[0]}, {fact.size[1]})"
+        if fact.multiple is not None:
+            shape = f"(N, {fact.channels}, H, W), H and W multiples of {fact.multiple}; made for {size_text(fact.size)}"
+        lines[fact.direction] = (
+            f"`{INPUT}`, float32, {shape}, {_order(fact.channels)}, values from -1 to 1.",
+            f"`{OUTPUT}`, {_order(fact.output_channels)}, of the same size and range.",
+        )
+    if len(set(lines.values())) == 1:
+        return ["- {}: {}".format(*pair) for pair in zip(("In", "Out"), lines[facts[0].direction], strict=True)]
+    return [
+        f"- {name} {way}: {text}" for name, both in lines.items() for way, text in zip(("in", "out"), both, strict=True)
+    ]
+
+
 def readme(facts: Sequence[Facts], files: Mapping[str, str], figures: Sequence[str]) -> str:
     """Return the README.md that lies beside exported files.
 
@@ -82,19 +107,15 @@ def readme(facts: Sequence[Facts], files: Mapping[str, str], figures: Sequence[s
         files: name -> what it is and how it is used.
         figures: lines of measured figures.
     """
-    first = facts[0]
-    shape = f"(N, {first.channels}, {first.size[0]}, {first.size[1]})"
-    if first.multiple is not None:
-        shape = f"(N, {first.channels}, H, W), H and W multiples of {first.multiple}; made for {size_text(first.size)}"
     directions = " and ".join(f"{fact.direction} ({fact.kind})" for fact in facts)
     lines = [
         f"# Image translation, {directions}", "",
         f"Exported by ganprune {__version__}.", "", "## Files", "",
         *(f"- `{name}`: {what}" for name, what in files.items()), "",
         "## Images", "",
-        f"- In: `{INPUT}`, float32, {shape}, {first.to_json()['channel_order']}, values from -1 to 1.",
+        *_images(facts),
         "- From bytes: resize (bicubic, antialiased), then `x / 127.5 - 1`.",
-        f"- Out: `{OUTPUT}`, of the same shape and range. To bytes: `round((y + 1) * 127.5)`, limited to 0 and 255.",
+        "- To bytes: `round((y + 1) * 127.5)`, limited to 0 and 255.",
         f"- The files hold these facts too, as JSON under `{KEY}`; a `.pth` in the `.json` beside it.", "",
         "## Checked", "", *(f"- {line}" for line in figures), "",
     ]  # fmt: skip

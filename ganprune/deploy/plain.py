@@ -29,6 +29,7 @@ ARGUMENTS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.ReflectionPad2d: ("padding",),
     nn.ReplicationPad2d: ("padding",),
     nn.ZeroPad2d: ("padding",),
+    nn.Upsample: ("scale_factor", "mode", "align_corners"),
     nn.ReLU: (),
     nn.Dropout: ("p",),
     nn.Tanh: (),

@@ -20,7 +20,7 @@ from ganprune import profile
 from ganprune.deploy.facts import Facts
 from ganprune.deploy.inference import inference_form
 from ganprune.deploy.onnx_file import missing_packages, open_onnx, write_onnx
-from ganprune.models.fitting import image_channels
+from ganprune.models.architecture import input_channels
 from ganprune.sizes import Size, size_json
 
 REPEATS, WARM_UP = 15, 3
@@ -48,7 +48,7 @@ def speed_figures(
     """
     weight = next(original.parameters())
     draw = torch.Generator().manual_seed(0)
-    example = torch.rand(1, image_channels(original), *size, generator=draw).mul(2).sub(1).to(weight.device)
+    example = torch.rand(1, input_channels(original), *size, generator=draw).mul(2).sub(1).to(weight.device)
     networks = {"original": original, "compact": compact}
     figures: dict[str, Any] = {
         "macs_ratio": macs_ratio, "threads": torch.get_num_threads(), "size": size_json(size),

@@ -1,4 +1,4 @@
-"""Co-evolution of two populations (Algorithm 1): the main loop.
+"""Co-evolution of two populations (Algorithm 1): the main loop; or the evolution of one, with no partner.
 
 Each side's individuals are scored together with one individual of the other side, its elite, because the cycle term
 of the fitness needs both generators. Generation 0 meets the original, unpruned partners and does not count in the
@@ -84,7 +84,8 @@ def coevolve(
     """Search both sides in turn; the same seed gives the same result, interrupted and resumed or not.
 
     Args:
-        toolboxes: side -> toolbox, exactly two; from ``make_toolbox``, with a ``Strategy`` registered on each.
+        toolboxes: side -> toolbox, two, or one that has no rival; from ``make_toolbox``, with a ``Strategy``
+            registered on each.
         generations: generations after generation 0 (the paper's T), at least 1.
         schedule: ``alternate``, ``simultaneous`` or ``separate``: see the module.
         max_evaluations: stop before the step that would bring the cost (evaluations + rescores / 2, both sides
@@ -106,11 +107,11 @@ def coevolve(
         Interrupted: Ctrl-C or SIGTERM; the last whole step and all finished evaluations are in the run's directory.
     """
     _check_arguments(toolboxes, generations, schedule, max_evaluations, max_seconds)
-    first, second = toolboxes
-    rivals = {first: second, second: first}
+    sides = list(toolboxes)
+    rivals = dict(zip(sides, reversed(sides), strict=True))  # one side alone would be its own, and meets nobody
     config = {
         "format": FORMAT,
-        "sides": [first, second],
+        "sides": sides,
         "generations": generations,
         "schedule": schedule,
         "seed": seed,
@@ -128,7 +129,7 @@ def coevolve(
             if max_seconds is not None and state.generation > 0 and state.seconds + step_seconds > max_seconds:
                 break
             generation, side, toolbox = state.generation, state.side, toolboxes[state.side]
-            if side == first and generation > 0:
+            if side == sides[0] and generation > 0:
                 state.previous = {name: Individual(toolboxes[name].get_best()) for name in toolboxes}
             partner = _partner(state, rivals[side], schedule)
 
@@ -154,7 +155,7 @@ def coevolve(
 
 def _partner(state: SearchState, rival: str, schedule: str) -> Individual | None:
     """Whom the next batch meets: bits only, since the partner's own fitness belongs to another meeting."""
-    if state.generation == 0 or schedule == "separate":
+    if state.generation == 0 or schedule == "separate" or rival == state.side:
         return None
     if schedule == "simultaneous":
         return state.previous[rival]
@@ -226,8 +227,8 @@ def _check_arguments(
     max_evaluations: float | None,
     max_seconds: float | None,
 ) -> None:
-    if len(toolboxes) != 2:
-        raise UserError("toolboxes", list(toolboxes), "exactly two sides", "Give one toolbox for each direction.")
+    if len(toolboxes) not in (1, 2):
+        raise UserError("toolboxes", list(toolboxes), "one or two sides", "Give one toolbox for each direction.")
     for side, toolbox in toolboxes.items():
         missing = [name for name in _NEEDED if not hasattr(toolbox, name)]
         if missing:

@@ -226,9 +226,18 @@ def load_function(kind: str, spec: str, target: str) -> Callable[..., Any]:
     return function
 
 
+def given_parameters(field: str, name: str, function: Callable[..., Any], options: str) -> dict[str, Any]:
+    """Parse ``KEY=VALUE,KEY=VALUE`` as arguments of a function that is no operator; only those given are returned.
+
+    Raises:
+        UserError: an unknown argument, a missing one, or a value of another type than the argument's default.
+    """
+    return _parameters(field, name, function, Entry(name, {}, ""), options)
+
+
 def _parameters(kind: str, name: str, function: Callable[..., Any], entry: Entry, options: str) -> dict[str, Any]:
     """Parse ``KEY=VALUE,KEY=VALUE`` over the entry's defaults, checked against the function's signature."""
-    arguments = list(inspect.signature(function).parameters.values())[_POSITIONAL[kind] :]
+    arguments = list(inspect.signature(function).parameters.values())[_POSITIONAL.get(kind, 0) :]
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     defaults = {
         a.name: a.default

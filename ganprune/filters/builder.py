@@ -66,7 +66,7 @@ class NetworkBuilder:
         """Return the same network as :meth:`__call__`, but one of the caller's own."""
         return self._build(bits)
 
-    def against(self, bits: Sequence[int], partner: nn.Module) -> nn.Module:
+    def against(self, bits: Sequence[int], partner: nn.Module | None) -> nn.Module:
         """Return the network of ``bits`` to be scored with ``partner``; here the same for all partners."""
         return self(bits)
 

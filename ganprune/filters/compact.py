@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,13 @@ from torch import nn
 
 from ganprune.errors import UserError
 from ganprune.files import check_format, parse_json, replace, replace_with
-from ganprune.models.architecture import config_from_json, skeleton
+from ganprune.filters.grouped import is_depthwise
+from ganprune.models.architecture import config_from_json, input_channels, skeleton
 from ganprune.models.checkpoint import FORMAT, check_tensors, load_into, read_safetensors
+from ganprune.models.fitting import size_multiple
+from ganprune.models.generator import ResnetGenerator
+from ganprune.models.options import make_factory
+from ganprune.sizes import LEAST, read_size, round_up
 
 if TYPE_CHECKING:
     from ganprune.filters.space import FilterSpace
@@ -86,12 +91,12 @@ def _refresh(module: nn.Module, cuts: Mapping[str, list[tuple[int, np.ndarray]]]
     """Make a layer's recorded widths agree with its tensors."""
     if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
         first, second = module.weight.shape[:2]
-        if module.groups > 1:
+        if is_depthwise(module):
             module.groups = module.in_channels = module.out_channels = first
         elif isinstance(module, nn.ConvTranspose2d):
-            module.in_channels, module.out_channels = first, second
+            module.in_channels, module.out_channels = first, second * module.groups
         else:
-            module.out_channels, module.in_channels = first, second
+            module.out_channels, module.in_channels = first, second * module.groups
     elif isinstance(module, (nn.BatchNorm2d, nn.InstanceNorm2d)) and cuts:
         module.num_features = len(next(iter(cuts.values()))[0][1])
 
@@ -130,37 +135,72 @@ def save_generator(network: nn.Module, stem: Path, *, architecture: Mapping[str,
     replace(f"{stem}.json", json.dumps(data, indent=1) + "\n")
 
 
-def load_generator(path: str | Path, *, device: torch.device | str = "cpu") -> nn.Module:
+def load_generator(
+    path: str | Path,
+    *,
+    factory: str | Callable[[], nn.Module] | None = None,
+    device: torch.device | str = "cpu",
+) -> nn.Module:
     """Load a compact generator as a plain ``nn.Module`` in evaluation mode, without tracing anything.
 
     Args:
         path: ``run/A2B``, ``run/A2B.json`` or ``run/A2B.safetensors``.
+        factory: makes the unpruned network, where ganprune does not know its architecture: a function or class, or
+            ``package.module:factory``. Nothing that a file names is ever imported.
         device: where it goes.
 
     Raises:
-        UserError: a file is missing or damaged, or they do not belong together.
+        UserError: a file is missing or damaged, they do not belong together, or it takes a factory.
     """
     stem = Path(path)
     stem = stem.with_suffix("") if stem.suffix in (".json", ".safetensors") else stem
     description = read_description(stem)
     weights = stem.with_name(stem.name + ".safetensors")
     state = read_safetensors(weights)
-    network = skeleton(config_from_json(description["architecture"], "generator"))
+    if factory is None:
+        network = skeleton(config_from_json(description["architecture"], "generator"))
+    else:
+        network = (make_factory("generator", factory) if isinstance(factory, str) else factory)()
     fit_to_tensors(network, state)
     check_tensors(network, state, weights)
-    load_into(network.to_empty(device="cpu"), state, weights)
+    # A factory's network has its own buffers beside what is saved; those of a skeleton are empty anyway.
+    load_into(network.to_empty(device="cpu") if factory is None else network, state, weights)
     network.eval().requires_grad_(False)
-    _check_widths(network, weights)
+    _check_widths(network, weights, description.get("size"))
     return network.to(device)
 
 
-def _check_widths(network: nn.Module, path: Path) -> None:
-    """Pass a small image through the network: sound tensors may still not follow on each other."""
+def _check_widths(network: nn.Module, path: Path, size: Any) -> None:
+    """Pass an image through the network: sound tensors may still not follow on each other.
+
+    Norms without tensors learn from it how many channels they have.
+
+    Args:
+        network: with its tensors.
+        path: of their file, for the message.
+        size: of the images that it was made with, as its description says; ours take small ones.
+
+    Raises:
+        UserError: it fails, or the size is none.
+    """
+
+    def learn(norm: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        norm.num_features = inputs[0].shape[1]  # type: ignore[assignment]
+
+    small = size is None or isinstance(network, ResnetGenerator)
+    sides = (LEAST, LEAST) if small else read_size(size, f"size in {path.with_suffix('.json')}")
+    norms = [m for m in network.modules() if isinstance(m, (nn.BatchNorm2d, nn.InstanceNorm2d)) and m.weight is None]
+    handles = [norm.register_forward_pre_hook(learn) for norm in norms]
     try:
-        network(torch.zeros(1, network.config.in_channels, 16, 16))  # type: ignore[union-attr, arg-type]
-    except RuntimeError as error:
+        with torch.inference_mode():
+            sides = sides if small else round_up(sides, size_multiple([network]))
+            network(next(network.parameters()).new_zeros(1, input_channels(network), *sides))
+    except Exception as error:  # networks that we did not write fail as they like
         reason = f"{path}, whose layers do not fit each other ({error})"
         raise UserError("generator", reason, "the tensors of one generator", "Restore the file.") from error
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def read_description(stem: Path) -> dict[str, Any]:
@@ -183,15 +223,14 @@ def read_description(stem: Path) -> dict[str, Any]:
 
 def fit_to_tensors(network: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
     """Give every layer, in place, the widths of the tensors in ``state`` (values are loaded separately)."""
-    width = 0
     for path, module in network.named_modules():
         for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
-            saved = state.get(f"{path}.{name}")
+            saved = state.get(f"{path}.{name}" if path else name)
             if saved is not None and saved.shape != tensor.shape and saved.ndim == tensor.ndim:
                 resized = torch.empty(saved.shape, dtype=tensor.dtype)
                 setattr(module, name, nn.Parameter(resized) if isinstance(tensor, nn.Parameter) else resized)
         _refresh(module, {})
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-            width = module.out_channels
-        elif isinstance(module, (nn.BatchNorm2d, nn.InstanceNorm2d)):
-            module.num_features = len(module.weight) if module.weight is not None else width
+        if isinstance(module, (nn.BatchNorm2d, nn.InstanceNorm2d)) and module.weight is not None:
+            module.num_features = len(module.weight)
+        elif isinstance(module, nn.PReLU):
+            module.num_parameters = len(module.weight)

@@ -8,7 +8,7 @@ architectures. Tracing is Torch-Pruning's ``DependencyGraph`` (Fang et al., CVPR
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ import torch_pruning
 from torch import nn
 
 from ganprune.errors import UserError
+from ganprune.filters.grouped import is_depthwise, tie_grouped
 
 Convolution = (nn.Conv2d, nn.ConvTranspose2d)
 Norm = (nn.BatchNorm2d, nn.InstanceNorm2d)
@@ -28,6 +29,9 @@ ZERO_KEEPING = (
     nn.ReplicationPad2d, nn.ZeroPad2d, nn.CircularPad2d, nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d,
     nn.PixelShuffle, nn.PixelUnshuffle, nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d,
 )  # fmt: skip
+
+
+MIXING = (nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm)  # what one filter gives depends on the others
 
 
 @dataclass(frozen=True)
@@ -72,14 +76,17 @@ class FilterGroup:
         return {m.module for m in self.members if m.convolution and m.parameter == "weight" and m.produces == produces}
 
 
-def find_groups(generator: nn.Module, example: torch.Tensor) -> list[FilterGroup]:
-    """Trace a generator and return its prunable groups in the order of its layers.
+def find_groups(generator: nn.Module, example: torch.Tensor) -> tuple[list[FilterGroup], dict[str, str]]:
+    """Trace a generator and return its prunable groups in the order of its layers, and why others stay whole.
 
-    Groups that reach the output image are left out; input image channels belong to no group.
+    Groups that reach the output image stay; input image channels belong to no group.
 
     Args:
         generator: maps ``example`` to an image.
         example: (1, C, H, W); only its shape matters.
+
+    Returns:
+        The groups, and by the name of each group that stays whole the reason.
 
     Raises:
         UserError: the generator can't be traced, or has a layer that can't be pruned (named).
@@ -91,21 +98,34 @@ def find_groups(generator: nn.Module, example: torch.Tensor) -> list[FilterGroup
     groups: list[FilterGroup] = []
     seen: set[str] = set()
     for name, module in traced.named_modules():
-        if isinstance(module, Convolution) and name not in seen:
+        if isinstance(module, Convolution) and name not in seen and module in graph.module2node:
             group = _group(graph, name, module, names, generator)
             seen |= group.convolutions(produces=True)
             groups.append(group)
-    meta = copy.deepcopy(generator).to("meta").eval()  # there, shapes are computed and nothing else
+    probe, image, shape = _probe(generator, example)
+    tied, whole = tie_grouped(groups, generator)
+    reasons = {group.name: _why_whole(probe, group, image, shape) for group in tied}
+    whole |= {name: reason for name, reason in reasons.items() if reason is not None}
+    return [group for group in tied if reasons[group.name] is None], whole
+
+
+def _probe(generator: nn.Module, example: torch.Tensor) -> tuple[nn.Module, torch.Tensor, torch.Size]:
+    """Return a copy that shapes can be tried on, an image for it and the shape of what it gives for that."""
+    probe = copy.deepcopy(generator).to("meta").eval()  # there, shapes are computed and nothing else
     image = example.to("meta", next(generator.parameters()).dtype)
-    shape = meta(image).shape
-    return [group for group in groups if not _reaches_output(meta, group, image, shape)]
+    try:
+        return probe, image, probe(image).shape
+    except Exception:  # a network may make tensors of its own, which are not on "meta"
+        probe, image = copy.deepcopy(generator).cpu().eval(), example.to("cpu", image.dtype)
+        return probe, image, probe(image).shape
 
 
 def check_layers(generator: nn.Module) -> None:
     """Refuse, by name, layers for which a removed filter would not be the same as a silent one.
 
     Raises:
-        UserError: a grouped convolution that is not depthwise, or an activation with f(0) != 0 between convolutions.
+        UserError: an activation with f(0) != 0 between convolutions, a norm over several channels, or a convolution
+            whose weight is computed from other tensors.
     """
     modules = dict(generator.named_modules())
     convolutions = [name for name, module in modules.items() if isinstance(module, Convolution)]
@@ -114,12 +134,16 @@ def check_layers(generator: nn.Module) -> None:
     order = list(modules)
     last = order.index(convolutions[-1])
     for name, module in modules.items():
-        if (
-            isinstance(module, Convolution)
-            and module.groups > 1
-            and not module.groups == module.in_channels == module.out_channels
-        ):
-            raise UserError(f"layer {name}", f"groups={module.groups}", "groups=1 or depthwise", "It can't be pruned.")
+        if isinstance(module, Convolution) and "weight" not in module._parameters:
+            raise UserError(
+                f"layer {name}", "a weight that is computed (spectral or weight norm)", "a plain weight",
+                "Remove the reparametrisation, as torch.nn.utils.parametrize.remove_parametrizations does.",
+            )  # fmt: skip
+        if isinstance(module, MIXING):
+            raise UserError(
+                f"layer {name}", type(module).__name__, "an instance or batch norm",
+                "It normalises several filters together, so that none can go without changing the others.",
+            )  # fmt: skip
         leaf = not list(module.children()) and not list(module.parameters())
         known = isinstance(module, (*ZERO_KEEPING, *Norm))
         if leaf and not known and order.index(name) < last and not _keeps_zero(module):
@@ -154,10 +178,36 @@ def _traceable(generator: nn.Module) -> nn.Module:
 def _trace(traced: nn.Module, example: torch.Tensor) -> torch_pruning.DependencyGraph:
     try:
         with torch.enable_grad():
-            return torch_pruning.DependencyGraph().build_dependency(traced, example.float().cpu(), verbose=False)
+            graph = torch_pruning.DependencyGraph().build_dependency(traced, example.float().cpu(), verbose=False)
     except Exception as error:  # anything can go wrong inside a network that we did not write
-        reason = f"{type(traced).__name__} ({type(error).__name__}: {error})"
+        where = _stopped_at(traced, example.float().cpu())
+        reason = f"{type(traced).__name__} ({where}{type(error).__name__}: {error})"
         raise UserError("generator", reason, "a network that can be traced", "Check its input channels.") from error
+    with torch.inference_mode():
+        output = traced(example.float().cpu())
+    if not isinstance(output, torch.Tensor) or output.ndim != 4:
+        found = f"{type(traced).__name__}, which returns {type(output).__name__}"
+        raise UserError("generator", found, "a network that returns images, (B, C, H, W)", "Return those alone.")
+    return graph
+
+
+def _stopped_at(network: nn.Module, example: torch.Tensor) -> str:
+    """Return words for the innermost module in which a network fails; "" if it does not."""
+    entered: list[str] = []
+    handles = [
+        module.register_forward_pre_hook(lambda m, inputs, name=name: entered.append(name))
+        for name, module in network.named_modules()
+        if name
+    ]
+    try:
+        with torch.inference_mode():
+            network(example)
+    except Exception:
+        return f"in layer {entered[-1]}: " if entered else ""
+    finally:
+        for handle in handles:
+            handle.remove()
+    return ""
 
 
 def _group(
@@ -173,21 +223,42 @@ def _group(
     members: dict[tuple[str, str, int], Member] = {}
     for item in coupled:
         target = item.dep.target.module
-        if target not in names or not isinstance(target, (*Convolution, *Norm, nn.PReLU)):
+        if target not in names:
+            continue
+        if not isinstance(target, (*Convolution, *Norm, nn.PReLU)):
+            if list(target.parameters()):
+                raise UserError(
+                    f"layer {names[target]}", f"{type(target).__name__}, fed by the filters of {name}",
+                    "convolutions and instance or batch norms", "It can't be pruned.",
+                )  # fmt: skip
             continue
         produces = graph.is_out_channel_pruning_fn(item.dep.handler)
         positions, filters = tuple(item.idxs), tuple(item.root_idxs)
         for parameter, dim in _dimensions(target, generator.get_submodule(names[target]), produces):
             convolution = isinstance(target, Convolution)
             member = Member(names[target], parameter, dim, positions, filters, produces, convolution)
-            members.setdefault((member.module, parameter, dim), member)
+            merge_member(members, member)
     return FilterGroup(name, size, tuple(members.values()))
+
+
+def merge_member(members: dict[tuple[str, str, int], Member], member: Member) -> None:
+    """Put a member among the others: filters that a concatenation repeats occupy a dimension at several places."""
+    key = (member.module, member.parameter, member.dim)
+    known = members.get(key)
+    if known is None:
+        members[key] = member
+        return
+    new = [i for i, position in enumerate(member.positions) if position not in known.positions]
+    members[key] = replace(
+        known, positions=(*known.positions, *(member.positions[i] for i in new)),
+        filters=(*known.filters, *(member.filters[i] for i in new)),
+    )  # fmt: skip
 
 
 def _dimensions(traced: nn.Module, module: nn.Module, produces: bool) -> list[tuple[str, int]]:
     """Return (tensor, dimension) pairs of a layer that its output (or input) filters occupy."""
     if isinstance(traced, Convolution):
-        transposed, depthwise = isinstance(traced, nn.ConvTranspose2d), traced.groups > 1
+        transposed, depthwise = isinstance(traced, nn.ConvTranspose2d), is_depthwise(traced)
         weight = [("weight", 0 if depthwise else int(produces == transposed))]
         bias = [("bias", 0)] if traced.bias is not None and (produces or depthwise) else []
         return weight + bias
@@ -196,17 +267,20 @@ def _dimensions(traced: nn.Module, module: nn.Module, produces: bool) -> list[tu
     return present or [(WIDTH, 0)]
 
 
-def _reaches_output(meta: nn.Module, group: FilterGroup, image: torch.Tensor, shape: torch.Size) -> bool:
-    """Whether dropping a filter of this group would change the shape of the output image."""
+def _why_whole(probe: nn.Module, group: FilterGroup, image: torch.Tensor, shape: torch.Size) -> str | None:
+    """Return why no filter of this group can go (it would change the output's shape, or fail); None if one can."""
     from ganprune.filters.compact import slice_network
 
     keep: dict[tuple[str, str, int], np.ndarray] = {}
     for member in group.members:
-        tensor = getattr(meta.get_submodule(member.module), member.parameter)
+        tensor = getattr(probe.get_submodule(member.module), member.parameter)
         count = tensor if isinstance(tensor, int) else tensor.shape[member.dim]
+        if max(member.positions) >= count:
+            return f"{member.module} reads them in another arrangement"  # such as PixelShuffle's
         first = {p for p, f in zip(member.positions, member.filters, strict=True) if f == 0}
         keep[member.module, member.parameter, member.dim] = np.array([i for i in range(count) if i not in first])
     try:
-        return slice_network(meta, keep)(image).shape != shape
-    except (RuntimeError, IndexError, ZeroDivisionError):
-        return True  # the rest of the network can't do with fewer (of one filter, with none), so these filters stay
+        output = slice_network(probe, keep)(image)
+    except Exception as error:
+        return f"the network can't do without one of them ({str(error).splitlines()[0][:120]})"
+    return None if output.shape == shape else "they are channels of the output image"

@@ -9,7 +9,8 @@ S and outputs O gets the weights that minimise E|W[O] x - W' x_S|^2 + r |W' - W[
 Layer-wise least squares goes back to He et al. (ICCV 2017) and ThiNet (Luo et al., ICCV 2017); here one set of moments
 serves every individual of a search. Transposed convolutions are convolutions of their zero-inserted input.
 
-At ngf=64 with 9 blocks the moments of one generator take about 0.45 GB in float32; at ngf=32 with 6 blocks 0.08 GB.
+At ngf=64 with 9 blocks the moments of one generator take 0.51 GB in float32; at ngf=32 with 6 blocks 0.09 GB. Layers of
+a U-Net with 512 inputs and 4x4 taps would take 0.25 to 1 GB each and minutes to solve: those are sliced.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ Layer = nn.Conv2d | nn.ConvTranspose2d
 
 PATCH_BYTES = 64 * 2**20  # unfolded patches held at once
 SOLVED_BYTES = 64 * 2**20  # solved layers that are kept
+MAX_UNKNOWNS = 5000  # per output of a layer that is solved: G takes 100 MB then, and time grows with its cube
 ROWS_PER_COLUMN = 8  # patches taken per unknown: more change the solution little and cost as much again
 
 
@@ -221,9 +223,11 @@ class PatchSampler:
 
 
 def convolutions(network: nn.Module) -> Iterator[tuple[str, Layer]]:
-    """Yield (path, layer) of the convolutions that can be reconstructed: all but depthwise and grouped ones."""
+    """Yield (path, layer) of the convolutions that are reconstructed: all but depthwise, grouped and very wide ones."""
     for name, module in network.named_modules():
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)) and module.groups == 1:
+        if not isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)) or module.groups > 1:
+            continue
+        if module.in_channels * module.kernel_size[0] * module.kernel_size[1] < MAX_UNKNOWNS:
             yield name, module
 
 

@@ -10,11 +10,13 @@ import torch
 from torch import nn
 
 from ganprune.errors import UserError, did_you_mean
-from ganprune.filters.compact import Keep, compact, mask
+from ganprune.filters.compact import Keep
 from ganprune.filters.coupling import norms
+from ganprune.filters.grouped import is_depthwise
 from ganprune.filters.groups import WIDTH, FilterGroup, find_groups
+from ganprune.filters.law import check_law
 from ganprune.filters.legal import LegalBits
-from ganprune.models.fitting import image_channels
+from ganprune.models.architecture import input_channels
 from ganprune.sizes import Size, read_size
 
 ENCODINGS = ("grouped", "tied")
@@ -31,6 +33,7 @@ class FilterSpace(LegalBits):
 
     Attributes:
         groups: the prunable groups in the order of the layers; their bits follow each other.
+        whole: the convolutions whose filters all stay, and why.
         group_sizes, multiple: see :class:`ganprune.filters.legal.LegalBits`.
         depthwise: paths of the depthwise convolutions, whose input and output channels are the same bits'.
         saliency: per bit, how much it matters within its group (higher matters more): the mean absolute weight of its
@@ -46,21 +49,25 @@ class FilterSpace(LegalBits):
             raise UserError("encoding", encoding, " or ".join(ENCODINGS), did_you_mean(encoding, ENCODINGS))
         self.encoding = encoding
         height, width = read_size(size)
-        example = torch.zeros(1, image_channels(generator), height, width)
-        groups = find_groups(generator, example)
+        channels = input_channels(generator)
+        example = torch.zeros(1, channels, height, width)
+        groups, self.whole = find_groups(generator, example)
         self.groups = _tie(groups) if encoding == "tied" else groups
         if not self.groups:
-            raise UserError("generator", type(generator).__name__, "at least one prunable filter group", "Use another.")
+            why = "".join(f"; the filters of {name} stay, since {reason}" for name, reason in self.whole.items())
+            found = type(generator).__name__ + why
+            raise UserError("generator", found, "at least one prunable filter group", "Use another.")
         super().__init__([group.size for group in self.groups])
         self._controllers, self._produced = self._index(generator)
         layers = {n: m for n, m in generator.named_modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))}
         self._weights = {name: tuple(module.weight.shape) for name, module in layers.items()}
         self._transposed = {name for name, module in layers.items() if isinstance(module, nn.ConvTranspose2d)}
-        self.depthwise = {name for name, module in layers.items() if module.groups > 1}
+        self.depthwise = {name for name, module in layers.items() if is_depthwise(module)}
+        self._parts = {name: 1 if name in self.depthwise else module.groups for name, module in layers.items()}
         self._total = sum(int(np.prod(shape)) for shape in self._weights.values())
         self._tensors = {name: tuple(tensor.shape) for name, tensor in generator.named_parameters()}
         self.saliency = norms(self, generator).tolist()
-        self._check_law(generator, (height, width))
+        check_law(generator, self, channels, (height, width))
 
     def _index(self, generator: nn.Module) -> tuple[dict[tuple[str, str, int], np.ndarray], set[tuple[str, str, int]]]:
         """For each dimension of each tensor: which bit controls each index (-1: none)."""
@@ -148,6 +155,7 @@ class FilterSpace(LegalBits):
         array, widths = self.check(bits), {}
         for name, shape in self._weights.items():
             first, second = self._kept_shape(name, "weight", shape, array)[:2]
+            second *= self._parts[name]  # a grouped convolution's tensor holds the channels of one part
             if name in self.depthwise:
                 widths[name] = (first, first)
             else:
@@ -176,23 +184,6 @@ class FilterSpace(LegalBits):
     def size_share(self, bits: Sequence[int]) -> float:
         """N(p) of Eq. 10: kept weight elements over all weight elements of the convolutions, in (0, 1]."""
         return sum(self.weight_counts(bits).values()) / self._total
-
-    def _check_law(self, generator: nn.Module, size: Size) -> None:
-        """Compare masked with compact once, on fixed bits, so that an architecture that breaks the law is refused."""
-        draw = np.random.default_rng(0)
-        bits = self.repair(draw.integers(0, 2, len(self)).tolist())
-        small = (min(side, 32) if side % 4 == 0 else side for side in size)
-        shape = (1, image_channels(generator), *small)
-        dtype, device = (next(generator.parameters()).dtype, next(generator.parameters()).device)
-        example = torch.from_numpy(draw.uniform(-1, 1, shape)).to(device, dtype)
-        with torch.inference_mode():
-            masked, small = (form(generator, self, bits).eval()(example) for form in (mask, compact))
-        tolerance = 1e-8 if dtype == torch.float64 else 2e-3
-        if masked.shape != small.shape or not torch.allclose(masked, small, atol=tolerance, rtol=tolerance):
-            raise UserError(
-                "generator", f"{type(generator).__name__}, whose masked and compact forms differ",
-                "layers for which a removed filter equals a silent one", "It can't be pruned exactly.",
-            )  # fmt: skip
 
 
 def _stay(controller: np.ndarray, array: np.ndarray) -> np.ndarray:

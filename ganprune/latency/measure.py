@@ -24,10 +24,11 @@ import torch
 from torch import nn
 
 from ganprune.filters.compact import slice_network
+from ganprune.filters.grouped import is_depthwise, is_grouped
 from ganprune.filters.groups import WIDTH, Convolution, Norm
 from ganprune.filters.space import FilterSpace
 from ganprune.latency.table import Axes, Grid, LatencyTable, grid_axes
-from ganprune.models.fitting import image_channels
+from ganprune.models.architecture import input_channels
 from ganprune.profile import synchronise
 from ganprune.sizes import Size, read_size
 
@@ -56,14 +57,19 @@ class Segment:
     def narrowed(self, inputs: int, outputs: int, like: torch.Tensor) -> Callable[[], Any]:
         """Return a call of the layer with fewer channels, on an input of the type and on the device of ``like``."""
         keep: dict[tuple[str, str, int], np.ndarray] = {}
+        parts = next((m.groups for m in self.modules if isinstance(m, Convolution) and is_grouped(m)), 1)
+        inputs, outputs = (max(1, count // parts) * parts for count in (inputs, outputs))  # as many in every part
         produced = np.arange(outputs)
         for name, module in ((str(index), module) for index, module in enumerate(self.modules)):
             if isinstance(module, Convolution):
-                transposed, depthwise = isinstance(module, nn.ConvTranspose2d), module.groups > 1
+                transposed, depthwise = isinstance(module, nn.ConvTranspose2d), is_depthwise(module)
                 produced = np.arange(inputs if depthwise else outputs)
-                keep[name, "weight", int(transposed and not depthwise)] = produced
-                if not depthwise:
-                    keep[name, "weight", int(not transposed)] = np.arange(inputs)
+                if depthwise:
+                    keep[name, "weight", 0] = produced
+                else:
+                    long, short = (inputs, outputs) if transposed else (outputs, inputs)
+                    keep[name, "weight", 0] = np.arange(long)
+                    keep[name, "weight", 1] = np.arange(short // parts)
                 keep[name, "bias", 0] = produced
             elif isinstance(module, Norm):
                 tensors = (*dict(module.named_parameters()), *dict(module.named_buffers())) or (WIDTH,)
@@ -121,7 +127,7 @@ def find_segments(generator: nn.Module, space: FilterSpace, size: int | Size) ->
 
     handles = [m.register_forward_pre_hook(watch(path)) for path, m in generator.named_modules() if not [*m.children()]]
     try:
-        generator(noise((1, image_channels(generator), *read_size(size)), next(generator.parameters())))
+        generator(noise((1, input_channels(generator), *read_size(size)), next(generator.parameters())))
     finally:
         for handle in handles:
             handle.remove()

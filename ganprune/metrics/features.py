@@ -23,7 +23,7 @@ from ganprune.errors import UserError, did_you_mean
 from ganprune.files import make_folder, replace_with
 from ganprune.metrics.classifier import SIZE, Classifier, load_classifier
 from ganprune.models.checkpoint import read_pth
-from ganprune.pixels import to_float, to_uint8
+from ganprune.pixels import to_float, to_rgb, to_uint8
 
 SHIPPED, INCEPTION = KINDS = ("shipped", "inception")
 BATCH = 32
@@ -49,9 +49,9 @@ class Features:
 
     @torch.inference_mode()
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """Return (N, width) float32 features, on the CPU, of (N, 3, H, W) images in [-1, 1]."""
+        """Return (N, width) float32 features, on the CPU, of (N, 3 or 1, H, W) images in [-1, 1]."""
         device = next(self.network.parameters()).device
-        parts = to_uint8(images).split(BATCH)
+        parts = to_uint8(to_rgb(images)).split(BATCH)
         return torch.cat([self.of_pixels(part.to(device)).float().cpu() for part in parts])
 
     def of_pixels(self, pixels: torch.Tensor) -> torch.Tensor:

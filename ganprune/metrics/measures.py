@@ -20,6 +20,7 @@ from ganprune.metrics.kid import MIN_IMAGES, kernel_distance
 from ganprune.metrics.paired import paired_l1, psnr, ssim
 from ganprune.metrics.segmentation import Segmentation, ink_iou, load_segmenter
 from ganprune.models.checkpoint import SOURCE, TARGET
+from ganprune.pixels import to_rgb
 
 ROLES = ("test", "validation")
 AUTO, NONE = "auto", "none"
@@ -53,6 +54,11 @@ class Measures:
             raise UserError("images", role, " or ".join(ROLES), did_you_mean(role, ROLES))
         self.images, self.role, self.features, self.segmentation = images, role, features, segmentation
         self.inked = are_default(images.root)
+        if features and len(images.domains) < len(DOMAINS):
+            found = f"no images of domain {next(domain for domain in DOMAINS if domain not in images.domains)}"
+            raise UserError(
+                "features", found, "real images to measure distances to", "Leave them out: --features none."
+            )
         for domain in DOMAINS if features else ():
             if len(self.images_of(domain)) < MIN_IMAGES:
                 found = f"{len(self.images_of(domain))} {role} images of domain {domain}"
@@ -77,7 +83,7 @@ class Measures:
 
         Args:
             side: "A2B" or "B2A".
-            fake: (N, 3, H, W) in [-1, 1], on the CPU, in the order of the source images.
+            fake: (N, C, H, W) in [-1, 1], on the CPU, in the order of the source images.
             device: where a segmenter runs.
         """
         figures = self.against_truth(side, fake)
@@ -87,7 +93,7 @@ class Measures:
             figures["frechet"] = frechet_distance(values, real)
             figures["kid"], figures["kid_std"] = kernel_distance(values, real)
         if self.segmentation and self.labels is not None and side == self.segmentation.side:
-            figures |= self.segmentation.scores(fake, self.labels, device)
+            figures |= self.segmentation.scores(to_rgb(fake), self.labels, device)
         return figures
 
     def against_truth(self, side: str, fake: torch.Tensor) -> dict[str, float]:

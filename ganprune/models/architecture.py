@@ -1,9 +1,8 @@
-"""From an architecture's description, or from a state dict's tensors, to a network."""
+"""From an architecture's description to a network, and back."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,17 +11,21 @@ from torch import nn
 from ganprune.errors import UserError
 from ganprune.models.discriminator import DiscriminatorConfig, PatchDiscriminator
 from ganprune.models.generator import GeneratorConfig, ResnetGenerator, init_weights
+from ganprune.models.unet import UnetConfig, UnetGenerator
 
-Config = GeneratorConfig | DiscriminatorConfig
+Config = GeneratorConfig | UnetConfig | DiscriminatorConfig
 KINDS: dict[str, tuple[type, type]] = {
     "resnet": (GeneratorConfig, ResnetGenerator),
+    "unet": (UnetConfig, UnetGenerator),
     "patch": (DiscriminatorConfig, PatchDiscriminator),
 }
+FOREIGN = "factory"  # the kind of a network that a factory makes
+Convolution = (nn.Conv2d, nn.ConvTranspose2d)
 
 
 def build(config: Config, generator: torch.Generator | None = None) -> nn.Module:
     """Build a network; its weights are drawn from ``generator`` (default: seed 0) as CycleGAN initialises them."""
-    network = ResnetGenerator(config) if isinstance(config, GeneratorConfig) else PatchDiscriminator(config)
+    network = _make(config)
     init_weights(network, generator or torch.Generator().manual_seed(0))
     return network
 
@@ -30,7 +33,12 @@ def build(config: Config, generator: torch.Generator | None = None) -> nn.Module
 def skeleton(config: Config) -> nn.Module:
     """Build a network whose tensors have shapes and no content: a description may claim any size."""
     with torch.device("meta"):
-        return ResnetGenerator(config) if isinstance(config, GeneratorConfig) else PatchDiscriminator(config)
+        return _make(config)
+
+
+def _make(config: Config) -> nn.Module:
+    network: nn.Module = next(made for known, made in KINDS.values() if isinstance(config, known))(config)
+    return network
 
 
 def config_from_json(data: Mapping[str, Any], field: str) -> Config:
@@ -41,11 +49,17 @@ def config_from_json(data: Mapping[str, Any], field: str) -> Config:
         field: what the error messages call it.
 
     Raises:
-        UserError: an unknown kind or field.
+        UserError: an unknown kind or field, or the network is one that only its own factory makes.
     """
     if not isinstance(data, Mapping):
         raise UserError(field, str(data), "an architecture (kind, ...)", "Restore the file.")
     kind = data.get("kind")
+    if kind == FOREIGN:
+        raise UserError(
+            field, f"a network that {data.get('reference')} makes",
+            "that factory, given by you: nothing that a file names is imported",
+            "Give --generator package.module:factory, or factory= from Python.",
+        )  # fmt: skip
     if not isinstance(kind, str) or kind not in KINDS:
         raise UserError(f"{field} kind", kind, " or ".join(KINDS), "Use a matching version of ganprune.")
     try:
@@ -54,52 +68,51 @@ def config_from_json(data: Mapping[str, Any], field: str) -> Config:
         raise UserError(field, str(error), "known fields", "Use a matching version of ganprune.") from error
 
 
-def infer_generator(state: Mapping[str, torch.Tensor], path: Path) -> GeneratorConfig:
-    """Infer a ResnetGenerator's architecture from its tensors.
+def describe(network: nn.Module) -> dict[str, Any]:
+    """Return the architecture of a network as JSON data.
+
+    Of one that a factory made it is only who made it: it takes the same factory to make another one.
+    """
+    config = getattr(network, "config", None)
+    if isinstance(config, Config):
+        return config.to_json()
+    made = type(network)
+    return {"kind": FOREIGN, "reference": getattr(network, "factory_reference", f"{made.__module__}:{made.__name__}")}
+
+
+def specification(network: nn.Module) -> str:
+    """Return a network's architecture as ``--generator`` takes it, such as ``resnet:ngf=64,blocks=9,...``."""
+    data = describe(network)
+    kind = data.pop("kind")
+    if kind == FOREIGN:
+        return str(data["reference"])
+    shown = {name: str(value).lower() if isinstance(value, bool) else value for name, value in data.items()}
+    return f"{kind}:" + ",".join(f"{name}={value}" for name, value in shown.items() if value is not None)
+
+
+def input_channels(network: nn.Module) -> int:
+    """Return how many channels the images have that a network is given.
+
+    Said by its ``config`` or an attribute ``in_channels``; else the first of its convolutions reads the image.
 
     Raises:
-        UserError: they are not those of such a generator.
+        UserError: it has no convolution.
     """
-    if "model.1.weight" not in state or state["model.1.weight"].ndim != 4:
-        raise UserError(
-            "generator", f"{path} (first tensor {next(iter(state), None)})", "a ResNet generator (model.1.weight, ...)",
-            "Other architectures are not read from state dicts alone.",
-        )  # fmt: skip
-    ngf, in_channels = state["model.1.weight"].shape[:2]
-    blocks = len({key.split(".")[1] for key in state if ".conv_block." in key})
-    norm, affine = _infer_norm(state, "model.2", "model.1")
-    last = max((key for key in state if key.endswith(".weight") and ".conv_block." not in key), key=_index)
-    second = {key.split(".")[3] for key in state if ".conv_block." in key and state[key].ndim == 4}
-    return GeneratorConfig(
-        ngf=ngf, blocks=blocks, norm=norm, affine=affine, dropout="6" in second, in_channels=in_channels,
-        out_channels=state[last].shape[0],
-    )  # fmt: skip
+    return _channels(network, "in_channels", 0)
 
 
-def infer_discriminator(state: Mapping[str, torch.Tensor], path: Path) -> DiscriminatorConfig:
-    """Infer a PatchDiscriminator's architecture from its tensors.
-
-    Raises:
-        UserError: they are not those of such a discriminator.
-    """
-    if "model.0.weight" not in state or state["model.0.weight"].ndim != 4:
-        raise UserError(
-            "discriminator", f"{path} (first tensor {next(iter(state), None)})", "a PatchGAN (model.0.weight, ...)",
-            "Other architectures are not read from state dicts alone.",
-        )  # fmt: skip
-    convolutions = [key for key in state if key.endswith(".weight") and state[key].ndim == 4]
-    norm, affine = _infer_norm(state, "model.3", "model.2")
-    ndf, in_channels = state["model.0.weight"].shape[:2]
-    return DiscriminatorConfig(ndf=ndf, layers=len(convolutions) - 2, norm=norm, affine=affine, in_channels=in_channels)
+def output_channels(network: nn.Module) -> int:
+    """Return how many channels the images have that a generator gives, as :func:`input_channels` finds them."""
+    return _channels(network, "out_channels", -1)
 
 
-def _infer_norm(state: Mapping[str, torch.Tensor], module: str, convolution: str) -> tuple[str, bool]:
-    """Convolutions before a batch norm have no bias; old instance norms may have running statistics too."""
-    biased = f"{convolution}.bias" in state
-    affine, statistics = f"{module}.weight" in state, f"{module}.running_mean" in state
-    return ("batch", False) if affine and statistics and not biased else ("instance", affine)
-
-
-def _index(key: str) -> int:
-    part = key.split(".")[1]
-    return int(part) if part.isdigit() else -1
+def _channels(network: nn.Module, name: str, place: int) -> int:
+    for owner in (getattr(network, "config", None), network):
+        value = getattr(owner, name, None)
+        if isinstance(value, int):
+            return value
+    layers = [module for module in network.modules() if isinstance(module, Convolution)]
+    if not layers:
+        found = type(network).__name__
+        raise UserError("network", found, "a network with 2-d convolutions", "Use another one.")
+    return int(getattr(layers[place], name))

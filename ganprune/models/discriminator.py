@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ganprune.errors import UserError, did_you_mean
-from ganprune.models.generator import NORMS, check_count, norm_layer
+from ganprune.models.generator import NORMS, check_choice, check_fields, norm_layer
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,7 @@ class DiscriminatorConfig:
         layers: stride-2 convolutions: 3 for the 70x70 PatchGAN.
         norm: "instance" or "batch".
         affine: whether an instance norm has a learned scale and shift.
+        bias: whether convolutions before a norm have one; None for the usual: before an instance norm.
         in_channels: image channels.
     """
 
@@ -31,15 +31,12 @@ class DiscriminatorConfig:
     layers: int = 3
     norm: str = "instance"
     affine: bool = False
+    bias: bool | None = None
     in_channels: int = 3
 
     def __post_init__(self) -> None:
-        for field in ("ndf", "layers", "in_channels"):
-            check_count(f"discriminator {field}", getattr(self, field))
-        if not isinstance(self.affine, bool):
-            raise UserError("discriminator affine", self.affine, "true or false", "Correct the architecture.")
-        if self.norm not in NORMS:
-            raise UserError("discriminator norm", self.norm, " or ".join(NORMS), did_you_mean(str(self.norm), NORMS))
+        check_fields("discriminator", self, ("ndf", "layers", "in_channels"), ("affine",))
+        check_choice("discriminator norm", self.norm, NORMS)
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": "patch", **asdict(self)}
@@ -51,7 +48,7 @@ class PatchDiscriminator(nn.Module):
     def __init__(self, config: DiscriminatorConfig | None = None):
         super().__init__()
         self.config = config = config or DiscriminatorConfig()
-        bias = config.norm == "instance"
+        bias = config.norm == "instance" if config.bias is None else config.bias
         width = config.ndf
         layers: list[nn.Module] = [
             nn.Conv2d(config.in_channels, width, 4, stride=2, padding=1),

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ganprune.errors import UserError
+from ganprune.models.architecture import input_channels
 from ganprune.pixels import cut, mirror_up
 from ganprune.sizes import LEAST, round_up
 
@@ -29,31 +30,36 @@ def size_multiple(generators: Iterable[nn.Module]) -> int:
 
 @torch.no_grad()
 def _multiple(generator: nn.Module) -> int:
-    meta = copy.deepcopy(generator).to("meta").eval()
-    weight = next(meta.parameters())
-    channels = image_channels(generator)
-    multiple = 1
-    while multiple <= LARGEST:
-        side = multiple * (-(-LEAST // multiple) | 1)  # an odd multiple, lest it be one of twice as many
-        image = torch.zeros(1, channels, side, side, device="meta", dtype=weight.dtype)
-        try:
-            if meta(image).shape[-2:] == image.shape[-2:]:
-                return multiple
-        except (RuntimeError, ValueError):
-            pass  # too small, or parts that do not fit each other
-        multiple *= 2
+    reasons = []
+    for device in ("meta", "cpu"):  # a network may make tensors of its own, which are not on "meta"
+        multiple, reason = _try_multiples(copy.deepcopy(generator).to(device).eval(), input_channels(generator))
+        if multiple is not None:
+            return multiple
+        reasons.append(reason)
+        if not reason:
+            break
+    why = f" ({reasons[-1]})" if reasons[-1] else ""
     raise UserError(
-        "generator", f"{type(generator).__name__}, whose images differ in size from those it is given",
-        "a generator that keeps the size", "Use another one.",
+        "generator", f"{type(generator).__name__}, whose images differ in size from those it is given{why}",
+        "a generator that keeps the size", "Use another one, or give it an attribute in_channels if that is wrong.",
     )  # fmt: skip
 
 
-def image_channels(generator: nn.Module) -> int:
-    """Return how many channels the images have that a generator is given."""
-    first = next((m for m in generator.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))), None)
-    if first is None:
-        raise UserError("generator", type(generator).__name__, "a network with 2-d convolutions", "Use another one.")
-    return first.in_channels
+def _try_multiples(network: nn.Module, channels: int) -> tuple[int | None, str]:
+    """Return the first multiple at which a network keeps the size, or none and why it last failed, if it did."""
+    weight, reason = next(network.parameters()), ""
+    multiple = 1
+    while multiple <= LARGEST:
+        side = multiple * (-(-LEAST // multiple) | 1)  # an odd multiple, lest it be one of twice as many
+        image = torch.zeros(1, channels, side, side, device=weight.device, dtype=weight.dtype)
+        try:
+            output, reason = network(image), ""
+            if isinstance(output, torch.Tensor) and output.shape[-2:] == image.shape[-2:]:
+                return multiple, ""
+        except Exception as error:  # too small, parts that do not fit each other, or whatever others' networks do
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
+        multiple *= 2
+    return None, reason
 
 
 @torch.inference_mode()

@@ -7,6 +7,7 @@ implementations, so that their files load.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,7 +19,8 @@ from ganprune.errors import UserError, did_you_mean
 
 NORMS = ("instance", "batch")
 MOST = 4096  # filters, blocks or channels: no network is meant that has more
-PADDINGS = {"reflect": nn.ReflectionPad2d, "replicate": nn.ReplicationPad2d, "zero": nn.ZeroPad2d}
+PADDINGS = {"reflect": nn.ReflectionPad2d, "replicate": nn.ReplicationPad2d, "zero": None}  # None: the layer's own
+UPSAMPLINGS = ("transposed", "nearest", "bilinear")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,9 @@ class GeneratorConfig:
         affine: whether an instance norm has a learned scale and shift (batch norm always has).
         dropout: dropout of 0.5 inside each block.
         padding: "reflect", "replicate" or "zero", of the blocks.
+        upsampling: "transposed" convolutions, or a "nearest" or "bilinear" enlargement and a 3x3 convolution.
+        upsampling_padding: of that convolution; as ``padding``.
+        bias: whether convolutions before a norm have one; None for the usual: before an instance norm.
         in_channels, out_channels: image channels, never pruned.
     """
 
@@ -41,39 +46,68 @@ class GeneratorConfig:
     affine: bool = False
     dropout: bool = False
     padding: str = "reflect"
+    upsampling: str = "transposed"
+    upsampling_padding: str = "zero"
+    bias: bool | None = None
     in_channels: int = 3
     out_channels: int = 3
 
     def __post_init__(self) -> None:
-        for field in ("ngf", "blocks", "in_channels", "out_channels"):
-            check_count(f"generator {field}", getattr(self, field), low=0 if field == "blocks" else 1)
-        for field in ("affine", "dropout"):
-            if not isinstance(getattr(self, field), bool):
-                raise UserError(
-                    f"generator {field}", getattr(self, field), "true or false", "Correct the architecture."
-                )
-        for field, known in (("norm", NORMS), ("padding", tuple(PADDINGS))):
-            value = getattr(self, field)
-            if value not in known:
-                raise UserError(f"generator {field}", value, " or ".join(known), did_you_mean(str(value), known))
+        check_fields("generator", self, ("ngf", "in_channels", "out_channels"), ("affine", "dropout"), blocks=0)
+        check_choice("generator norm", self.norm, NORMS)
+        check_choice("generator padding", self.padding, PADDINGS)
+        check_choice("generator upsampling", self.upsampling, UPSAMPLINGS)
+        check_choice("generator upsampling padding", self.upsampling_padding, PADDINGS)
 
     @property
     def biased(self) -> bool:
-        """Convolutions before an instance norm carry a bias, as in the public implementations."""
-        return self.norm == "instance"
+        """Whether convolutions before a norm have a bias; in the public implementations, before an instance norm."""
+        return self.norm == "instance" if self.bias is None else self.bias
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": "resnet", **asdict(self)}
 
 
-def check_count(field: str, value: Any, low: int = 1) -> None:
-    """Check a number of an architecture, which may come from a file.
+def check_fields(network: str, config: Any, counts: Sequence[str], flags: Sequence[str], **least: int) -> None:
+    """Check numbers and flags of an architecture, which may come from a file; ``bias`` may be None, too.
+
+    Args:
+        network: what the messages call it.
+        config: the architecture.
+        counts: fields that are whole numbers from 1 to :data:`MOST`.
+        flags: fields that are true or false.
+        least: further counts, and their lowest value.
 
     Raises:
-        UserError: it isn't a whole number from ``low`` to :data:`MOST`.
+        UserError: one is not.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= MOST:
-        raise UserError(field, value, f"a whole number from {low} to {MOST}", "Correct the architecture.")
+    for field, low in {**dict.fromkeys(counts, 1), **least}.items():
+        value = getattr(config, field)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= MOST:
+            expected = f"a whole number from {low} to {MOST}"
+            raise UserError(f"{network} {field}", value, expected, "Correct the architecture.")
+    for field in (*flags, "bias"):
+        value = getattr(config, field)
+        if not isinstance(value, bool) and (field != "bias" or value is not None):
+            raise UserError(f"{network} {field}", value, "true or false", "Correct the architecture.")
+
+
+def check_choice(field: str, value: Any, choices: Iterable[str]) -> None:
+    """Check that a field of an architecture is one of these names.
+
+    Raises:
+        UserError: it is not.
+    """
+    names = list(choices)
+    if value not in names:
+        raise UserError(field, value, " or ".join(names), did_you_mean(str(value), names))
+
+
+def padded_convolution(inputs: int, outputs: int, padding: str, bias: bool) -> list[nn.Module]:
+    """Return the layers of a 3x3 convolution that keeps the size, padded by a layer before it or by itself."""
+    layer = PADDINGS[padding]
+    before: list[nn.Module] = [] if layer is None else [layer(1)]
+    return [*before, nn.Conv2d(inputs, outputs, 3, padding=0 if before else 1, bias=bias)]
 
 
 def norm_layer(norm: str, channels: int, affine: bool = False) -> nn.Module:
@@ -103,17 +137,23 @@ class ResnetBlock(nn.Module):
         super().__init__()
 
         def convolution() -> list[nn.Module]:
-            return [
-                PADDINGS[config.padding](1),
-                nn.Conv2d(channels, channels, 3, bias=config.biased),
-                norm_layer(config.norm, channels, config.affine),
-            ]
+            layers = padded_convolution(channels, channels, config.padding, config.biased)
+            return [*layers, norm_layer(config.norm, channels, config.affine)]
 
         dropout: list[nn.Module] = [nn.Dropout(0.5)] if config.dropout else []
         self.conv_block = nn.Sequential(*convolution(), nn.ReLU(True), *dropout, *convolution())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.conv_block(x)
+
+
+def upsampling_layers(inputs: int, outputs: int, config: GeneratorConfig) -> list[nn.Module]:
+    """Return the layers that double the size: (B, inputs, H, W) -> (B, outputs, 2H, 2W)."""
+    if config.upsampling == "transposed":
+        return [nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1, bias=config.biased)]
+    smooth = {"align_corners": False} if config.upsampling == "bilinear" else {}
+    enlarge = nn.Upsample(scale_factor=2, mode=config.upsampling, **smooth)
+    return [enlarge, *padded_convolution(inputs, outputs, config.upsampling_padding, config.biased)]
 
 
 class ResnetGenerator(nn.Module):
@@ -142,8 +182,7 @@ class ResnetGenerator(nn.Module):
             layers += [nn.Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=bias), *normed(2 * width)]
         layers += [ResnetBlock(4 * ngf, config) for _ in range(config.blocks)]
         for width in (4 * ngf, 2 * ngf):
-            up = nn.ConvTranspose2d(width, width // 2, 3, stride=2, padding=1, output_padding=1, bias=bias)
-            layers += [up, *normed(width // 2)]
+            layers += [*upsampling_layers(width, width // 2, config), *normed(width // 2)]
         layers += [nn.ReflectionPad2d(3), nn.Conv2d(ngf, config.out_channels, 7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
 

@@ -1,0 +1,126 @@
+"""Grouped convolutions: which filters have to go together so that every part keeps as many channels as the others.
+
+A convolution of g parts has its channels in g blocks, and all blocks stay equally wide. So channel j of every block
+shares one bit, where the convolution reads and where it writes. Filters that are tied that way to one that can't go,
+such as an image's channel, stay too. Depthwise convolutions, whose blocks are single channels that are read and
+written by the same bit, need none of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import nn
+
+if TYPE_CHECKING:
+    from typing import TypeGuard
+
+    from ganprune.filters.groups import FilterGroup, Member
+
+Layer = nn.Conv2d | nn.ConvTranspose2d
+
+
+def is_depthwise(layer: Layer) -> bool:
+    """Return whether each of a convolution's filters reads one channel of its own, and no two the same."""
+    return layer.groups > 1 and layer.groups == layer.in_channels == layer.out_channels
+
+
+def is_grouped(layer: nn.Module) -> TypeGuard[Layer]:
+    """Return whether a layer is a convolution in parts, other than a depthwise one."""
+    return isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)) and layer.groups > 1 and not is_depthwise(layer)
+
+
+def tie_grouped(groups: list[FilterGroup], generator: nn.Module) -> tuple[list[FilterGroup], dict[str, str]]:
+    """Return the groups with filters tied as the generator's grouped convolutions want it.
+
+    Args:
+        groups: all groups of the generator, those of its output image too; positions of a grouped convolution's members
+            are channels.
+        generator: the network.
+
+    Returns:
+        Groups whose filters may go one by one; and by their names why the others, of which nothing or only everything
+        could go, stay whole.
+    """
+    layers = {name: module for name, module in generator.named_modules() if is_grouped(module)}
+    if not layers:
+        return groups, {}
+    starts = np.concatenate([[0], np.cumsum([group.size for group in groups])])
+    roots = _tied(groups, starts, layers)
+    merged: list[FilterGroup] = []
+    whole: dict[str, str] = {}
+    for together in _components(groups, starts, roots):
+        group = _merge([groups[index] for index in together], [starts[index] for index in together], roots, layers)
+        if group.size > 1 or (group.size == 1 and len(together) == 1 == groups[together[0]].size):
+            merged.append(group)
+        else:
+            whole |= dict.fromkeys(
+                (groups[index].name for index in together), "a grouped convolution holds them together"
+            )
+    return merged, whole
+
+
+def _tied(groups: Sequence[FilterGroup], starts: np.ndarray, layers: dict[str, Layer]) -> np.ndarray:
+    """Return, for every filter of all groups, the least of those it is tied to; -1 if it has to stay."""
+    count = int(starts[-1])
+    parent = list(range(count + 1))  # the last one stands for all that has to stay
+
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = index = parent[parent[index]]
+        return index
+
+    channels: dict[tuple[str, bool], np.ndarray] = {}
+    for name, layer in layers.items():
+        channels[name, False] = np.full(layer.in_channels, count)
+        channels[name, True] = np.full(layer.out_channels, count)
+    for group, start in zip(groups, starts, strict=False):
+        for member in group.members:
+            if member.module in layers and member.parameter == "weight":
+                channels[member.module, member.produces][list(member.positions)] = start + np.asarray(member.filters)
+    for (name, _), filters in channels.items():
+        for tied in filters.reshape(layers[name].groups, -1).T:
+            for other in tied[1:]:
+                first, second = sorted((root(int(tied[0])), root(int(other))))
+                parent[second if second != root(count) else first] = first if second != root(count) else second
+    found = np.array([root(index) for index in range(count)])
+    return np.where(found == root(count), -1, found)
+
+
+def _components(groups: Sequence[FilterGroup], starts: np.ndarray, roots: np.ndarray) -> list[list[int]]:
+    """Return the indices of groups that share tied filters, in the order of the first of each."""
+    owner = np.repeat(np.arange(len(groups)), np.diff(starts))
+    label = list(range(len(groups)))
+    for index, root in enumerate(roots):
+        if root >= 0:
+            one, two = label[owner[index]], label[owner[root]]
+            label = [min(one, two) if each in (one, two) else each for each in label]
+    return [[index for index, each in enumerate(label) if each == first] for first in sorted(set(label))]
+
+
+def _merge(
+    groups: Sequence[FilterGroup], starts: Sequence[int], roots: np.ndarray, layers: dict[str, Layer]
+) -> FilterGroup:
+    """Return one group whose filters are the sets of tied ones."""
+    from ganprune.filters.groups import FilterGroup, merge_member
+
+    own = sorted({int(r) for g, s in zip(groups, starts, strict=True) for r in roots[s : s + g.size] if r >= 0})
+    number = {root: index for index, root in enumerate(own)}
+    members: dict[tuple[str, str, int], Member] = {}
+    for group, start in zip(groups, starts, strict=True):
+        for member in group.members:
+            layer = layers.get(member.module)
+            short = layer is not None and member.parameter == "weight" and member.dim == 1  # holds one block's channels
+            least = layer.weight.shape[1] if layer is not None and short else None
+            pairs = [
+                (position, number[int(roots[start + index])])
+                for position, index in zip(member.positions, member.filters, strict=True)
+                if roots[start + index] >= 0 and (least is None or position < least)
+            ]
+            if pairs:
+                positions, filters = zip(*pairs, strict=True)
+                merge_member(members, replace(member, positions=positions, filters=filters))
+    return FilterGroup(groups[0].name, len(own), tuple(members.values()))

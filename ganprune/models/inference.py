@@ -1,0 +1,147 @@
+"""From a state dict's tensors alone to the architecture that they belong to.
+
+Recognised are the ResNet generator of CycleGAN, the U-Net of pix2pix and the PatchGAN discriminator, by the parameter
+names of the public PyTorch implementations. What leaves no trace in the tensors is taken to be the usual: reflection
+padding or none, nearest enlargement, no dropout in a U-Net.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from ganprune.errors import UserError
+from ganprune.models.discriminator import DiscriminatorConfig
+from ganprune.models.generator import GeneratorConfig
+from ganprune.models.unet import UnetConfig
+
+Tensors = Mapping[str, torch.Tensor]
+REMEDY = "Say how it is built: --{0} package.module:factory."
+# Places of a block's two convolutions -> padding by a layer of its own, dropout.
+BLOCKS = {(1, 5): (True, False), (1, 6): (True, True), (0, 3): (False, False), (0, 4): (False, True)}
+UPSAMPLINGS = {3: ("transposed", "zero"), 4: ("nearest", "zero"), 5: ("nearest", "reflect")}  # by layers in a step
+
+
+def infer_generator(state: Tensors, path: Path) -> GeneratorConfig | UnetConfig:
+    """Infer a generator's architecture from its tensors.
+
+    Raises:
+        UserError: they are not those of a generator that is known.
+    """
+    if _is_convolution(state, "model.model.0"):
+        return infer_unet(state, path)
+    return infer_resnet(state, path)
+
+
+def infer_resnet(state: Tensors, path: Path) -> GeneratorConfig:
+    """Infer a ResnetGenerator's architecture from its tensors; errors as :func:`infer_generator`."""
+    if not _is_convolution(state, "model.1"):
+        first = next(iter(state), None)
+        expected = "a ResNet generator (model.1.weight, ...) or a U-Net (model.model.0.weight, ...)"
+        raise UserError("generator", f"{path} (first tensor {first})", expected, REMEDY.format("generator"))
+    outer = sorted(
+        int(key.split(".")[1]) for key in state if re.fullmatch(r"model\.\d+\.weight", key) and _is_4d(state[key])
+    )
+    blocks = {int(key.split(".")[1]) for key in state if ".conv_block." in key}
+    own_padding, dropout = _block(state, path)
+    upsampling, upsampling_padding = _upsampling(state, outer, path)
+    ngf, in_channels = state["model.1.weight"].shape[:2]
+    norm, affine, bias = _infer_norm(state, "model.2", "model.1")
+    return GeneratorConfig(
+        ngf=ngf, blocks=len(blocks), norm=norm, affine=affine, dropout=dropout,
+        padding="reflect" if own_padding else "zero", upsampling=upsampling, upsampling_padding=upsampling_padding,
+        bias=bias, in_channels=in_channels, out_channels=state[f"model.{outer[-1]}.weight"].shape[0],
+    )  # fmt: skip
+
+
+def _block(state: Tensors, path: Path) -> tuple[bool, bool]:
+    """Return whether blocks have a layer that pads, and dropout, from where their convolutions stand."""
+    inside = [key.split(".conv_block.")[1] for key in state if ".conv_block." in key and _is_4d(state[key])]
+    places = tuple(sorted({int(name.split(".")[0]) for name in inside if re.fullmatch(r"\d+\.weight", name)}))
+    if inside and places not in BLOCKS:
+        found = f"{path} with residual blocks of convolutions {', '.join(sorted(set(inside)))}"
+        raise UserError("generator", found, "conv_block.1 and conv_block.5, or like that", REMEDY.format("generator"))
+    return BLOCKS.get(places, (True, False))  # type: ignore[arg-type]
+
+
+def _upsampling(state: Tensors, outer: list[int], path: Path) -> tuple[str, str]:
+    """Return how the decoder enlarges, and the padding of its convolutions, from the shape and place of its layers.
+
+    With more or fewer layers than two each way, loading the tensors says which one is in the way.
+    """
+    if len(outer) != 6:
+        return UPSAMPLINGS[3]
+    deep, first, second = (state[f"model.{index}.weight"] for index in outer[2:5])
+    upsampling, padding = UPSAMPLINGS.get(outer[4] - outer[3], ("unknown", ""))
+    transposed = first.shape[0] == deep.shape[0] and first.shape[1] < first.shape[0]
+    if upsampling == "unknown" or transposed != (upsampling == "transposed") or first.ndim != second.ndim:
+        found = f"{path} with model.{outer[3]} and model.{outer[4]} to double the size"
+        expected = "transposed convolutions, or enlargements and convolutions"
+        raise UserError("generator", found, expected, REMEDY.format("generator"))
+    return upsampling, padding
+
+
+def infer_unet(state: Tensors, path: Path) -> UnetConfig:
+    """Infer a UnetGenerator's architecture from its tensors; errors as :func:`infer_generator`."""
+    levels, inside = 1, "model.model.1.model"
+    while _is_convolution(state, f"{inside}.1"):
+        levels, inside = levels + 1, f"{inside}.3.model"
+    last = state.get("model.model.3.weight")
+    if levels < 2 or last is None or not _is_4d(last):
+        raise UserError("generator", f"{path} (a U-Net of {levels} levels)", "2 or more", REMEDY.format("generator"))
+    ngf, in_channels = state["model.model.0.weight"].shape[:2]
+    # The outermost decoder norm is there however many levels there are.
+    norm, affine, bias = _infer_norm(state, *_unet_norm(levels))
+    return UnetConfig(
+        ngf=ngf, levels=levels, norm=norm, affine=affine, bias=bias, in_channels=in_channels,
+        out_channels=last.shape[1],
+    )  # fmt: skip
+
+
+def _unet_norm(levels: int) -> tuple[str, str]:
+    """Return the paths of a norm and of the convolution before it."""
+    base = "model.model.1.model"
+    return (f"{base}.4", f"{base}.3") if levels == 2 else (f"{base}.6", f"{base}.5")
+
+
+def infer_discriminator(state: Tensors, path: Path) -> DiscriminatorConfig:
+    """Infer a PatchDiscriminator's architecture from its tensors.
+
+    Raises:
+        UserError: they are not those of such a discriminator.
+    """
+    if not _is_convolution(state, "model.0"):
+        raise UserError(
+            "discriminator", f"{path} (first tensor {next(iter(state), None)})", "a PatchGAN (model.0.weight, ...)",
+            REMEDY.format("discriminator"),
+        )  # fmt: skip
+    convolutions = [key for key in state if key.endswith(".weight") and _is_4d(state[key])]
+    norm, affine, bias = _infer_norm(state, "model.3", "model.2")
+    ndf, in_channels = state["model.0.weight"].shape[:2]
+    return DiscriminatorConfig(
+        ndf=ndf, layers=max(1, len(convolutions) - 2), norm=norm, affine=affine, bias=bias, in_channels=in_channels
+    )
+
+
+def _infer_norm(state: Tensors, module: str, convolution: str) -> tuple[str, bool, bool | None]:
+    """Return the norm, whether it is an affine instance norm, and whether the convolution before it has a bias.
+
+    Convolutions before a batch norm usually have none; instance norms in old files may have running statistics too.
+    """
+    biased = f"{convolution}.bias" in state
+    affine, statistics = f"{module}.weight" in state, f"{module}.running_mean" in state
+    counted = f"{module}.num_batches_tracked" in state  # younger than the instance norms with statistics
+    if affine and statistics and (counted or not biased):
+        return "batch", False, biased or None
+    return "instance", affine, None if biased else False
+
+
+def _is_4d(tensor: torch.Tensor) -> bool:
+    return tensor.ndim == 4
+
+
+def _is_convolution(state: Tensors, path: str) -> bool:
+    return f"{path}.weight" in state and _is_4d(state[f"{path}.weight"])

@@ -1,0 +1,156 @@
+"""What a user says about a checkpoint beside its place: which epoch, which networks, which side.
+
+``--generator`` and ``--discriminator`` take a specification, or two joined by a slash, A2B's first::
+
+    resnet:padding=zero,upsampling=bilinear     a known architecture; what is not said is inferred from the tensors
+    package.module:factory                      a function or class that makes the network, also with :KEY=VALUE,...
+
+The second form imports code: it is read only from what a user has given in this call, never from a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from ganprune.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SIDES = ("A2B", "B2A")
+KNOWN = {"generator": ("resnet", "unet"), "discriminator": ("patch",)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointOptions:
+    """How a checkpoint is to be read.
+
+    Attributes:
+        epoch: of ``EPOCH_net_G_A.pth``; None for "latest".
+        generator, discriminator: specifications; None to infer everything.
+        only: the one side to prune; None for all that there are.
+
+    Raises:
+        UserError: more than two specifications, an empty one, an unknown name or side.
+    """
+
+    epoch: str | None = None
+    generator: str | None = None
+    discriminator: str | None = None
+    only: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.only is not None and self.only not in SIDES:
+            raise UserError("only", self.only, " or ".join(SIDES), did_you_mean(self.only, SIDES))
+        for part, known in KNOWN.items():
+            for text in (self.specification(part, side) for side in SIDES):
+                name = (text or "").partition(":")[0]
+                if text is not None and name not in known and not is_reference(part, text):
+                    expected = f"{', '.join(known)}, or package.module:factory"
+                    raise UserError(part, text, expected, did_you_mean(name, known))
+
+    def specification(self, part: str, side: str) -> str | None:
+        """Return what is said about the "generator" or "discriminator" of a side."""
+        text = getattr(self, part)
+        if text is None:
+            return None
+        parts = [each.strip() for each in text.split("/")]
+        if len(parts) > 2 or not all(parts):
+            expected = "one specification, or A2B's and B2A's joined by a slash"
+            raise UserError(part, text or "''", expected, f"Correct --{part}.")
+        return parts[0] if side == SIDES[0] else parts[-1]
+
+    def factory(self, part: str, side: str) -> str | None:
+        """Return the reference to code that makes the network, if that is what is said."""
+        text = self.specification(part, side)
+        return text if text is not None and is_reference(part, text) else None
+
+    def to_json(self) -> dict[str, str]:
+        """Return what is given."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_json(cls, data: Any, given: Mapping[str, str | None]) -> CheckpointOptions:
+        """Return the options of a run's file, whose references to code must have been given again by the caller.
+
+        Args:
+            data: what :meth:`to_json` wrote.
+            given: "generator" and "discriminator", as the caller gives them now; None for what is left out.
+
+        Raises:
+            UserError: the file's are no such options, or code was not given again, or other code.
+        """
+        known = [field.name for field in fields(cls)]
+        if not isinstance(data, Mapping) or any(not isinstance(value, str) for value in data.values()):
+            raise UserError("checkpoint options of the run", str(data), "names and texts", "Restore the file.")
+        for name in data:
+            if name not in known:
+                raise UserError("checkpoint option of the run", name, "a known one", did_you_mean(name, known))
+        options = cls(**data)
+        for part in KNOWN:
+            saved, now = data.get(part), given.get(part)
+            if now is not None and now != saved:
+                expected = f"{saved}, as the run began" if saved else "nothing, as the run began"
+                raise UserError(f"--{part}", now, expected, "Leave it out, or start a new run.")
+            if now is None and saved is not None and any(is_reference(part, text) for text in saved.split("/")):
+                raise UserError(
+                    part, f"{saved} from the run's file", "it on the command line too", f"Add --{part} {saved}"
+                )
+        return replace(options)
+
+
+def is_reference(part: str, text: str) -> bool:
+    """Return whether a specification names code: ``package.module:factory``."""
+    name, _, rest = text.strip().partition(":")
+    first = rest.partition(":")[0]
+    return name not in KNOWN[part] and bool(first) and "=" not in first
+
+
+@dataclass(frozen=True)
+class Factory:
+    """Makes a network that ganprune does not know.
+
+    Attributes:
+        reference: the specification that it came from.
+        function: the function or class.
+        arguments: keyword arguments for it.
+    """
+
+    reference: str
+    function: Callable[..., Any]
+    arguments: Mapping[str, Any]
+
+    def __call__(self) -> nn.Module:
+        """Return a new network, which knows its factory's reference.
+
+        Raises:
+            UserError: the factory fails, or makes something else.
+        """
+        from torch import nn
+
+        try:
+            network = self.function(**self.arguments)
+        except Exception as error:  # anything may go wrong in code that we did not write
+            reason = f"{self.reference} ({type(error).__name__}: {error})"
+            raise UserError("factory", reason, "a function that makes a network", "Correct it.") from error
+        if not isinstance(network, nn.Module):
+            found = f"{self.reference}, which returns {type(network).__name__}"
+            raise UserError("factory", found, "a torch.nn.Module", "Return the network.")
+        network.factory_reference = self.reference  # type: ignore[assignment]
+        return network
+
+
+def make_factory(part: str, text: str) -> Factory:
+    """Import what ``package.module:factory``, with ``:KEY=VALUE,...`` or without, names.
+
+    Raises:
+        UserError: there is no such thing, or it takes other arguments.
+    """
+    from ganprune.evolution.registry import given_parameters, load_function
+
+    module, _, rest = text.strip().partition(":")
+    name, _, options = rest.partition(":")
+    function = load_function(part, text, f"{module}:{name}")
+    return Factory(text, function, given_parameters(part, f"{module}:{name}", function, options))
