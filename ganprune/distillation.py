@@ -1,8 +1,11 @@
-"""Distillation of intermediate features: what a compact generator computes inside is held to the original's.
+"""Distillation of intermediate features: inside the generators, and inside the discriminator that judges their images.
 
 Between a compact layer's output and the original's stands a 1x1 convolution, the *adapter*, since they have different
 numbers of channels (FitNets: Romero et al., ICLR 2015; for GANs: Li et al., GAN Compression, CVPR 2020). Adapters begin
 as the least-squares solution on the first batch, are trained beside the generator, and are thrown away afterwards.
+
+*Feature matching* compares what the original discriminator sees in both generators' images, layer by layer (Wang et
+al., pix2pixHD, CVPR 2018, who compare with real images): L_DisA (Eq. 5) compares its last word only.
 """
 
 from __future__ import annotations
@@ -87,6 +90,37 @@ def tapped(network: nn.Module, paths: Sequence[str], images: torch.Tensor) -> tu
         for handle in handles:
             handle.remove()
     return output, [caught[path] for path in paths]
+
+
+def seen_by(judge: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Run a discriminator and return its output and what each of its convolutions but the first takes in.
+
+    Args:
+        judge: any network with convolutions; how it normalises and activates between them does not matter.
+        images: (B, C, H, W) in [-1, 1].
+    """
+    taken: list[torch.Tensor] = []
+    convolutions = [module for module in judge.modules() if isinstance(module, nn.Conv2d)][1:]
+    handles = [c.register_forward_pre_hook(lambda module, inputs: taken.append(inputs[0])) for c in convolutions]
+    try:
+        output = judge(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return output, taken
+
+
+def feature_matching(ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return the mean over layers of |f - f_original|_1 / |f_original|_1 of what :func:`seen_by` returns; 0 is equal.
+
+    Args:
+        ours, theirs: the features of the compact and of the original generator's images, (B, C, h, w) of each layer.
+    """
+    errors = [
+        F.l1_loss(mine.float(), wanted.float()) / wanted.float().abs().mean().clamp_min(1e-6)
+        for mine, wanted in zip(ours, theirs, strict=True)
+    ]
+    return torch.stack(errors).mean()
 
 
 def least_squares_adapter(ours: torch.Tensor, theirs: torch.Tensor) -> nn.Conv2d:

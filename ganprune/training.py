@@ -3,7 +3,7 @@
 The objective is CycleGAN's (Zhu et al., ICCV 2017, and Eq. 1-3 of Shu et al.): LSGAN, cycle consistency weighted by
 lambda, identity by 0.5 * lambda, L1 norms, an image pool of 50, Adam at a constant and then linearly decaying rate. A
 *distilled* fine-tune adds distances to a teacher, the original CycleGAN: of images (L1), of what its discriminators say
-of them (L_DisA, Eq. 5), of features inside the generators.
+of them (L_DisA, Eq. 5) and see in them (feature matching), of features inside the generators.
 
 Everything random is derived from (seed, step), so a run that was interrupted goes on exactly as if it had not been.
 """
@@ -27,7 +27,7 @@ from torch.nn import functional as F
 
 from ganprune.augmentation import Augmentation, epoch_indices
 from ganprune.data import Split
-from ganprune.distillation import FeatureDistillation, tapped
+from ganprune.distillation import FeatureDistillation, feature_matching, seen_by, tapped
 from ganprune.errors import UserError
 from ganprune.files import check_format, parse_json, replace_with
 from ganprune.losses import adversarial, discriminator_aware
@@ -38,7 +38,7 @@ from ganprune.runs import refuse_changes
 TENSORS_NAME = "training.safetensors"
 FORMAT = 1
 FURTHER = "further."  # begins the names of tensors that a caller adds
-TAUGHT = ("distil", "disa", "features")  # the terms that need a teacher
+TAUGHT = ("distil", "disa", "feature_matching", "features")  # the terms that need a teacher
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class TrainingSettings:
         adversarial: weight of the adversarial term.
         distil: weight of the L1 distance to the teacher's images; needs a teacher, as the two below do.
         disa: weight of L_DisA (Eq. 5), judged by the teacher's discriminator.
+        feature_matching: weight of the relative L1 distance of what the teacher's discriminator sees in both images;
+            see ``feature_matching``.
         features: weight of the distance of features inside the generators; see ``FeatureDistillation``.
         pool: size of the image pool that discriminators are trained from.
         augment: enlarge-and-crop factor (286/256 in the paper); 1 for none. Half of the images are mirrored.
@@ -72,6 +74,7 @@ class TrainingSettings:
     adversarial: float = 1.0
     distil: float = 0.0
     disa: float = 0.0
+    feature_matching: float = 0.0
     features: float = 0.0
     pool: int = 50
     augment: float = 286 / 256
@@ -182,7 +185,8 @@ class CycleGANTrainer:
         """Check that every side has something to learn from."""
         for name in self.sides:
             settings = self.settings
-            taught = self.teacher is not None and (settings.distil or settings.features or self._judges(name, "disa"))
+            judged = self._judges(name, "disa") or self._judges(name, "feature_matching")
+            taught = self.teacher is not None and (settings.distil or settings.features or judged)
             own = self._against(name) or settings.identity * settings.lam or self._back(name) is not None
             if not (taught or own):
                 found = f"terms that generator {name} has no networks for"
@@ -327,10 +331,14 @@ class CycleGANTrainer:
             wanted = wanted.float()
         if settings.distil:
             terms["distil"] = F.l1_loss(fake, wanted)
-        if settings.disa and teacher.discriminator is not None:
+        if (settings.disa or settings.feature_matching) and teacher.discriminator is not None:
             with torch.no_grad():
-                said = teacher.discriminator(wanted).float()
-            terms["disa"] = discriminator_aware(teacher.discriminator(fake).float(), said)
+                said, seen = seen_by(teacher.discriminator, wanted)
+            answer, sight = seen_by(teacher.discriminator, fake)
+            if settings.disa:
+                terms["disa"] = discriminator_aware(answer.float(), said.float())
+            if settings.feature_matching and seen:
+                terms["feature_matching"] = feature_matching(sight, seen)
         if settings.features:
             terms["features"] = self.matchers[name](features, known)
         return terms

@@ -226,8 +226,13 @@ def forms(network: str, ratio: float, repeats: int, threads: int) -> None:
 
 FORMS: dict[str, Callable[[nn.Module, torch.Tensor], nn.Module]] = {
     "as it is (a group norm)": lambda network, example: network,
-    "with ONNX's instance norm": lambda network, example: inference_form(network, example, onnx=True, blocks=False),
-    "and the last layer in blocks of 2x2": lambda network, example: inference_form(network, example, onnx=True),
+    "with ONNX's instance norm": lambda network, example: inference_form(
+        network, example, onnx=True, blocks=False, align=False
+    ),
+    "and the last layer in blocks of 2x2": lambda network, example: inference_form(
+        network, example, onnx=True, align=False
+    ),
+    "and channels in multiples of 4": lambda network, example: inference_form(network, example, onnx=True),
 }
 
 

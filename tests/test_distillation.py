@@ -8,7 +8,14 @@ from networks import toy_cyclegan, toy_generator
 from torch import nn
 from torch.nn import functional as F
 
-from ganprune.distillation import FeatureDistillation, common_layers, least_squares_adapter, tapped
+from ganprune.distillation import (
+    FeatureDistillation,
+    common_layers,
+    feature_matching,
+    least_squares_adapter,
+    seen_by,
+    tapped,
+)
 from ganprune.errors import UserError
 from ganprune.filters.compact import compact
 from ganprune.filters.space import FilterSpace
@@ -19,7 +26,7 @@ from ganprune.training import CycleGANTrainer, TrainingSettings
 
 SETTINGS = TrainingSettings(
     steps=4, decay_steps=2, batch=2, pool=3, lam=1.0, identity=0.0, adversarial=0.0, distil=1.0, disa=0.5,
-    features=0.7, learning_rate=1e-3, seed=3,
+    feature_matching=0.5, features=0.7, learning_rate=1e-3, seed=3,
 )  # fmt: skip
 
 
@@ -78,11 +85,36 @@ def test_equal_networks_have_almost_no_distance_and_pruned_ones_some():
     assert distances[0] < 1e-3 < distances[1] < 1
 
 
-def test_training_lowers_all_three_distances_to_the_teacher(images):
+def test_a_judge_sees_what_stands_before_each_convolution_but_the_first():
+    first, second = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 1, 3)
+    images = torch.randn(2, 3, 8, 8)
+    judge = nn.Sequential(first, nn.LeakyReLU(0.2, inplace=True), second)
+    output, (seen,) = seen_by(judge, images)
+    assert torch.equal(seen, F.leaky_relu(first(images), 0.2))
+    assert torch.equal(output, second(seen))
+    assert not second._forward_pre_hooks
+
+
+def test_feature_matching_is_relative_and_zero_for_equal_images():
+    theirs = [torch.randn(2, 3, 4, 4), 100 * torch.randn(2, 5, 2, 2)]
+    assert feature_matching(theirs, theirs) == 0
+    assert feature_matching([0.75 * layer for layer in theirs], theirs) == pytest.approx(0.25)
+
+
+def test_a_judge_of_one_convolution_leaves_the_matching_out(images):
+    teacher = toy_cyclegan()
+    for side in teacher.values():
+        side.discriminator = nn.Sequential(nn.Conv2d(3, 1, 4))
+    student = teacher.with_generators({name: half(side.generator) for name, side in teacher.items()})
+    trainer = CycleGANTrainer(student, images, replace(SETTINGS, features=0.0), teacher=teacher)
+    assert not any(name.startswith("feature_matching") for name in trainer.train_step())
+
+
+def test_training_lowers_all_distances_to_the_teacher(images):
     student, teacher = pruned_pair()
     settings = replace(SETTINGS, steps=40, decay_steps=0, batch=4, lam=0.0, learning_rate=5e-3, augment=1.0)
     losses = list(CycleGANTrainer(student, images, settings, teacher=teacher).train())
-    for term in ("distil", "disa", "features"):
+    for term in ("distil", "disa", "feature_matching", "features"):
         for side in ("A2B", "B2A"):
             name = f"{term}_{side}"
             assert sum(step[name] for step in losses[-5:]) < 0.9 * sum(step[name] for step in losses[:5]), name
@@ -111,8 +143,8 @@ def test_an_interrupted_fine_tune_with_adapters_goes_on_exactly(images, tmp_path
         assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("term", ["distil", "disa", "features"])
+@pytest.mark.parametrize("term", ["distil", "disa", "feature_matching", "features"])
 def test_every_distance_needs_a_teacher(images, term):
-    settings = replace(SETTINGS, **{"distil": 0.0, "disa": 0.0, "features": 0.0, term: 1.0})
+    settings = replace(SETTINGS, **{"distil": 0.0, "disa": 0.0, "feature_matching": 0.0, "features": 0.0, term: 1.0})
     with pytest.raises(UserError, match=rf"{term}: got 1\.0; expected 0 without a teacher"):
         CycleGANTrainer(toy_cyclegan(), images, settings)

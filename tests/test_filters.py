@@ -137,6 +137,15 @@ def test_parts_of_a_grouped_convolution_keep_as_many_channels_as_each_other():
     assert space.widths(space.encode({"0": [1, 3]}))["2"] == (4, 12)
 
 
+def test_a_last_layer_in_parts_with_fewer_outputs_than_inputs_keeps_its_filters():
+    network = enliven(nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 8, 3, padding=1), nn.ReLU(),
+                                    nn.Conv2d(8, 4, 3, padding=1, groups=4))).double().eval()  # fmt: skip
+    space = FilterSpace(network, size=SIZE)
+    assert [group.name for group in space.groups] == ["0"] and "2" in space.whole
+    image, bits = toy_images(2), random_bits(space, 0)
+    assert torch.allclose(compact(network, space, bits)(image), mask(network, space, bits)(image), atol=1e-10, rtol=0)
+
+
 def test_every_bit_of_a_grouped_network_counts():
     network, space = case("grouped", "grouped")
     full = space.parameter_count(space.full())

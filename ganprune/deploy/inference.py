@@ -2,6 +2,7 @@
 
 - Our instance norm is a group norm in disguise, which exporters spell out in five operators. ONNX has an operator for
   it; a ``torch.export`` program is fastest with PyTorch's group norm.
+- Channels are filled up with silent ones to the multiples that fast kernels take (:mod:`ganprune.deploy.alignment`).
 - Convolution kernels compute 8 or 16 output channels at once. The last layer of a generator has 3, and takes as long as
   16 would. Computed for blocks of 2x2 pixels it has 12: a third more multiplications, but three times as fast.
 - What a convolution makes of an image's mean, the norm behind it takes away again, but for what was lost to rounding
@@ -17,6 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ganprune.deploy.alignment import aligned
 from ganprune.models.generator import InstanceNorm2d
 from ganprune.pixels import cut, mirror_up
 from ganprune.sizes import Size, round_up
@@ -25,7 +27,9 @@ BLOCK = 2  # pixels of a block, each way
 FEW_OUTPUTS = 4  # with these, a block's outputs still fit into 16
 
 
-def inference_form(generator: nn.Module, example: torch.Tensor, *, onnx: bool, blocks: bool = True) -> nn.Module:
+def inference_form(
+    generator: nn.Module, example: torch.Tensor, *, onnx: bool, blocks: bool = True, align: bool = True
+) -> nn.Module:
     """Return a copy of a generator that computes the same faster.
 
     Args:
@@ -33,8 +37,10 @@ def inference_form(generator: nn.Module, example: torch.Tensor, *, onnx: bool, b
         example: an image that it takes.
         onnx: whether the copy is for ONNX; else it is for PyTorch.
         blocks: whether H and W of all its images are even, so that outputs can be computed in blocks.
+        align: whether numbers of channels become multiples of 4; only for ONNX.
     """
     form = copy.deepcopy(generator).eval().requires_grad_(False)
+    form = aligned(form, example) if onnx and align else form
     last = _last_layers(form, example) if blocks else set()
     if onnx:
         _centre_images(form)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +63,7 @@ def slice_network(generator: nn.Module, keep: Keep) -> nn.Module:
                 setattr(module, name, nn.Parameter(sliced, requires_grad=tensor.requires_grad))
             else:
                 setattr(module, name, sliced)
-        _refresh(module, {name: cut for (owner, name), cut in cuts.items() if owner == path})
+        refresh_widths(module, {len(cut[0][1]) for (owner, _), cut in cuts.items() if owner == path})
     return network
 
 
@@ -87,8 +87,13 @@ def _slice(tensor: torch.Tensor, cuts: list[tuple[int, np.ndarray]]) -> torch.Te
     return result.clone() if result.data_ptr() == tensor.data_ptr() else result
 
 
-def _refresh(module: nn.Module, cuts: Mapping[str, list[tuple[int, np.ndarray]]]) -> None:
-    """Make a layer's recorded widths agree with its tensors."""
+def refresh_widths(module: nn.Module, features: Collection[int] = ()) -> None:
+    """Make a layer's recorded widths agree with its tensors.
+
+    Args:
+        module: any layer.
+        features: the width of a norm, which may have no tensors; empty for what it was.
+    """
     if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
         first, second = module.weight.shape[:2]
         if is_depthwise(module):
@@ -97,8 +102,8 @@ def _refresh(module: nn.Module, cuts: Mapping[str, list[tuple[int, np.ndarray]]]
             module.in_channels, module.out_channels = first, second * module.groups
         else:
             module.out_channels, module.in_channels = first, second * module.groups
-    elif isinstance(module, (nn.BatchNorm2d, nn.InstanceNorm2d)) and cuts:
-        module.num_features = len(next(iter(cuts.values()))[0][1])
+    elif isinstance(module, (nn.BatchNorm2d, nn.InstanceNorm2d)) and features:
+        module.num_features = next(iter(features))
 
 
 def mask(generator: nn.Module, space: FilterSpace, bits: Sequence[int]) -> nn.Module:
@@ -229,7 +234,7 @@ def fit_to_tensors(network: nn.Module, state: Mapping[str, torch.Tensor]) -> Non
             if saved is not None and saved.shape != tensor.shape and saved.ndim == tensor.ndim:
                 resized = torch.empty(saved.shape, dtype=tensor.dtype)
                 setattr(module, name, nn.Parameter(resized) if isinstance(tensor, nn.Parameter) else resized)
-        _refresh(module, {})
+        refresh_widths(module)
         if isinstance(module, (nn.BatchNorm2d, nn.InstanceNorm2d)) and module.weight is not None:
             module.num_features = len(module.weight)
         elif isinstance(module, nn.PReLU):

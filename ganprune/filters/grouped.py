@@ -80,7 +80,12 @@ def _tied(groups: Sequence[FilterGroup], starts: np.ndarray, layers: dict[str, L
     for group, start in zip(groups, starts, strict=False):
         for member in group.members:
             if member.module in layers and member.parameter == "weight":
-                channels[member.module, member.produces][list(member.positions)] = start + np.asarray(member.filters)
+                filters = channels[member.module, member.produces]
+                if max(member.positions) < len(filters):
+                    filters[list(member.positions)] = start + np.asarray(member.filters)
+                else:  # traced as if it had as many outputs as inputs
+                    for index in range(start, start + group.size):
+                        parent[root(index)] = count
     for (name, _), filters in channels.items():
         for tied in filters.reshape(layers[name].groups, -1).T:
             for other in tied[1:]:
