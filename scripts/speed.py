@@ -2,13 +2,15 @@
 
 ``measure`` searches under a MAC budget for each multiple (``--round-to``) and size term (``--cost``), and times the
 elites of both sides beside the originals, in PyTorch and in onnxruntime. Each measurement is appended to one file, so
-an interrupted study goes on where it was. ``report`` prints the table, ``forms`` times the ways to export one pair.
+an interrupted study goes on where it was. ``report`` prints the table, ``forms`` times the ways to export one pair,
+``widths`` networks that keep given numbers of filters.
 Times are the least of all repeats, since other programs can only add to them. Run it on an idle machine::
 
     python scripts/speed.py measure --out runs/speed --network shipped --threads 2
     python scripts/speed.py measure --out runs/speed --network paper --threads 2
     python scripts/speed.py report --out runs/speed
     python scripts/speed.py forms --network shipped --threads 2
+    python scripts/speed.py widths 28,48,48 16,40,60 --network shipped --threads 2
 """
 
 from __future__ import annotations
@@ -35,10 +37,11 @@ from ganprune.deploy.speed import speed_figures
 from ganprune.device import set_threads
 from ganprune.evaluate import size_figures
 from ganprune.evolution.coevolution import coevolve
+from ganprune.evolution.individual import Individual
 from ganprune.filters.compact import compact
 from ganprune.filters.space import FilterSpace
 from ganprune.fitness import CycleFitness
-from ganprune.models.checkpoint import new_cyclegan
+from ganprune.models.checkpoint import SIDES, new_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
 from ganprune.runs import RunDirectory
@@ -189,6 +192,53 @@ def report(out: Path) -> None:
 def mean(values: Any) -> float:
     listed = list(values)
     return math.fsum(listed) / len(listed)
+
+
+@main.command()
+@click.argument("allocations", nargs=-1, required=True, metavar="F,H,Q...")
+@click.option("--network", type=click.Choice(list(NETWORKS)), default="shipped", show_default=True)
+@click.option("--side", type=click.Choice(SIDES), default="A2B", show_default=True)
+@click.option("--repeats", type=int, default=31, show_default=True)
+@click.option("--threads", type=int, default=2, show_default=True)
+def widths(allocations: tuple[str, ...], network: str, side: str, repeats: int, threads: int) -> None:
+    """Time networks that keep F filters of each group at full resolution, H at half and Q at a quarter.
+
+    In each group those stay that the reconstruction's keeping order puts first. The fitness is the reference one.
+    """
+    require_packages()
+    set_threads(threads)
+    chosen = NETWORKS[network]
+    task = chosen.load()
+    settings = EvolveSettings(
+        target_ratio=None, reconstruct=chosen.reconstruct, validation_images=chosen.validation_images, seed=1,
+        precision="float32",
+    )  # fmt: skip
+    search = prepare(task, settings, lambda *stage: None)
+    reference = reference_fitness(task, settings, search) if chosen.reconstruct else {}
+    builder, original, size = search.builders[side], task.cyclegan[side].generator, task.images.size
+    print("| filters kept | parameters | MACs | ONNX, ms | times as fast | / MACs | fitness |")
+    print("|" + " --- |" * 7)
+    for text in allocations:
+        elite = Individual(first_filters(builder.space, [int(part) for part in text.split(",")]))
+        compacted = builder.final(elite)
+        figures = size_figures(original, compacted, size)
+        macs = figures["macs"]["input_size"]["ratio"]
+        speed = speed_figures(original, compacted, size, macs, repeats=repeats, statistic=min)["onnxruntime"]
+        fitness = f"{reference[side](elite)[0]:.4f}" if reference else ""
+        cells = (f"{figures['parameters']['ratio']:.2f}", f"{macs:.2f}", f"{speed['compact']:.2f}",
+                 f"{speed['speedup']:.2f}", f"{speed['quotient']:.2f}", fitness)  # fmt: skip
+        print(f"| {text} | " + " | ".join(cells) + " |")
+
+
+def first_filters(space: FilterSpace, counts: Sequence[int]) -> list[int]:
+    """Return the bits that keep so many filters of each group, by the groups' sizes in increasing order."""
+    wanted = dict(zip(sorted(set(space.group_sizes)), counts, strict=True))
+    bits: list[int] = []
+    for part in space.split(space.saliency):
+        order = sorted(range(len(part)), key=lambda index: -part[index])
+        first = set(order[: wanted[len(part)]])
+        bits += [int(index in first) for index in range(len(part))]
+    return bits
 
 
 @main.command()

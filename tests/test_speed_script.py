@@ -44,4 +44,13 @@ def test_it_measures_once_and_reports(script, tmp_path):
 
 def test_it_times_the_ways_to_export(script):
     table = call(script, "forms", "--network", "toy", "--repeats", 1, "--threads", 1)
-    assert "as it is (a group norm)" in table and "the last layer in blocks of 2x2" in table
+    for form in ("as it is (a group norm)", "the last layer in blocks of 2x2", "channels in multiples of 4"):
+        assert form in table
+
+
+def test_it_times_given_numbers_of_filters(script):
+    sizes = ",".join(["1"] * 3)
+    table = call(script, "widths", sizes, "--network", "toy", "--repeats", 1, "--threads", 1).splitlines()
+    assert len(table) == 3 and table[2].startswith(f"| {sizes} | ")
+    cells = [float(cell) for cell in table[2].strip("| ").split(" | ")[1:]]
+    assert cells[0] > 4 and cells[1] > 4 and cells[4] == pytest.approx(cells[3] / cells[1], abs=0.01)
