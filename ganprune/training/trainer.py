@@ -13,10 +13,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,116 +28,20 @@ from ganprune.augmentation import Augmentation, epoch_indices
 from ganprune.data import Split
 from ganprune.distillation import FeatureDistillation, feature_matching, seen_by, tapped
 from ganprune.errors import UserError
-from ganprune.files import check_format, parse_json, replace_with
+from ganprune.files import replace_with
 from ganprune.losses import adversarial, discriminator_aware
 from ganprune.models.checkpoint import CycleGAN, load_into, read_safetensors
 from ganprune.models.cyclegan import PARTS
 from ganprune.runs import refuse_changes
-
-TENSORS_NAME = "training.safetensors"
-FORMAT = 1
-FURTHER = "further."  # begins the names of tensors that a caller adds
-TAUGHT = ("distil", "disa", "feature_matching", "features")  # the terms that need a teacher
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """What a training run does; the defaults are CycleGAN's except ``batch`` and the step counts.
-
-    Attributes:
-        steps: steps at the constant learning rate.
-        decay_steps: further steps, while the rate falls linearly to 0.
-        batch: images of each domain per step (1 in the paper).
-        learning_rate, betas: of Adam, for generators and discriminators.
-        lam: weight of the cycle term.
-        identity: weight of the identity term, times ``lam``; 0 leaves it out.
-        adversarial: weight of the adversarial term.
-        distil: weight of the L1 distance to the teacher's images; needs a teacher, as the two below do.
-        disa: weight of L_DisA (Eq. 5), judged by the teacher's discriminator.
-        feature_matching: weight of the relative L1 distance of what the teacher's discriminator sees in both images;
-            see ``feature_matching``.
-        features: weight of the distance of features inside the generators; see ``FeatureDistillation``.
-        pool: size of the image pool that discriminators are trained from.
-        augment: enlarge-and-crop factor (286/256 in the paper); 1 for none. Half of the images are mirrored.
-        precision: "float32", or "bfloat16" for mixed precision (about twice as fast where it is supported).
-        seed: of everything random.
-    """
-
-    steps: int
-    decay_steps: int = 0
-    batch: int = 4
-    learning_rate: float = 2e-4
-    betas: tuple[float, float] = (0.5, 0.999)
-    lam: float = 10.0
-    identity: float = 0.5
-    adversarial: float = 1.0
-    distil: float = 0.0
-    disa: float = 0.0
-    feature_matching: float = 0.0
-    features: float = 0.0
-    pool: int = 50
-    augment: float = 286 / 256
-    precision: str = "float32"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for field in ("steps", "decay_steps", "lam", "identity", "adversarial", *TAUGHT, "pool"):
-            if not 0 <= getattr(self, field) < math.inf:
-                raise UserError(field, getattr(self, field), "0 or more", f"Correct --{field.replace('_', '-')}.")
-        if self.batch < 1:
-            raise UserError("batch", self.batch, "1 or more", "Correct --batch.")
-        if not 0 < self.learning_rate < math.inf:
-            raise UserError("learning rate", self.learning_rate, "above 0", "Correct --learning-rate.")
-        if not 1 <= self.augment <= 4:
-            raise UserError("augment", self.augment, "a factor from 1 to 4", "Correct --augment.")
-        if not 0 <= self.seed < 2**32:
-            raise UserError("seed", self.seed, "a whole number from 0 to 4294967295", "Correct --seed.")
-        if self.precision not in ("float32", "bfloat16"):
-            raise UserError("precision", self.precision, "float32 or bfloat16", "Correct --precision.")
-
-    @property
-    def total(self) -> int:
-        return self.steps + self.decay_steps
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the settings as JSON data."""
-        return {**asdict(self), "betas": list(self.betas)}
-
-    def rate(self, step: int) -> float:
-        """Learning rate of 0-based step ``step``: constant, then falling linearly to 0."""
-        if step < self.steps:
-            return self.learning_rate
-        return self.learning_rate * (1 - (step - self.steps + 1) / (self.decay_steps + 1))
+from ganprune.training.pool import ImagePool
+from ganprune.training.settings import TAUGHT, TrainingSettings, with_all_terms
+from ganprune.training.state import FORMAT, FURTHER, TENSORS_NAME, load_adam, read_metadata, with_prefix
 
 
 class TrainingImages(Protocol):
     """Anything that gives each domain's training images: :class:`UnpairedImages`, or a part of them."""
 
     def __getitem__(self, domain: str) -> Split: ...
-
-
-class ImagePool:
-    """A history of generated images (Shrivastava et al., CVPR 2017): half of the queries return an older image.
-
-    Args:
-        size: images kept; 0 returns the newest always.
-    """
-
-    def __init__(self, size: int):
-        self.size = size
-        self.images: list[torch.Tensor] = []
-
-    def query(self, images: torch.Tensor, draw: random.Random) -> torch.Tensor:
-        """Put (B, C, H, W) images in, get as many back; ``draw`` decides which."""
-        returned = []
-        for image in images.detach():
-            if len(self.images) < self.size:
-                self.images.append(image.clone())
-            elif self.size and draw.random() < 0.5:
-                index = draw.randrange(self.size)
-                self.images[index], image = image.clone(), self.images[index]
-            returned.append(image)
-        return torch.stack(returned)
 
 
 class CycleGANTrainer:
@@ -423,51 +326,11 @@ class CycleGANTrainer:
         refuse_changes(known, self.settings.to_json(), "the interrupted run", "Resume with equal settings.")
         self.step = saved["step"]
         for name, network in self.cyclegan.networks().items():
-            load_into(network, _with_prefix(tensors, name + "."), path)
+            load_into(network, with_prefix(tensors, name + "."), path)
         for name, matcher in self.matchers.items():
-            load_into(matcher, _with_prefix(tensors, f"adapters.{name}."), path)
+            load_into(matcher, with_prefix(tensors, f"adapters.{name}."), path)
         for part, optimiser in self.optimisers.items():
-            _load_adam(optimiser, _with_prefix(tensors, f"optimiser.{part}."))
+            load_adam(optimiser, with_prefix(tensors, f"optimiser.{part}."))
         for name, pool in self.pools.items():
             pool.images = list(tensors.get(f"pool.{name}", torch.empty(0)).to(self.device))
-        return saved, _with_prefix(tensors, FURTHER)
-
-
-def with_all_terms(saved: Any) -> Any:
-    """Return settings that a file holds with those terms at 0 that the version which wrote it did not know.
-
-    Args:
-        saved: ``TrainingSettings.to_json()`` of some version; anything else is returned as it is.
-    """
-    return {**dict.fromkeys(TAUGHT, 0.0), **saved} if isinstance(saved, Mapping) else saved
-
-
-def read_metadata(path: Path) -> dict[str, Any]:
-    """Return the step, settings and facts that :meth:`CycleGANTrainer.save` wrote beside the tensors.
-
-    Raises:
-        UserError: the file is damaged, another version's, or no training's.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            saved = parse_json((file.metadata() or {})["training"])
-        check_format(saved, FORMAT, path)
-        if not isinstance(saved["step"], int) or not isinstance(saved["settings"], dict):
-            raise ValueError("neither step nor settings")
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise UserError("training state", str(path), "a file that training wrote", "Start without --resume.") from error
-    return dict(saved)
-
-
-def _with_prefix(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-
-
-def _load_adam(optimiser: torch.optim.Adam, tensors: Mapping[str, torch.Tensor]) -> None:
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in tensors.items():
-        index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = value
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+        return saved, with_prefix(tensors, FURTHER)
