@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ganprune.compare.statistics import bootstrap_mean
+from ganprune.deploy.speed import speed_figures
 from ganprune.evaluate import run as translate
 from ganprune.evolution.individual import Individual
 from ganprune.filters.compact import read_description
@@ -23,6 +24,7 @@ from ganprune.task import Task
 
 SIDES = ("A2B", "B2A")
 COLUMNS = 10  # images of a figure
+REPEATS = 31  # timed runs of each generator
 # Tables 1 and 3 and the runtime paragraph of Shu et al., ICCV 2019.
 PAPER_SIZES = {
     "horse2zebra": (10.16, 4.27, 13_448, 4.23), "zebra2horse": (10.00, 4.34, 13_060, 4.35),
@@ -120,19 +122,22 @@ def ablation_table(variants: Mapping[str, Sequence[Any]]) -> str:
     return "\n\n".join(parts)
 
 
-def runtime_text(runs: Sequence[Any]) -> str:
-    """The runtime paragraph: theoretical speed-up, measured speed-up, and their quotient."""
+def runtime_table(runs: Mapping[float, Any]) -> str:
+    """The runtime paragraph: theoretical and measured speed-up and their quotient, timed now, in each engine."""
     rows = []
-    for run in runs:
-        for side in SIDES:
-            figures = run.summary["sides"][side]
-            times, ratio = figures["latency_ms"], figures["macs"]["input_size"]["ratio"]
-            memory = f"{figures['memory_mb']['compact']:.2f}"
-            milliseconds = [f"{times[name]:.2f}" for name in ("original", "compact")]
-            share = f"{times['speedup'] / ratio:.2f}"
-            rows.append([side, memory, *milliseconds, f"{times['speedup']:.2f}", f"{ratio:.2f}", share])
-    rows.append(["paper, horse2zebra", "10.16", "2260", "730", "3.1", "4.23", "0.73"])
-    head = ["generator", "memory, MB", "original, ms", "compact, ms", "measured", "by MACs", "quotient"]
+    for ratio, run in runs.items():
+        directory, task = opened(run)
+        compact = load_pair(directory, "cpu")
+        for side, figures in run.summary["sides"].items():
+            macs = figures["macs"]["input_size"]["ratio"]
+            timed = speed_figures(task.cyclegan[side].generator, compact[side], task.images.size, macs, repeats=REPEATS)
+            for engine in (name for name in ("eager", "onnxruntime") if name in timed):
+                t = timed[engine]
+                milliseconds = [f"{t[name]:.2f}" for name in ("original", "compact")]
+                measured = [f"{t['speedup']:.2f}", f"{macs:.2f}", f"{t['quotient']:.2f}"]
+                rows.append([f"{side} at {ratio:g}", engine, *milliseconds, *measured])
+    rows.append(["paper, horse2zebra", "", "2260", "730", "3.1", "4.23", "0.73"])
+    head = ["generator", "engine", "original, ms", "compact, ms", "measured", "by MACs", "quotient"]
     return table(head, rows)
 
 

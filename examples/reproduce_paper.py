@@ -24,13 +24,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+import torch
 from paper_tables import (
     ablation_table,
     figure2,
     figure3,
     figure4,
     quality_table,
-    runtime_text,
+    runtime_table,
     segmentation_table,
     size_table,
 )
@@ -90,6 +91,7 @@ class Paper:
         ratios: how many times fewer parameters.
         seeds: of ours and of the methods in :data:`METHODS`.
         jobs: commands run at a time.
+        threads: of each, and of what is timed.
     """
 
     out: Path
@@ -100,6 +102,7 @@ class Paper:
     ratios: tuple[float, ...]
     seeds: tuple[int, ...]
     jobs: int = 1
+    threads: int = 1
     common: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -196,7 +199,8 @@ def table3(paper: Paper) -> None:
 def runtime(paper: Paper) -> None:
     """Theoretical against measured speed-up."""
     paper.make([paper.ours(ratio, paper.seeds[0]) for ratio in paper.ratios])
-    paper.write("runtime.md", runtime_text([paper.ours(ratio, paper.seeds[0]) for ratio in paper.ratios]))
+    torch.set_num_threads(paper.threads)
+    paper.write("runtime.md", runtime_table({ratio: paper.ours(ratio, paper.seeds[0]) for ratio in paper.ratios}))
 
 
 def gamma(paper: Paper) -> None:
@@ -262,7 +266,7 @@ def add(name: str, part: Callable[[Paper], None]) -> None:
         task = tuple(text for option, value in named if value is not None for text in (option, str(value)))
         machine = ("--threads", str(o["threads"]), "--device", o["device"])
         search, finetune = tuple(shlex.split(o["search"])), tuple(shlex.split(o["finetune"]))
-        part(Paper(o["out"], task, machine, search, finetune, o["ratios"], o["seeds"], o["jobs"]))
+        part(Paper(o["out"], task, machine, search, finetune, o["ratios"], o["seeds"], o["jobs"], o["threads"]))
 
     for option in reversed(
         [
