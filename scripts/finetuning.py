@@ -115,35 +115,37 @@ def main() -> None:
 @click.argument("run", type=click.Path(path_type=Path, exists=True))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="JSON lines; measured ones are skipped.")
 @click.option("--seconds", type=float, default=40.0, show_default=True, help="Of every fine-tune.")
+@click.option("--steps", type=click.IntRange(2), help="Of every fine-tune, in place of --seconds.")
 @click.option("--variant", "given", multiple=True, metavar='"NAME: field=value,..."', help="In place of ours.")
 @click.option("--only", multiple=True, help="Names of ours.")
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--threads", type=int, default=2, show_default=True)
 @click.option("--device", default="cpu", show_default=True)
 def measure(
-    run: Path, out: Path, seconds: float, given: tuple[str, ...], only: tuple[str, ...], seed: int, threads: int,
-    device: str,
+    run: Path, out: Path, seconds: float, steps: int | None, given: tuple[str, ...], only: tuple[str, ...], seed: int,
+    threads: int, device: str,
 ) -> None:  # fmt: skip
-    """Fine-tune the elites of RUN under every objective for equally long."""
+    """Fine-tune the elites of RUN under every objective for equally long, or for equally many steps."""
     torch.set_num_threads(threads)
     variants = dict(map(parse, given)) or {n: v for n, v in VARIANTS.items() if not only or n in only}
     known = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
-    done = {(line["run"], line["variant"], line["seed"], line["seconds"]) for line in known}
+    seconds = 0.0 if steps else seconds
+    done = {(line["run"], line["variant"], line["seed"], line["seconds"] or line["steps"]) for line in known}
     subject = Subject(run, device)
-    step = subject.step_seconds(variants)
+    step = {name: 0.0 for name in variants} if steps else subject.step_seconds(variants)
     if not any(line["run"] == str(run) and line["variant"] == "none" for line in known):
         write(out, {"run": str(run), "variant": "original", "seed": 0, "seconds": 0, "steps": 0, "step": 0.0,
                     "figures": subject.original()})  # fmt: skip
         write(out, {"run": str(run), "variant": "none", "seed": 0, "seconds": 0, "steps": 0, "step": 0.0,
                     "figures": subject.figures(subject.networks())})  # fmt: skip
     for name, variant in variants.items():
-        if (str(run), name, seed, seconds) in done:
+        if (str(run), name, seed, seconds or steps) in done:
             continue
-        steps, networks = max(2, round(seconds / step[name])), subject.networks()
+        count, networks = steps or max(2, round(seconds / step[name])), subject.networks()
         began = time.perf_counter()
-        finetune(subject.task, networks, subject.training(variant, steps, seed))
+        finetune(subject.task, networks, subject.training(variant, count, seed))
         line = {
-            "run": str(run), "variant": name, "seed": seed, "seconds": seconds, "steps": steps, "step": step[name],
+            "run": str(run), "variant": name, "seed": seed, "seconds": seconds, "steps": count, "step": step[name],
             "took": time.perf_counter() - began, "fields": variant, "figures": subject.figures(networks),
         }  # fmt: skip
         write(out, line)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from networks import SIZE, random_bits, separable, toy_generator, toy_images
+from networks import SIZE, enliven, random_bits, separable, toy_generator, toy_images
 from test_filters import ARCHITECTURES, case, float_case
 from torch import nn
 
@@ -30,7 +30,7 @@ def test_the_function_stays_the_same(name, small_blocks):
     for seed in range(3):
         narrow = compact(network, space, random_bits(space, seed))
         image = toy_images(2, (SIZE, SIZE), channels=input_channels(network))
-        wide = aligned(narrow, image.float())
+        wide = aligned(narrow, image)
         assert torch.allclose(wide(image), narrow(image), atol=1e-10, rtol=0)
 
 
@@ -56,6 +56,20 @@ def test_what_was_narrow_stays_as_it_was(small_blocks):
     before = {key: tensor.clone() for key, tensor in narrow.state_dict().items()}
     aligned(narrow, torch.zeros(1, 3, SIZE, SIZE))
     assert all(torch.equal(before[key], tensor) for key, tensor in narrow.state_dict().items())
+
+
+def test_a_network_that_notices_silent_channels_stays(small_blocks):
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 3, 3, padding=1)
+
+        def forward(self, x):
+            return self.last(self.first(x).softmax(1))
+
+    network, image = enliven(Attention()).eval(), toy_images(1).float()
+    assert [width % MULTIPLE for width in widths(network)] == [2]
+    assert aligned(network, image) is network
 
 
 def test_grouped_convolutions_and_networks_that_cannot_be_traced_stay(small_blocks):

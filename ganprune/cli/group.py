@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import sys
 from typing import Any
 
 import click
@@ -12,7 +11,6 @@ from ganprune import __version__
 from ganprune.errors import UserError, did_you_mean
 
 FULL_OR_FORBIDDEN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
-HERE = ""  # modules that options name are looked for in the current directory too, behind all that is installed
 
 
 class Commands(click.Group):
@@ -42,5 +40,3 @@ class Commands(click.Group):
 @click.version_option(__version__, prog_name="ganprune")
 def main() -> None:
     """Co-evolutionary filter pruning of CycleGANs: both generators, several times smaller and faster."""
-    if HERE not in sys.path:
-        sys.path.append(HERE)

@@ -19,21 +19,24 @@ from ganprune.filters.compact import refresh_widths
 from ganprune.filters.groups import WIDTH, FilterGroup, Member, find_groups
 
 MULTIPLE = 4
+TOLERANCE = 1e-3  # on [-1, 1]: rounding stays far below; an export is checked on real images afterwards
 ONE_BLOCK = 16  # no more channels than this fill one block, as they are
 
 
 def aligned(network: nn.Module, example: torch.Tensor) -> nn.Module:
     """Return a copy of a generator whose groups of filters are filled up to multiples of :data:`MULTIPLE`.
 
-    Groups that can't be filled up so simply (in grouped convolutions, or rearranged on their way) stay as they are, and
-    so does a network that can't be traced.
+    Groups that can't be filled up so simply (in grouped convolutions, or rearranged on their way) stay as they are. The
+    network itself is returned where there is nothing to fill up, where it can't be traced, and where it notices
+    (a softmax over channels would).
 
     Args:
         network: maps ``example`` to an image.
-        example: (1, C, H, W).
+        example: (N, C, H, W), of which the first image is used.
     """
+    example = example[:1]
     try:
-        groups, _ = find_groups(network, example[:1])
+        groups, _ = find_groups(network, example)
     except UserError:
         return network
     missing = {group.name: -group.size % MULTIPLE for group in groups if group.size > ONE_BLOCK}
@@ -49,7 +52,13 @@ def aligned(network: nn.Module, example: torch.Tensor) -> nn.Module:
             inserts.setdefault(key, []).extend((end, missing[group.name]) for end in _ends(member, group.size))
     for (path, name, dim), places in inserts.items():
         _insert(wider.get_submodule(path), name, dim, sorted(places, reverse=True))
-    return wider
+    return wider if _same(wider, network, example) else network
+
+
+@torch.no_grad()
+def _same(one: nn.Module, other: nn.Module, example: torch.Tensor) -> bool:
+    """Whether two networks map an image to the same, but for rounding."""
+    return torch.allclose(one(example), other(example), atol=TOLERANCE)
 
 
 def _is_plain(network: nn.Module, group: FilterGroup) -> bool:
@@ -84,4 +93,4 @@ def _insert(module: nn.Module, name: str, dim: int, places: Sequence[tuple[int, 
         before, after = tensor.detach().tensor_split((index,), dim)
         tensor = torch.cat([before, between, after], dim)
     setattr(module, name, nn.Parameter(tensor, False) if name in module._parameters else tensor)
-    refresh_widths(module, {tensor.shape[dim]})
+    refresh_widths(module, tensor.shape[dim])

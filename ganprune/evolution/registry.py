@@ -12,14 +12,17 @@ The last form imports code: resolve only what the user has given in this call, n
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ganprune.errors import UserError, did_you_mean
 
+HERE = ""  # how sys.path names the current directory
 SPACE_DATA = ("group_sizes", "saliency")
 
 
@@ -209,11 +212,14 @@ def _full_name(kind: str, name: str) -> str:
 def load_function(kind: str, spec: str, target: str) -> Callable[..., Any]:
     """Import what ``target``, a ``package.module:function``, names; ``kind`` and ``spec`` are for the message.
 
+    A module that is not installed is looked for in the current directory.
+
     Raises:
         UserError: there is no such module, or no such function in it.
     """
     module_name, _, attribute = target.partition(":")
     try:
+        _look_here_for(module_name.partition(".")[0])
         module = importlib.import_module(module_name)
     except (ImportError, ValueError, TypeError) as error:
         raise UserError(
@@ -224,6 +230,12 @@ def load_function(kind: str, spec: str, target: str) -> Callable[..., Any]:
         choices = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
         raise UserError(kind, spec, f"a function of {module_name}", did_you_mean(attribute, choices))
     return function
+
+
+def _look_here_for(package: str) -> None:
+    """Let Python look into the current directory for a package that it does not find elsewhere."""
+    if package not in sys.modules and importlib.util.find_spec(package) is None and HERE not in sys.path:
+        sys.path.append(HERE)  # for good, since modules may import their neighbours later
 
 
 def given_parameters(field: str, name: str, function: Callable[..., Any], options: str) -> dict[str, Any]:

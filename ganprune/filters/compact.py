@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +63,7 @@ def slice_network(generator: nn.Module, keep: Keep) -> nn.Module:
                 setattr(module, name, nn.Parameter(sliced, requires_grad=tensor.requires_grad))
             else:
                 setattr(module, name, sliced)
-        refresh_widths(module, {len(cut[0][1]) for (owner, _), cut in cuts.items() if owner == path})
+        refresh_widths(module, next((len(cut[0][1]) for (owner, _), cut in cuts.items() if owner == path), None))
     return network
 
 
@@ -87,12 +87,12 @@ def _slice(tensor: torch.Tensor, cuts: list[tuple[int, np.ndarray]]) -> torch.Te
     return result.clone() if result.data_ptr() == tensor.data_ptr() else result
 
 
-def refresh_widths(module: nn.Module, features: Collection[int] = ()) -> None:
+def refresh_widths(module: nn.Module, features: int | None = None) -> None:
     """Make a layer's recorded widths agree with its tensors.
 
     Args:
         module: any layer.
-        features: the width of a norm, which may have no tensors; empty for what it was.
+        features: the width of a norm, which may have no tensors; None for what it was.
     """
     if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
         first, second = module.weight.shape[:2]
@@ -102,8 +102,8 @@ def refresh_widths(module: nn.Module, features: Collection[int] = ()) -> None:
             module.in_channels, module.out_channels = first, second * module.groups
         else:
             module.out_channels, module.in_channels = first, second * module.groups
-    elif isinstance(module, (nn.BatchNorm2d, nn.InstanceNorm2d)) and features:
-        module.num_features = next(iter(features))
+    elif isinstance(module, (nn.BatchNorm2d, nn.InstanceNorm2d)) and features is not None:
+        module.num_features = features
 
 
 def mask(generator: nn.Module, space: FilterSpace, bits: Sequence[int]) -> nn.Module:
