@@ -15,7 +15,7 @@ from torch import nn
 from ganprune.errors import UserError
 from ganprune.evolution.interruption import Interruption
 from ganprune.task import Task, weights_digest
-from ganprune.training import TAUGHT, TENSORS_NAME, CycleGANTrainer, TrainingSettings, read_metadata
+from ganprune.training import TAUGHT, TENSORS_NAME, CycleGANTrainer, TrainingSettings, read_metadata, with_all_terms
 
 SAVE_SECONDS = 60.0
 WINDOWS = 20  # that the steps are divided into, to see whether they lead anywhere
@@ -86,7 +86,7 @@ def _is_of(path: Path, origin: str, settings: TrainingSettings) -> bool:
     if not path.exists():
         return False
     saved = read_metadata(path)
-    return saved.get("origin") == origin and saved.get("settings") == settings.to_json()
+    return saved.get("origin") == origin and with_all_terms(saved.get("settings")) == settings.to_json()
 
 
 class Guard:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from networks import SIZE, toy_cyclegan
+from safetensors.torch import load_file, save_file
 from toys import agreement, make_side
 from toytask import QUICK, contents, copy_images, elites, outcome, toy_run
 
@@ -31,7 +32,7 @@ from ganprune.runs import RunDirectory
 from ganprune.search import finetune_settings
 from ganprune.settings import make_settings
 from ganprune.task import Task, load_task
-from ganprune.training import CycleGANTrainer, TrainingSettings, read_metadata
+from ganprune.training import TENSORS_NAME, CycleGANTrainer, TrainingSettings, read_metadata
 
 SIDES = ("A2B", "B2A")
 
@@ -342,6 +343,23 @@ def test_a_fine_tune_goes_on_from_its_last_saved_step(images, tmp_path):
     steps.clear()
     finetune(task, other, training, lambda step, *rest: steps.append(step), keep=tmp_path)
     assert steps[0] == 1, "the state belonged to other networks"
+
+
+def test_a_fine_tune_of_a_version_that_knew_fewer_terms_goes_on(images, tmp_path):
+    task = Task(toy_cyclegan(), images, None, None)
+    training = finetune_settings(make_settings("quick", finetune_steps=6, precision="float32"))
+
+    def pair():
+        return {name: toy_cyclegan(seed=9)[name].generator for name in SIDES}
+
+    with pytest.raises(PowerCut):
+        finetune(task, pair(), training, cut_at(5), keep=tmp_path, save_seconds=0)
+    path, steps = tmp_path / TENSORS_NAME, []
+    metadata = read_metadata(path)
+    del metadata["settings"]["feature_matching"]
+    save_file(load_file(path), path, metadata={"training": json.dumps(metadata)})
+    finetune(task, pair(), training, lambda step, *rest: steps.append(step), keep=tmp_path)
+    assert steps == [5, 6]
 
 
 def test_a_resumed_guard_judges_as_if_nothing_had_been(weight):

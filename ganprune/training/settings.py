@@ -24,7 +24,7 @@ class TrainingSettings:
         lam: weight of the cycle term.
         identity: weight of the identity term, times ``lam``; 0 leaves it out.
         adversarial: weight of the adversarial term.
-        distil: weight of the L1 distance to the teacher's images; needs a teacher, as the two below do.
+        distil: weight of the L1 distance to the teacher's images; needs a teacher, as the three below do.
         disa: weight of L_DisA (Eq. 5), judged by the teacher's discriminator.
         feature_matching: weight of the relative L1 distance of what the teacher's discriminator sees in both images;
             see ``feature_matching``.
