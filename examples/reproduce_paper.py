@@ -40,9 +40,12 @@ from ganprune.cli import main as ganprune
 
 METHODS = ("thinet", "l1", "random")  # with as many seeds as ours
 ONE_SEED = ("l1-global", "trimming", "slimming")
+BASELINES = (*METHODS, *ONE_SEED)
 CLAIMED = ("separate", "gena")  # variants that the paper says are worse: as many seeds as ours
 GAMMAS = (0.1, 1.0, 10.0, 100.0)
 WEIGHTS = ("own", "reconstructed")
+PLACES = ("--threads", "--device", "--out", "--like")  # options that may differ where a run is used again
+COMMANDS = "commands.txt"
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,13 @@ class Run:
         return (self.path / "summary.json").exists()
 
     def make(self, out: Path) -> None:
-        """Run the command, or go on with it, unless that was done before."""
+        """Run the command, or go on with it, unless that was done before.
+
+        Raises:
+            click.ClickException: it failed, or the directory holds a run of another command.
+        """
+        if self.path.exists():
+            self.check_command(out)
         if self.finished:
             return
         if (self.path / "state.json").exists():
@@ -71,12 +80,33 @@ class Run:
             arguments = [*self.command, "--out", str(self.path)]
         line = "ganprune " + shlex.join(arguments)
         click.echo(line)
-        with (out / "commands.txt").open("a", encoding="utf-8") as file:
+        with (out / COMMANDS).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
         with contextlib.redirect_stdout(io.StringIO()):
             status = ganprune(arguments, standalone_mode=False)
         if status:
             raise click.ClickException(f"exit status {status} of {line}")
+
+    def check_command(self, out: Path) -> None:
+        """Check that what lies in the directory was begun by this command: tables must not mix two fine-tunes."""
+        lines = (out / COMMANDS).read_text(encoding="utf-8").splitlines() if (out / COMMANDS).exists() else []
+        for words in map(shlex.split, reversed(lines)):
+            if "--out" in words and Path(words[words.index("--out") + 1]).name == self.path.name:
+                if without_places(words[1:]) != without_places(self.command):
+                    raise click.ClickException(
+                        f"{self.path} was made by another command, {shlex.join(words)}: give the same options, or "
+                        "another --out."
+                    )
+                return
+
+
+def without_places(words: Sequence[str]) -> list[str]:
+    """Return a command without the options that do not change what comes out, and their values."""
+    left = list(words)
+    for option in PLACES:
+        while option in left:
+            del left[left.index(option) : left.index(option) + 2]
+    return left
 
 
 @dataclass(frozen=True)
@@ -91,6 +121,7 @@ class Paper:
         finetune: options of the fine-tune, the same for all methods.
         ratios: how many times fewer parameters.
         seeds: of ours and of the methods in :data:`METHODS`.
+        methods: the baselines of Table 3.
         jobs: commands run at a time.
         threads: of each, and of what is timed.
     """
@@ -102,6 +133,7 @@ class Paper:
     finetune: tuple[str, ...]
     ratios: tuple[float, ...]
     seeds: tuple[int, ...]
+    methods: tuple[str, ...] = BASELINES
     jobs: int = 1
     threads: int = 1
     common: tuple[str, ...] = field(init=False)
@@ -125,7 +157,7 @@ class Paper:
         """Return (method, weights) -> runs, one for each seed that the method gets."""
         return {
             (name, weights): [self.baseline(name, weights, ratio, seed) for seed in self.seeds_of(name)]
-            for name in (*METHODS, *ONE_SEED)
+            for name in self.methods
             for weights in WEIGHTS
         }
 
@@ -250,8 +282,22 @@ def everything(paper: Paper) -> None:
         part(paper)
 
 
-def numbers(kind: type) -> Callable[..., Any]:
-    return lambda context, parameter, value: tuple(kind(part) for part in value.split(","))
+def parts_of(kind: Callable[[str], Any]) -> Callable[..., Any]:
+    """Return a click callback that takes a list apart at its commas."""
+
+    def parse(context: click.Context, parameter: click.Parameter, value: str) -> tuple[Any, ...]:
+        try:
+            return tuple(kind(part.strip()) for part in value.split(","))
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+
+    return parse
+
+
+def method(name: str) -> str:
+    if name not in BASELINES:
+        raise ValueError(f"{name!r} is none of {', '.join(BASELINES)}.")
+    return name
 
 
 @click.group(help=__doc__.partition("\n")[0])
@@ -267,7 +313,8 @@ def add(name: str, part: Callable[[Paper], None]) -> None:
         task = tuple(text for option, value in named if value is not None for text in (option, str(value)))
         machine = ("--threads", str(o["threads"]), "--device", o["device"])
         search, finetune = tuple(shlex.split(o["search"])), tuple(shlex.split(o["finetune"]))
-        part(Paper(o["out"], task, machine, search, finetune, o["ratios"], o["seeds"], o["jobs"], o["threads"]))
+        many = (o["ratios"], o["seeds"], o["methods"])
+        part(Paper(o["out"], task, machine, search, finetune, *many, o["jobs"], o["threads"]))
 
     for option in reversed(
         [
@@ -275,8 +322,9 @@ def add(name: str, part: Callable[[Paper], None]) -> None:
             click.option("--data", type=click.Path(path_type=Path), help="[default: the shipped images]"),
             click.option("--checkpoint", type=click.Path(path_type=Path), help="[default: the shipped one]"),
             click.option("--size", help="Side length of the images."),
-            click.option("--ratios", default="4.3,10,20", show_default=True, callback=numbers(float)),
-            click.option("--seeds", default="1,2,3", show_default=True, callback=numbers(int)),
+            click.option("--ratios", default="4.3,10,20", show_default=True, callback=parts_of(float)),
+            click.option("--seeds", default="1,2,3", show_default=True, callback=parts_of(int)),
+            click.option("--methods", default=",".join(BASELINES), show_default=True, callback=parts_of(method)),
             click.option("--search", default="", help='Further options of evolve: "--generations 50".'),
             click.option("--finetune", default="", help='Of every fine-tune: "--finetune-steps 1000".'),
             click.option("--jobs", type=int, default=1, show_default=True, help="Commands at a time."),

@@ -83,7 +83,7 @@ class EvolveSettings:
     tune_batch: int = 4
     validation_images: int = 32
     finetune: str = "distil"
-    finetune_steps: int = 400
+    finetune_steps: int = 700
     finetune_batch: int = 4
     finetune_learning_rate: float | None = None
     features: str = "auto"

@@ -82,6 +82,23 @@ def test_table_3_has_every_method_at_our_size_with_its_own_and_with_reconstructe
         assert sizes[1] == pytest.approx(sizes[0], rel=0.1) and sizes[2] == pytest.approx(sizes[0], rel=0.1)
 
 
+def test_tables_do_not_mix_runs_of_different_commands(make, program):
+    out, _ = make("table1")
+    options = ["--ratios", "2", "--seeds", "1", "--out", str(out), "--search", SEARCH, "--finetune"]
+    result = CliRunner().invoke(program.main, ["table1", *options, "--finetune-steps 2"])
+    assert result.exit_code == 1 and "ours-2-seed-1 was made by another command" in result.output
+    _, output = make("table1", "--threads", "2")  # how many threads does not matter
+    assert "ganprune evolve" not in output
+
+
+def test_table_3_of_chosen_methods(make, program):
+    out, _ = make("table3", "--methods", "thinet, l1")
+    text = (out / "table3.md").read_text()
+    assert "| thinet | own |" in text and "| l1 | own |" in text and "| random |" not in text
+    result = CliRunner().invoke(program.main, ["table3", "--methods", "thinnet"])
+    assert result.exit_code == 2 and "'thinnet' is none of thinet, l1" in result.output
+
+
 def test_table_2_and_runtime(make):
     out, _ = make("table2")
     text = (out / "table2.md").read_text()
