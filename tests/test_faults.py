@@ -356,7 +356,7 @@ def test_a_fine_tune_of_a_version_that_knew_fewer_terms_goes_on(images, tmp_path
         finetune(task, pair(), training, cut_at(5), keep=tmp_path, save_seconds=0)
     path, steps = tmp_path / TENSORS_NAME, []
     metadata = read_metadata(path)
-    del metadata["settings"]["feature_matching"]
+    del metadata["settings"]["feature_matching"], metadata["settings"]["discriminator_rate"]
     save_file(load_file(path), path, metadata={"training": json.dumps(metadata)})
     finetune(task, pair(), training, lambda step, *rest: steps.append(step), keep=tmp_path)
     assert steps == [5, 6]

@@ -96,6 +96,14 @@ def test_both_optimisers_follow_the_rate(images):
     assert rates == [pytest.approx([rate] * 2) for rate in (0.004, 0.003, 0.002, 0.001)]
 
 
+def test_discriminators_may_learn_at_a_rate_of_their_own(images):
+    settings = replace(SETTINGS, steps=1, decay_steps=1, learning_rate=0.004, discriminator_rate=2.0)
+    trainer, rates = CycleGANTrainer(fresh(), images, settings), []
+    for _ in trainer.train():
+        rates.append({part: optimiser.param_groups[0]["lr"] for part, optimiser in trainer.optimisers.items()})
+    assert rates == [{"generator": rate, "discriminator": 2 * rate} for rate in (0.004, 0.002)]
+
+
 def test_training_yields_every_loss_of_both_sides_and_ends_in_evaluation_mode(images):
     cyclegan = fresh()
     before = weights(cyclegan)
@@ -291,6 +299,7 @@ def test_bfloat16_trains_float32_weights(images):
         ({"batch": 0}, r"batch: got 0; expected 1 or more"),
         ({"learning_rate": 0}, r"learning rate: got 0; expected above 0"),
         ({"learning_rate": float("nan")}, r"learning rate: got nan; expected above 0"),
+        ({"discriminator_rate": 0}, r"discriminator rate: got 0; expected above 0"),
         ({"precision": "fp16"}, r"precision: got fp16; expected float32 or bfloat16"),
     ],
 )

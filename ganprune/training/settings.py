@@ -21,6 +21,7 @@ class TrainingSettings:
         decay_steps: further steps, while the rate falls linearly to 0.
         batch: images of each domain per step (1 in the paper).
         learning_rate, betas: of Adam, for generators and discriminators.
+        discriminator_rate: learning rate of the discriminators, in learning rates of the generators.
         lam: weight of the cycle term.
         identity: weight of the identity term, times ``lam``; 0 leaves it out.
         adversarial: weight of the adversarial term.
@@ -40,6 +41,7 @@ class TrainingSettings:
     batch: int = 4
     learning_rate: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.999)
+    discriminator_rate: float = 1.0
     lam: float = 10.0
     identity: float = 0.5
     adversarial: float = 1.0
@@ -60,6 +62,8 @@ class TrainingSettings:
             raise UserError("batch", self.batch, "1 or more", "Correct --batch.")
         if not 0 < self.learning_rate < math.inf:
             raise UserError("learning rate", self.learning_rate, "above 0", "Correct --learning-rate.")
+        if not 0 < self.discriminator_rate < math.inf:
+            raise UserError("discriminator rate", self.discriminator_rate, "above 0", "1 is the generators' own.")
         if not 1 <= self.augment <= 4:
             raise UserError("augment", self.augment, "a factor from 1 to 4", "Correct --augment.")
         if not 0 <= self.seed < 2**32:
@@ -83,9 +87,9 @@ class TrainingSettings:
 
 
 def with_all_terms(saved: Any) -> Any:
-    """Return settings that a file holds with those terms at 0 that the version which wrote it did not know.
+    """Return settings that a file holds with what the version which wrote it did not know: no such terms, one rate.
 
     Args:
         saved: ``TrainingSettings.to_json()`` of some version; anything else is returned as it is.
     """
-    return {**dict.fromkeys(TAUGHT, 0.0), **saved} if isinstance(saved, Mapping) else saved
+    return {**dict.fromkeys(TAUGHT, 0.0), "discriminator_rate": 1.0, **saved} if isinstance(saved, Mapping) else saved

@@ -161,8 +161,9 @@ class CycleGANTrainer:
 
     def train_step(self) -> dict[str, float]:
         """Update generators, then discriminators, once; return the losses (means over elements, unweighted)."""
-        for optimiser in self.optimisers.values():
-            optimiser.param_groups[0]["lr"] = self.settings.rate(self.step)
+        for part, optimiser in self.optimisers.items():
+            factor = self.settings.discriminator_rate if part == "discriminator" else 1.0
+            optimiser.param_groups[0]["lr"] = factor * self.settings.rate(self.step)
         real = {domain: self._batch(domain) for domain in self._domains()}
         losses, fakes = self._update_generators(real)
         losses |= self._update_discriminators(real, fakes)
