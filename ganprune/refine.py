@@ -29,7 +29,7 @@ def finetune_run(
     *,
     objective: str = "distil",
     steps: int = 1000,
-    batch: int = 8,
+    batch: int = 4,
     seed: int = 1,
     factories: Mapping[str, str | None] | None = None,
     device: str = "auto",

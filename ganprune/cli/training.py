@@ -78,7 +78,7 @@ def pretrain(data: Path, out: Path | None, resume: Path | None, **options: Any) 
 @click.option("--resume", type=FOLDER, help="Go on with an interrupted one's --out; RUN and options are its own.")
 @click.option("--objective", default="distil", show_default=True, help="distil, features, or cyclegan (the paper's).")
 @click.option("--steps", type=int, default=1000, show_default=True, help="Training steps; the rate decays over half.")
-@click.option("--batch", type=int, default=8, show_default=True, help="Images of each domain per step.")
+@click.option("--batch", type=int, default=4, show_default=True, help="Images of each domain per step.")
 @click.option("--seed", type=int, default=1, show_default=True)
 @factory_options
 @machine_options
