@@ -80,19 +80,29 @@ def size_table(ours: Mapping[float, Sequence[Any]]) -> str:
 
 
 def quality_table(
-    ours: Mapping[float, Sequence[Any]], baselines: Mapping[float, Mapping[tuple[str, str], Sequence[Any]]]
+    ours: Mapping[float, Sequence[Any]],
+    lean: Mapping[float, Sequence[Any]],
+    baselines: Mapping[float, Mapping[tuple[str, str], Sequence[Any]]],
 ) -> str:
-    """Table 3's form, one table for each side and size: every method's quality after the same fine-tune."""
+    """Table 3's form, one table for each side and size: every method's quality after the same fine-tune.
+
+    Args:
+        ours: size -> our runs.
+        lean: size -> ours with no more multiply-accumulates than uniform width takes, if there are any.
+        baselines: size -> (method, weights) -> runs.
+    """
     parts = []
     for side in SIDES:
         for ratio, runs in ours.items():
             original = figures_of(runs, side)[0]["metrics"]["original"]
             known = [name for name in QUALITY if name in figures_of(runs, side)[0]["metrics"]["compact"]]
-            first = ["original", "", "1.00", *(f"{original[n]:.4f}" if n in original else "0" for n in known)]
+            first = ["original", "", "1.00", "1.00", *(f"{original[n]:.4f}" if n in original else "0" for n in known)]
             rows = [first, quality_row("ours", "reconstructed", runs, side, known)]
+            if lean.get(ratio):
+                rows.append(quality_row("ours, MACs bounded", "reconstructed", lean[ratio], side, known))
             methods = baselines[ratio].items()
             rows += [quality_row(name, weights, those, side, known) for (name, weights), those in methods]
-            head = ["method", "weights", "times fewer parameters", *(QUALITY[name] for name in known)]
+            head = ["method", "weights", "r_c", "r_s", *(QUALITY[name] for name in known)]
             parts.append(f"**{side}, {ratio:g} times fewer parameters**\n\n{table(head, rows)}")
     rows = [[name, *(f"{value:.2f}" for value in values)] for name, values in PAPER_FID.items()]
     parts.append("The paper's FID:\n\n" + table(["task", "original", "ThiNet", "ours"], rows))
@@ -101,9 +111,9 @@ def quality_table(
 
 def quality_row(name: str, weights: str, runs: Sequence[Any], side: str, known: Sequence[str]) -> list[str]:
     sides = figures_of(runs, side)
-    sizes = [figures["parameters"]["ratio"] for figures in sides]
+    ratios = [[f["parameters"]["ratio"] for f in sides], [f["macs"]["input_size"]["ratio"] for f in sides]]
     cells = [spread([figures["metrics"]["compact"][metric] for figures in sides]) for metric in known]
-    return [name, weights, f"{sum(sizes) / len(sizes):.2f}", *cells]
+    return [name, weights, *(f"{sum(values) / len(values):.2f}" for values in ratios), *cells]
 
 
 def ablation_table(variants: Mapping[str, Sequence[Any]]) -> str:
@@ -116,8 +126,8 @@ def ablation_table(variants: Mapping[str, Sequence[Any]]) -> str:
             row = quality_row(name, "", runs, side, known)
             reference = spread([figures["search"]["reference_fitness"] for figures in figures_of(runs, side)])
             seconds = [run.summary["seconds_search"] for run in runs]
-            rows.append([row[0], row[2], reference, *row[3:], f"{sum(seconds) / len(seconds):.0f}"])
-        head = ["variant", "times fewer parameters", "reference fitness", *(QUALITY[n] for n in known), "search, s"]
+            rows.append([row[0], *row[2:4], reference, *row[4:], f"{sum(seconds) / len(seconds):.0f}"])
+        head = ["variant", "r_c", "r_s", "reference fitness", *(QUALITY[n] for n in known), "search, s"]
         parts.append(f"**{side}**\n\n{table(head, rows)}")
     return "\n\n".join(parts)
 

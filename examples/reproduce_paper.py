@@ -147,6 +147,16 @@ class Paper:
         command = ("evolve", *size, *options, *self.common, *self.search)
         return Run(self.out / f"{name}-{ratio:g}-seed-{seed}", command)
 
+    def lean(self, ratio: float, seed: int) -> Run:
+        """Return ours of as few parameters *and* as few multiply-accumulates per image as uniform width takes.
+
+        The methods in :data:`METHODS` keep the same share of every layer's filters; that takes fewer
+        multiply-accumulates than widths that were searched for parameters alone.
+        """
+        sides = self.baseline(METHODS[0], WEIGHTS[0], ratio, seed).summary["sides"].values()
+        macs = min(side["macs"]["input_size"]["compact"] for side in sides)
+        return self.ours(ratio, seed, "lean", "--max-macs", str(macs))
+
     def baseline(self, name: str, weights: str, ratio: float, seed: int) -> Run:
         """Return one baseline, as large as ours of that seed on each side."""
         like = str(self.ours(ratio, seed).path)
@@ -226,7 +236,10 @@ def table3(paper: Paper) -> None:
         [run for ratio in paper.ratios for run in paper.all_ours(ratio)],
         [run for methods in baselines.values() for runs in methods.values() for run in runs],
     )
-    paper.write("table3.md", quality_table({r: paper.all_ours(r) for r in paper.ratios}, baselines))
+    uniform = METHODS[0] in paper.methods
+    lean = {ratio: [paper.lean(ratio, seed) for seed in paper.seeds] for ratio in paper.ratios if uniform}
+    paper.make([run for runs in lean.values() for run in runs])
+    paper.write("table3.md", quality_table({r: paper.all_ours(r) for r in paper.ratios}, lean, baselines))
 
 
 def runtime(paper: Paper) -> None:

@@ -16,7 +16,7 @@ from ganprune.evolution.registry import REGISTRY, resolve
 from ganprune.evolution.strategy import Strategy
 from ganprune.evolution.toolbox import make_toolbox
 from ganprune.filters.builder import NetworkBuilder
-from ganprune.filters.space import ENCODINGS
+from ganprune.filters.space import ENCODINGS, FilterSpace
 from ganprune.fitness import CycleFitness, FitnessSettings, check_channels, make_builders
 from ganprune.latency.measure import measure_latency
 from ganprune.latency.table import LatencyTable, from_json
@@ -27,6 +27,8 @@ from ganprune.training import TrainingSettings
 from ganprune.tuning import TuningSettings, tuned
 
 OPERATORS = ("algorithm", "select", "mate", "mutate", "init")
+SLOPES = [step / 10 for step in range(11)]  # from equal numbers of filters to equal shares
+USED_UP = 0.9  # the share of a budget that counts as all of it
 # Weights of the fine-tune's terms, found by scripts/finetuning.py on validation images: docs/finetuning.md.
 DISTILLED: dict[str, float] = {
     "learning_rate": 5e-4, "lam": 20.0, "identity": 0.0, "adversarial": 0.5, "distil": 10.0, "disa": 0.1, "augment": 1.0
@@ -299,7 +301,26 @@ def set_budgets(fitness: Mapping[str, CycleFitness], settings: EvolveSettings) -
                 found = f"{expected}, with {fewest} per group of {side.side}"
                 raise UserError(name.replace("_", " "), given, found, advice)
         if limits:
+            space.slope = find_slope(space, limits)
             space.limit(functools.partial(_fits, limits), "budget")
+
+
+def find_slope(space: FilterSpace, limits: Mapping[Callable[[Sequence[int]], float], float]) -> float:
+    """Return how repair cuts groups to these budgets: ``space.slope``.
+
+    Equal numbers of filters cost the least parameters for their quality, but narrow layers at full resolution are where
+    the work is. Where parameters *and* work are bounded, it is the least slope at which an individual can use up both;
+    0 where there is none, since then the parameters' bound says nothing.
+    """
+    allowed = limits.get(space.parameter_count)
+    if allowed is None or len(limits) == 1:
+        return 0.0
+    space.limit(functools.partial(_fits, limits), "budget")
+    for slope in SLOPES:
+        space.slope = slope
+        if space.parameter_count(space.repair(space.full())) >= USED_UP * allowed:
+            return slope
+    return 0.0
 
 
 def _fits(limits: Mapping[Callable[[Sequence[int]], float], float], bits: Sequence[int]) -> bool:

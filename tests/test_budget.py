@@ -1,5 +1,6 @@
 """Budgets: repair holds every individual to them, whatever made it."""
 
+import functools
 import random
 
 import pytest
@@ -10,6 +11,7 @@ from ganprune.evolution import make_toolbox
 from ganprune.filters.compact import compact
 from ganprune.filters.space import FilterSpace
 from ganprune.profile import parameters
+from ganprune.search import find_slope
 from ganprune.settings import make_settings
 
 
@@ -59,6 +61,45 @@ def test_the_widest_groups_give_filters_first(space):
     narrowed = [kept for kept, size in zip(after, before, strict=True) if kept < size]
     assert max(narrowed) - min(narrowed) <= 1  # down to one width
     assert all(kept <= max(narrowed) for kept in after)
+
+
+@pytest.mark.parametrize("slope", [0.5, 1.0])
+def test_with_a_slope_larger_groups_keep_more(space, slope):
+    space.slope = slope
+    most = hold_to(space, 6)
+    repaired = space.repair(space.full())
+    kept = list(map(sum, space.split(repaired)))
+    assert most * 0.8 <= space.parameter_count(repaired) <= most
+    levels = [count / size**slope for count, size in zip(kept, space.group_sizes, strict=True)]
+    assert max(levels) - min(levels) <= 1 / min(space.group_sizes) ** slope + 1e-9  # level but for one filter
+    assert len(set(space.group_sizes)) > 1 and max(kept) > min(kept)
+
+
+def outermost(space, bits):
+    """Count the filters of the narrowest groups: a budget of another kind than parameters, as work is."""
+    return sum(sum(part) for part, size in zip(space.split(bits), space.group_sizes, strict=True) if size == 4)
+
+
+@pytest.mark.parametrize(("most", "sloping"), [(8, False), (6, True), (3, False)])  # says nothing, holds, rules alone
+def test_two_budgets_are_both_used_up_where_that_is_possible(space, most, sloping):
+    full, count = space.full(), functools.partial(outermost, space)
+    limits = {space.parameter_count: space.parameter_count(full) / 3, count: most}
+    slope = find_slope(space, limits)
+    assert (0 < slope <= 1) if sloping else slope == 0
+
+    def used(slope):
+        space.slope = slope
+        space.limit(lambda bits: all(value(bits) <= limit for value, limit in limits.items()), "budget")
+        return space.parameter_count(space.repair(full)) / limits[space.parameter_count]
+
+    if sloping:
+        assert used(slope) >= 0.9 > used(0)
+
+
+def test_one_budget_alone_is_met_by_equal_numbers(space):
+    count = functools.partial(outermost, space)
+    assert find_slope(space, {space.parameter_count: 1000}) == 0
+    assert find_slope(space, {count: 2}) == 0
 
 
 def test_alike_individuals_stay_alike(space):

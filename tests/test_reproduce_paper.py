@@ -82,6 +82,19 @@ def test_table_3_has_every_method_at_our_size_with_its_own_and_with_reconstructe
         assert sizes[1] == pytest.approx(sizes[0], rel=0.1) and sizes[2] == pytest.approx(sizes[0], rel=0.1)
 
 
+def test_table_3_has_ours_at_the_work_of_uniform_width(make):
+    out, _ = make("table3")
+    assert (out / "table3.md").read_text().count("| ours, MACs bounded | reconstructed |") == 4
+    for seed in (1, 2):
+        lean, uniform = (
+            json.loads((out / f"{name}-2-seed-{seed}" / "summary.json").read_text())["sides"]
+            for name in ("lean", "thinet-own")
+        )
+        most = min(side["macs"]["input_size"]["compact"] for side in uniform.values())
+        for side in lean.values():
+            assert side["macs"]["input_size"]["compact"] <= most and side["parameters"]["ratio"] >= 2
+
+
 def test_tables_do_not_mix_runs_of_different_commands(make, program):
     out, _ = make("table1")
     options = ["--ratios", "2", "--seeds", "1", "--out", str(out), "--search", SEARCH, "--finetune"]
@@ -91,10 +104,16 @@ def test_tables_do_not_mix_runs_of_different_commands(make, program):
     assert "ganprune evolve" not in output
 
 
+def make_without_uniform(make):
+    out, _ = make("table3", "--methods", "trimming")
+    return (out / "table3.md").read_text()
+
+
 def test_table_3_of_chosen_methods(make, program):
     out, _ = make("table3", "--methods", "thinet, l1")
     text = (out / "table3.md").read_text()
     assert "| thinet | own |" in text and "| l1 | own |" in text and "| random |" not in text
+    assert "| ours, MACs bounded |" in text and "MACs bounded" not in make_without_uniform(make)
     result = CliRunner().invoke(program.main, ["table3", "--methods", "thinnet"])
     assert result.exit_code == 2 and "'thinnet' is none of thinet, l1" in result.output
 

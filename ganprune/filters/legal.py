@@ -21,12 +21,15 @@ class LegalBits:
         offsets: where each group begins, and where the last one ends.
         multiple: of how many filters groups keep multiples; see :meth:`round_to`.
         saliency: per bit, how much it matters within its group: higher matters more.
+        slope: what a budget cuts groups to: 0 for equal numbers of filters, 1 for equal shares of each group's, and
+            everything between, n * size ** slope.
     """
 
     def __init__(self, group_sizes: Sequence[int]):
         self.group_sizes = list(group_sizes)
         self.offsets = np.concatenate([[0], np.cumsum(self.group_sizes)])
         self.multiple = 1
+        self.slope = 0.0
         self.saliency: list[float] = [1.0] * len(self)
         self._turns = np.random.default_rng(0).permutation(len(self))  # of one group's filters, the higher goes first
         self._fits: Callable[[Sequence[int]], bool] | None = None
@@ -76,9 +79,9 @@ class LegalBits:
         """Return legal bits; draws nothing.
 
         An empty group gets its most salient filter back. Where groups keep multiples, each gets or loses as few filters
-        as that takes. With a budget, filters are dropped from whichever group keeps the most, no more of them than
-        needed. Which of a group's filters go first was said by :meth:`rank`, or is an arbitrary but fixed order, which
-        keeps better sets than the order of the weights' size does.
+        as that takes. With a budget, filters are dropped from whichever group keeps the most (by ``slope``, for its
+        size), no more of them than needed. Which of a group's filters go first was said by :meth:`rank`, or is an
+        arbitrary but fixed order, which keeps better sets than the order of the weights' size does.
 
         Args:
             bits: ``len(self)`` zeros and ones.
@@ -103,8 +106,10 @@ class LegalBits:
         for start, part in zip(self.offsets, self.split(array), strict=False):
             kept = start + np.flatnonzero(part)
             ranks |= {int(index): rank for rank, index in enumerate(kept[np.argsort(self._turns[kept])])}
+        sizes = np.repeat(self.group_sizes, self.group_sizes)
         fewest = np.repeat([fewest_kept(size, self.multiple) for size in self.group_sizes], self.group_sizes)
-        order = [index for index in sorted(ranks, key=lambda i: -ranks[i]) if ranks[index] >= fewest[index]]
+        order = sorted(ranks, key=lambda index: -ranks[index] / sizes[index] ** self.slope)
+        order = [index for index in order if ranks[index] >= fewest[index]]
 
         def without(count: int) -> list[int]:
             fewer = array.copy()
