@@ -152,10 +152,14 @@ def measure(
 
 
 def parse(text: str) -> tuple[str, dict[str, Any]]:
-    """Return name and fields of ``"NAME: field=value,field=value"``."""
+    """Return name and fields of ``"NAME: field=value,field=value"``; a slash separates the values of a pair."""
     name, _, rest = text.partition(":")
     pairs = (part.split("=") for part in rest.split(",") if part.strip())
-    return name.strip(), {field.strip(): json.loads(value) for field, value in pairs}
+    return name.strip(), {field.strip(): value_of(text) for field, text in pairs}
+
+
+def value_of(text: str) -> Any:
+    return tuple(map(json.loads, text.split("/"))) if "/" in text else json.loads(text)
 
 
 def write(out: Path, line: Mapping[str, Any]) -> None:
