@@ -115,7 +115,7 @@ def baseline_settings(
     return replace(
         settings, algorithm=baseline.method, reconstruct=baseline.weights == "reconstructed", tune_steps=0,
         tune_passes=0.0, max_macs=None, max_latency_ms=None, max_evaluations=None, max_seconds=None,
-        round_to=1,
+        width_slope=None, round_to=1,
     )  # fmt: skip
 
 

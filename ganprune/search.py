@@ -301,16 +301,16 @@ def set_budgets(fitness: Mapping[str, CycleFitness], settings: EvolveSettings) -
                 found = f"{expected}, with {fewest} per group of {side.side}"
                 raise UserError(name.replace("_", " "), given, found, advice)
         if limits:
-            space.slope = find_slope(space, limits)
+            space.slope = find_slope(space, limits) if settings.width_slope is None else settings.width_slope
             space.limit(functools.partial(_fits, limits), "budget")
 
 
 def find_slope(space: FilterSpace, limits: Mapping[Callable[[Sequence[int]], float], float]) -> float:
-    """Return how repair cuts groups to these budgets: ``space.slope``.
+    """Return how repair cuts groups to these budgets where the settings do not say it: ``space.slope``.
 
-    Equal numbers of filters cost the least parameters for their quality, but narrow layers at full resolution are where
-    the work is. Where parameters *and* work are bounded, it is the least slope at which an individual can use up both;
-    0 where there is none, since then the parameters' bound says nothing.
+    Equal numbers of filters, 0, unless both parameters and work are bounded: parameters are in the large groups, work
+    is in the narrow ones at full resolution, which equal numbers leave nearly whole. Then it is the least slope at which
+    an individual can use up both bounds; if there is none, the parameters' bound says nothing.
     """
     allowed = limits.get(space.parameter_count)
     if allowed is None or len(limits) == 1:

@@ -30,6 +30,8 @@ class EvolveSettings:
             no bound.
         max_macs: every individual takes at most this many multiply-accumulates per image (counted at input size).
         max_latency_ms: every individual is predicted to take at most this many milliseconds per image.
+        width_slope: to meet a budget, groups are cut to n * size ** width_slope filters: 0 for equal numbers, 1 for
+            equal shares; None for :func:`ganprune.search.find_slope`.
         round_to: groups of filters keep multiples of this, where they have at least twice as many.
         encoding: "grouped" or "tied".
         schedule: "alternate", "simultaneous" or "separate".
@@ -72,6 +74,7 @@ class EvolveSettings:
     target_ratio: float | None = 8.0
     max_macs: float | None = None
     max_latency_ms: float | None = None
+    width_slope: float | None = None
     round_to: int = 1
     encoding: str = "grouped"
     schedule: str = "alternate"
@@ -105,6 +108,8 @@ class EvolveSettings:
                 _refuse(field, limit, f"a number above {low}")
         if self.target_ratio is not None and not 1 <= self.target_ratio < math.inf:
             _refuse("target_ratio", self.target_ratio, "1 (no bound) or more")
+        if self.width_slope is not None and not -2 <= self.width_slope <= 2:
+            _refuse("width_slope", self.width_slope, "a number from -2 to 2")
         if not 0 <= self.seed < 2**32:
             _refuse("seed", self.seed, "a whole number from 0 to 4294967295")
         if self.precision not in PRECISIONS:

@@ -16,8 +16,8 @@ FEATURES_HELP = "shipped (the small classifier that comes along), inception (FID
 # Of the options of evolve, those that say how to search, or how small an individual must be.
 SEARCHING = (
     "algorithm", "population", "generations", "max_evaluations", "max_seconds", "select", "mate", "mutate", "init",
-    "target_ratio", "max_macs", "max_latency_ms", "round_to", "schedule", "reconstruct", "tune", "tune_steps",
-    "tune_passes", "tune_batch",
+    "target_ratio", "max_macs", "max_latency_ms", "width_slope", "round_to", "schedule", "reconstruct", "tune",
+    "tune_steps", "tune_passes", "tune_batch",
 )  # fmt: skip
 
 
@@ -138,6 +138,9 @@ def evolve_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--max-macs", type=float, help="Hold every individual to this many MACs per image."),
         click.option("--max-latency-ms", type=float, help="Hold every individual to this predicted time per image."),
+        click.option(
+            "--width-slope", type=float, help="Budgets cut layers to n * filters ** this: 0 equal numbers, 1 equal shares."
+        ),
         click.option("--round-to", type=int, help="Keep filters in multiples of this many per layer, 1: any number."),
         click.option("--discriminator-output", help="map, or mean as in the authors' code."),
         click.option("--cycle-norm", help="l2 (Eq. 6) or l1."),

@@ -21,8 +21,8 @@ class LegalBits:
         offsets: where each group begins, and where the last one ends.
         multiple: of how many filters groups keep multiples; see :meth:`round_to`.
         saliency: per bit, how much it matters within its group: higher matters more.
-        slope: what a budget cuts groups to: 0 for equal numbers of filters, 1 for equal shares of each group's, and
-            everything between, n * size ** slope.
+        slope: what a budget cuts groups to: n * size ** slope filters: 0 for equal numbers, 1 for equal shares of
+            each group's.
     """
 
     def __init__(self, group_sizes: Sequence[int]):
