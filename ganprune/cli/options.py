@@ -139,7 +139,7 @@ def evolve_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--max-macs", type=float, help="Hold every individual to this many MACs per image."),
         click.option("--max-latency-ms", type=float, help="Hold every individual to this predicted time per image."),
         click.option(
-            "--width-slope", type=float, help="Budgets cut layers to n * filters ** this: 0 equal numbers, 1 equal shares."
+            "--width-slope", type=float, help="Budgets cut layers to n * filters ** this; 0: equal numbers, 1: shares."
         ),
         click.option("--round-to", type=int, help="Keep filters in multiples of this many per layer, 1: any number."),
         click.option("--discriminator-output", help="map, or mean as in the authors' code."),
