@@ -39,6 +39,7 @@ CONFIG_TYPES: dict[str, tuple[type, ...]] = {
     "checkpoint": (str, type(None)), "data": (str, type(None)), "size": (int, list), "device": (str,),
     "threads": (int,), "settings": (dict,),
 }  # fmt: skip
+BEFORE = {"width_slope": 0.0}  # what runs were searched with that know no such setting
 MAY_GROW = ("generations", "max_evaluations", "max_seconds")
 
 
@@ -244,7 +245,7 @@ def read_config(directory: RunDirectory) -> tuple[dict[str, Any], EvolveSettings
             shown = repr(value) if name in config else "nothing"
             raise UserError(f"{name} in {path}", shown, "what the run began with", "Restore the file.")
     try:
-        return config, EvolveSettings(**config["settings"])
+        return config, EvolveSettings(**{**BEFORE, **config["settings"]})
     except TypeError as error:
         raise UserError(f"settings in {path}", str(error), "the settings of a run", "Restore the file.") from error
 

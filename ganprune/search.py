@@ -311,6 +311,7 @@ def find_slope(space: FilterSpace, limits: Mapping[Callable[[Sequence[int]], flo
     Equal numbers of filters, 0, unless both parameters and work are bounded: parameters are in the large groups, work
     is in the narrow ones at full resolution, which equal numbers leave nearly whole. Then it is the least slope at
     which an individual can use up both bounds; if there is none, the parameters' bound says nothing.
+    The space's own slope and budget are changed by looking for it.
     """
     allowed = limits.get(space.parameter_count)
     if allowed is None or len(limits) == 1:

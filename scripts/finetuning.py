@@ -25,6 +25,7 @@ import click
 import torch
 from torch import nn
 
+from ganprune.errors import UserError
 from ganprune.evaluate import Translations
 from ganprune.evolution.individual import Individual
 from ganprune.filters.compact import read_description
@@ -152,10 +153,19 @@ def measure(
 
 
 def parse(text: str) -> tuple[str, dict[str, Any]]:
-    """Return name and fields of ``"NAME: field=value,field=value"``; a slash separates the values of a pair."""
+    """Return name and fields of ``"NAME: field=value,field=value"``; a slash separates the values of a pair.
+
+    Raises:
+        click.BadParameter: it is none, or its fields are none of ``TrainingSettings``.
+    """
     name, _, rest = text.partition(":")
-    pairs = (part.split("=") for part in rest.split(",") if part.strip())
-    return name.strip(), {field.strip(): value_of(text) for field, text in pairs}
+    pairs = (part.partition("=") for part in rest.split(",") if part.strip())
+    try:
+        variant = {field.strip(): value_of(value) for field, _, value in pairs}
+        TrainingSettings(**{"steps": 1, **variant}).to_json()
+    except (TypeError, ValueError, UserError) as error:
+        raise click.BadParameter(f"{text!r}: {error}", param_hint="--variant") from error
+    return name.strip(), variant
 
 
 def value_of(text: str) -> Any:

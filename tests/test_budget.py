@@ -98,7 +98,7 @@ def test_two_budgets_are_both_used_up_where_that_is_possible(space, most, expect
         assert used(slope) >= 0.9 > used(0)
 
 
-def test_one_budget_alone_decides_the_slope(space):
+def test_one_budget_alone_is_met_by_equal_numbers(space):
     count = functools.partial(outermost, space)
     assert find_slope(space, {space.parameter_count: 1000}) == 0
     assert find_slope(space, {count: 2}) == 0

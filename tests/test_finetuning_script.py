@@ -51,3 +51,10 @@ def test_equal_time_gives_the_slower_variant_fewer_steps(script, run, tmp_path, 
     call(script, "measure", run.directory, "--seconds", 4, "--threads", 1, "--out", tmp_path / "out.jsonl", *variants)
     steps = {line["variant"]: line["steps"] for line in map(json.loads, (tmp_path / "out.jsonl").open())}
     assert steps == {"original": 0, "none": 0, "fast": 8, "slow": 4}
+
+
+@pytest.mark.parametrize("fields", ["distill=10", "distil=ten", "distil", "betas=0.9", "batch=0"])
+def test_a_bad_variant_is_named(script, run, tmp_path, fields):
+    options = ["measure", str(run.directory), "--out", str(tmp_path / "out.jsonl"), "--variant", f"mine: {fields}"]
+    result = CliRunner().invoke(script.main, options)
+    assert result.exit_code == 2 and f"'mine: {fields}'" in result.output

@@ -25,7 +25,7 @@ from ganprune.models.architecture import build
 from ganprune.models.checkpoint import CycleGAN, Side, load_cyclegan, save_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
-from ganprune.pipeline import Reporter, evaluate_run, resume
+from ganprune.pipeline import Reporter, evaluate_run, read_config, resume
 from ganprune.pretrain import pretrain
 from ganprune.refine import finetune_run, resume_finetune
 from ganprune.results import draw_samples
@@ -209,6 +209,17 @@ def test_interrupted_and_resumed_is_uninterrupted(run, checkpoint, image_folder,
     random.seed(5)
     torch.manual_seed(5)
     assert outcome(resume(tmp_path / "run")) == outcome(run)
+
+
+def test_a_run_of_a_version_without_width_slope_goes_on_with_equal_numbers(run, checkpoint, image_folder, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        toy_run(checkpoint, image_folder, tmp_path / "run", break_off("search", 1))
+    directory = RunDirectory(tmp_path / "run")
+    config = directory.read_json("config.json")
+    assert config["settings"].pop("width_slope") is None
+    directory.write_json("config.json", config)
+    assert read_config(directory)[1].width_slope == 0
+    assert outcome(resume(directory.directory)) == outcome(run)
 
 
 def test_a_run_resumes_from_another_working_directory(checkpoint, image_folder, tmp_path, monkeypatch):
