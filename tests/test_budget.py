@@ -63,7 +63,7 @@ def test_the_widest_groups_give_filters_first(space):
     assert all(kept <= max(narrowed) for kept in after)
 
 
-@pytest.mark.parametrize("slope", [-0.5, 0.5, 1.0])
+@pytest.mark.parametrize("slope", [-1, -0.5, 0.5, 1])
 def test_the_slope_says_how_groups_are_cut(space, slope):
     space.slope = slope
     most = hold_to(space, 6)

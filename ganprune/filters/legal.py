@@ -106,7 +106,7 @@ class LegalBits:
         for start, part in zip(self.offsets, self.split(array), strict=False):
             kept = start + np.flatnonzero(part)
             ranks |= {int(index): rank for rank, index in enumerate(kept[np.argsort(self._turns[kept])])}
-        sizes = np.repeat(self.group_sizes, self.group_sizes)
+        sizes = np.repeat(np.asarray(self.group_sizes, float), self.group_sizes)
         fewest = np.repeat([fewest_kept(size, self.multiple) for size in self.group_sizes], self.group_sizes)
         order = sorted(ranks, key=lambda index: -ranks[index] / sizes[index] ** self.slope)
         order = [index for index in order if ranks[index] >= fewest[index]]
