@@ -13,8 +13,8 @@ from pathlib import Path
 
 from ganprune import RunDirectory, default_checkpoint, default_images
 from ganprune.compare import Contender, compare
-from ganprune.settings import make_settings
-from ganprune.task import load_task
+from ganprune.pipeline.task import load_task
+from ganprune.settings.evolve import make_settings
 
 
 def main(argv=None):

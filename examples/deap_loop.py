@@ -13,7 +13,14 @@ import random
 import numpy as np
 from deap import algorithms, tools
 
-from ganprune import CycleFitness, UnpairedImages, default_checkpoint, default_images, load_cyclegan, make_toolbox
+from ganprune import (
+    CycleFitness,
+    UnpairedImages,
+    default_checkpoint,
+    default_images,
+    load_cyclegan,
+    make_toolbox,
+)
 
 
 def main(argv=None):

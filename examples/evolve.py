@@ -17,8 +17,8 @@ from ganprune import (
     load_cyclegan,
     make_toolbox,
 )
+from ganprune.cost.profile import parameters
 from ganprune.evolution import Genetic
-from ganprune.profile import parameters
 
 
 def show(step):

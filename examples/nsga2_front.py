@@ -19,7 +19,7 @@ from ganprune import (
     make_toolbox,
 )
 from ganprune.evolution import NSGA2
-from ganprune.evolution.nsga2 import knee
+from ganprune.evolution.algorithms.nsga2 import knee
 
 
 def main(argv=None):

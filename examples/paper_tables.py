@@ -10,17 +10,17 @@ import torch
 
 from ganprune.compare.statistics import bootstrap_mean
 from ganprune.deploy.speed import speed_figures
-from ganprune.evaluate import run as translate
 from ganprune.evolution.individual import Individual
-from ganprune.filters.compact import read_description
+from ganprune.filters.saving import read_description
 from ganprune.filters.space import FilterSpace
+from ganprune.metrics.evaluate import run as translate
 from ganprune.metrics.segmentation import confusion_matrix, scores
-from ganprune.pipeline import configured_task, read_config
+from ganprune.pipeline.config import configured_task, read_config
+from ganprune.pipeline.results import load_pair
+from ganprune.pipeline.task import Task
 from ganprune.report.figures import save_grid, zoom_for
 from ganprune.report.filters import draw_filters
-from ganprune.results import load_pair
-from ganprune.runs import RunDirectory
-from ganprune.task import Task
+from ganprune.runs.directory import RunDirectory
 
 SIDES = ("A2B", "B2A")
 COLUMNS = 10  # images of a figure

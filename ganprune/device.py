@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ganprune.errors import UserError, did_you_mean
-from ganprune.settings import PRECISIONS
+from ganprune.settings.evolve import PRECISIONS
 
 
 def resolve_device(name: str) -> torch.device:

@@ -18,58 +18,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from ganprune.data import UnpairedImages
-from ganprune.errors import UserError, did_you_mean
+from ganprune.cost.latency_table import LatencyTable
+from ganprune.cost.profile import layer_positions, macs
+from ganprune.data.images import UnpairedImages
+from ganprune.errors import UserError
 from ganprune.evolution.individual import BROKEN as BROKEN_TERM
 from ganprune.evolution.individual import Score
-from ganprune.filters.builder import NetworkBuilder
+from ganprune.filters.builder import NetworkBuilder, shared_builders
 from ganprune.filters.space import FilterSpace
-from ganprune.latency.table import LatencyTable
 from ganprune.losses import cycle_consistency, discriminator_aware, generator_aware, identity
 from ganprune.models.checkpoint import OTHER, CycleGAN, domain_channels
-from ganprune.payload import Portable
-from ganprune.profile import layer_positions, macs
+from ganprune.parallel.payload import Portable
+from ganprune.settings.fitness import COSTS, FitnessSettings
 
 BROKEN = 1e-12  # the fitness of a candidate whose images are not finite: never NaN, Inf or 0
-LOSSES = ("disa", "gena")
-COSTS = {"params": "n", "macs": "macs", "latency": "latency"}  # and the term of each
-OUTPUTS = ("map", "mean")
-CYCLE_NORMS = ("l2", "l1")
-
-
-@dataclass(frozen=True)
-class FitnessSettings:
-    """The terms of the fitness and their weights.
-
-    Attributes:
-        gamma: weight of the quality terms against the size term.
-        lam: weight of the cycle term inside gamma(...).
-        loss: "disa" (Eq. 5), or "gena" (Eq. 4), the paper's ablation.
-        cost: size term: "params" is N(p) of Eq. 10; "macs" the share of multiply-accumulates; "latency" that of the
-            predicted milliseconds.
-        identity: weight of the identity term inside gamma(...), times ``lam``; the paper applies 0.5.
-        discriminator_output: "map" compares the patch map, "mean" its average (the authors' code).
-        cycle_norm: "l2" (Eq. 6) or "l1".
-    """
-
-    gamma: float = 10.0
-    lam: float = 10.0
-    loss: str = "disa"
-    cost: str = "params"
-    identity: float = 0.0
-    discriminator_output: str = "map"
-    cycle_norm: str = "l2"
-
-    def __post_init__(self) -> None:
-        for field in ("gamma", "lam", "identity"):
-            value = getattr(self, field)
-            if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
-                raise UserError(field, value, "a number of 0 or more", f"Correct --{field}.")
-        choices = {"loss": LOSSES, "cost": tuple(COSTS), "discriminator_output": OUTPUTS, "cycle_norm": CYCLE_NORMS}
-        for field, allowed in choices.items():
-            value = getattr(self, field)
-            if value not in allowed:
-                raise UserError(field.replace("_", " "), value, " or ".join(allowed), did_you_mean(str(value), allowed))
 
 
 @dataclass(frozen=True)
@@ -81,7 +43,7 @@ class Translated:
 
 
 class CycleFitness(Portable):
-    """Scores individuals of one side. It pickles to the hash of its content: see :mod:`ganprune.payload`.
+    """Scores individuals of one side. It pickles to the hash of its content: see :mod:`ganprune.parallel.payload`.
 
     Args:
         cyclegan: the original, unpruned CycleGAN.
@@ -296,41 +258,3 @@ def _chosen(images: UnpairedImages, domain: str, count: int, skip: int) -> torch
     validation = images[domain].validation
     first = max(0, min(skip, len(validation) - count))
     return validation.tensor(range(first, min(first + count, len(validation))))
-
-
-def shared_builders(cyclegan: CycleGAN, images: UnpairedImages, *, reconstruct: bool) -> dict[str, NetworkBuilder]:
-    """Return the builders of both sides; the second side's fitness gets the ones that the first side's made."""
-    key = ("builders", images.root, images.framing, reconstruct)
-    if key not in cyclegan.derived:
-        cyclegan.derived[key] = make_builders(cyclegan, images, reconstruct=reconstruct)
-    builders: dict[str, NetworkBuilder] = cyclegan.derived[key]
-    return builders
-
-
-def make_builders(
-    cyclegan: CycleGAN,
-    images: UnpairedImages,
-    *,
-    spaces: Mapping[str, FilterSpace] | None = None,
-    encoding: str = "grouped",
-    reconstruct: bool = True,
-    calibration_images: int = 32,
-) -> dict[str, NetworkBuilder]:
-    """Return bits -> network for both sides, tracing each generator and taking its moments once.
-
-    Args:
-        cyclegan: the original.
-        images: calibration images are the first training images of each side's source.
-        spaces: filter spaces by side; traced here if None.
-        encoding: "grouped" or "tied", where spaces are traced here.
-        reconstruct: whether weights are reconstructed.
-        calibration_images: how many.
-    """
-    if reconstruct and calibration_images < 1:
-        raise UserError("calibration images", calibration_images, "1 or more", "Correct --calibration-images.")
-    builders = {}
-    for name, side in cyclegan.items():
-        space = spaces[name] if spaces else FilterSpace(side.generator, encoding=encoding, size=images.size)
-        calibration = images.calibration(side.source, calibration_images).to(cyclegan.device) if reconstruct else None
-        builders[name] = NetworkBuilder(side.generator, space, calibration)
-    return builders

@@ -26,19 +26,20 @@ from torch import nn
 
 from ganprune.device import resolve_precision
 from ganprune.evolution.individual import pack_bits
-from ganprune.evolution.initializers import initMixed
-from ganprune.filters.builder import NetworkBuilder
+from ganprune.evolution.operators.initialization import initMixed
+from ganprune.filters.builder import NetworkBuilder, make_builders
 from ganprune.filters.compact import compact
 from ganprune.filters.space import FilterSpace
-from ganprune.fitness import CycleFitness, make_builders
+from ganprune.fitness import CycleFitness
 from ganprune.losses import cycle_consistency, discriminator_aware
 from ganprune.metrics.kid import polynomial_mmd2
 from ganprune.metrics.paired import paired_l1
 from ganprune.models.checkpoint import OTHER, Side
-from ganprune.runs import RunDirectory
-from ganprune.task import Task, load_task
-from ganprune.training import CycleGANTrainer, TrainingSettings
-from ganprune.tuning import TunedBuilder, TuningSettings
+from ganprune.pipeline.task import Task, load_task
+from ganprune.runs.directory import RunDirectory
+from ganprune.settings.training import TrainingSettings, TuningSettings
+from ganprune.training import CycleGANTrainer
+from ganprune.training.tuning import TunedBuilder
 
 GAMMA, LAM = 10.0, 10.0
 TRUTHS = ("truth_1", "truth_2")

@@ -9,7 +9,7 @@ interrupted measurement goes on where it was::
     python scripts/finetuning.py report runs/finetuning.jsonl
 
 A variant of one's own: ``--variant "NAME: distil=10,lam=5,learning_rate=1e-3,batch=4"``, the fields of
-``ganprune.training.TrainingSettings``.
+``ganprune.settings.training.TrainingSettings``.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ import torch
 from torch import nn
 
 from ganprune.errors import UserError
-from ganprune.evaluate import Translations
 from ganprune.evolution.individual import Individual
-from ganprune.filters.compact import read_description
-from ganprune.finetuning import finetune
-from ganprune.fitness import make_builders
+from ganprune.filters.builder import make_builders
+from ganprune.filters.saving import read_description
+from ganprune.metrics.evaluate import Translations
 from ganprune.metrics.measures import Wanted
-from ganprune.pipeline import configured_task, open_finished, read_config
-from ganprune.search import OBJECTIVES
-from ganprune.settings import EvolveSettings
-from ganprune.task import Task
-from ganprune.training import CycleGANTrainer, TrainingSettings
+from ganprune.pipeline.config import configured_task, open_finished, read_config
+from ganprune.pipeline.task import Task
+from ganprune.settings.evolve import OBJECTIVES, EvolveSettings
+from ganprune.settings.training import TrainingSettings
+from ganprune.training import CycleGANTrainer
+from ganprune.training.finetune import finetune
 
 COMMON = {"augment": 1.0, "identity": 0.0, "batch": 8, "learning_rate": 5e-4}
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -144,7 +144,7 @@ def measure(
             continue
         count, networks = steps or max(2, round(seconds / step[name])), subject.networks()
         began = time.perf_counter()
-        finetune(subject.task, networks, subject.training(variant, count, seed))
+        finetune(subject.task.cyclegan, subject.task.images, networks, subject.training(variant, count, seed))
         line = {
             "run": str(run), "variant": name, "seed": seed, "seconds": seconds, "steps": count, "step": step[name],
             "took": time.perf_counter() - began, "fields": variant, "figures": subject.figures(networks),

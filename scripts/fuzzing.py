@@ -22,22 +22,24 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ganprune.data import UnpairedImages, read_image
+from ganprune.commands.evolve import compress
+from ganprune.cost.latency_table import LATENCY
+from ganprune.cost.latency_table import from_json as latency_from_json
+from ganprune.data.images import UnpairedImages, read_image
 from ganprune.errors import UserError
 from ganprune.evolution import Genetic, Score, coevolve, make_toolbox
-from ganprune.filters.compact import load_generator
-from ganprune.front import read_fronts
-from ganprune.latency.table import LATENCY
-from ganprune.latency.table import from_json as latency_from_json
+from ganprune.filters.saving import load_generator
 from ganprune.models.checkpoint import LAYOUTS, load_cyclegan, new_cyclegan, save_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
-from ganprune.pipeline import compress, read_config
-from ganprune.runs import RunDirectory
-from ganprune.search import prepare
-from ganprune.settings import make_settings
-from ganprune.task import Task
-from ganprune.training import CycleGANTrainer, TrainingSettings
+from ganprune.pipeline.config import read_config
+from ganprune.pipeline.front import read_fronts
+from ganprune.pipeline.search import prepare
+from ganprune.pipeline.task import Task
+from ganprune.runs.directory import RunDirectory
+from ganprune.settings.evolve import make_settings
+from ganprune.settings.training import TrainingSettings
+from ganprune.training import CycleGANTrainer
 
 SECONDS = 30  # after which an input counts as one that hangs
 SIZE = 16

@@ -20,13 +20,14 @@ import torch
 from scipy import stats
 from torch import nn
 
+from ganprune.cost.latency import measure_latency
+from ganprune.cost.profile import latency_ms
 from ganprune.device import set_threads
+from ganprune.filters.builder import make_builders
 from ganprune.filters.compact import compact
 from ganprune.filters.space import FilterSpace
-from ganprune.fitness import CycleFitness, make_builders
-from ganprune.latency.measure import measure_latency
-from ganprune.profile import latency_ms
-from ganprune.task import load_task
+from ganprune.fitness import CycleFitness
+from ganprune.pipeline.task import load_task
 
 
 def draw_individuals(space: FilterSpace, count: int, seed: int) -> list[list[int]]:

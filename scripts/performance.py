@@ -19,11 +19,12 @@ import torch
 from torch import nn
 
 from ganprune.bench import use_pytorchs_norms
-from ganprune.evolution.initializers import initDensity
+from ganprune.evolution.operators.initialization import initDensity
+from ganprune.filters.builder import make_builders
 from ganprune.filters.compact import mask
 from ganprune.filters.space import FilterSpace
-from ganprune.fitness import CycleFitness, make_builders
-from ganprune.task import load_task
+from ganprune.fitness import CycleFitness
+from ganprune.pipeline.task import load_task
 
 MAC_SHARE = 0.25
 IMAGES = 32

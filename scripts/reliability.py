@@ -30,15 +30,16 @@ import click
 import torch
 
 from ganprune.assets import TOY_SIZE, default_images, toy_checkpoint
-from ganprune.engines import LocalEngine
+from ganprune.commands.evolve import compress, resume
 from ganprune.evolution import coevolve
 from ganprune.filters import reconstruction
-from ganprune.pipeline import Reporter, compress, resume
-from ganprune.runs import CONFIG, SUMMARY, RunDirectory
-from ganprune.search import prepare
-from ganprune.settings import EvolveSettings, make_settings
-from ganprune.task import load_task, load_toy
-from ganprune.workers import Workers
+from ganprune.parallel.engines import LocalEngine
+from ganprune.parallel.workers import Workers
+from ganprune.pipeline.reporter import Reporter
+from ganprune.pipeline.search import prepare
+from ganprune.pipeline.task import load_task, load_toy
+from ganprune.runs.directory import CONFIG, SUMMARY, RunDirectory
+from ganprune.settings.evolve import EvolveSettings, make_settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 from fuzzing import make_corpus, try_input

@@ -27,27 +27,28 @@ import click
 import torch
 from torch import nn
 
-from ganprune import profile
 from ganprune.assets import default_images
-from ganprune.data import UnpairedImages
+from ganprune.cost import profile
+from ganprune.data.images import UnpairedImages
 from ganprune.deploy.facts import Facts
-from ganprune.deploy.inference import inference_form
+from ganprune.deploy.fast_form import inference_form
 from ganprune.deploy.onnx_file import open_onnx, require_packages, write_onnx
 from ganprune.deploy.speed import speed_figures
 from ganprune.device import set_threads
-from ganprune.evaluate import size_figures
 from ganprune.evolution.coevolution import coevolve
 from ganprune.evolution.individual import Individual
 from ganprune.filters.compact import compact
 from ganprune.filters.space import FilterSpace
 from ganprune.fitness import CycleFitness
+from ganprune.metrics.evaluate import size_figures
 from ganprune.models.checkpoint import SIDES, new_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
-from ganprune.runs import RunDirectory
-from ganprune.search import Search, prepare, reference_fitness
-from ganprune.settings import EvolveSettings
-from ganprune.task import Task, load_task, load_toy
+from ganprune.pipeline.reference import reference_fitness
+from ganprune.pipeline.search import Search, prepare
+from ganprune.pipeline.task import Task, load_task, load_toy
+from ganprune.runs.directory import RunDirectory
+from ganprune.settings.evolve import EvolveSettings
 
 MEASUREMENTS = "speed.jsonl"
 SETTING = ("network", "ratio", "cost", "multiple", "seed")  # what a measurement is told from others by

@@ -28,10 +28,10 @@ from ganprune.compare.runner import Runner
 from ganprune.device import resolve_precision
 from ganprune.evolution.coevolution import Progress, coevolve
 from ganprune.evolution.individual import pack_bits
-from ganprune.runs import LOGBOOK, RunDirectory
-from ganprune.search import prepare
-from ganprune.settings import make_settings
-from ganprune.task import Task, load_task
+from ganprune.pipeline.search import prepare
+from ganprune.pipeline.task import Task, load_task
+from ganprune.runs.directory import LOGBOOK, RunDirectory
+from ganprune.settings.evolve import make_settings
 
 
 def ours(task: Task, seed: int) -> list[dict[str, Any]]:

@@ -24,13 +24,13 @@ import torch
 from torch.nn import functional as F
 
 from ganprune.assets import classifier_folder, default_images
-from ganprune.augmentation import epoch_indices
-from ganprune.data import DOMAINS, ImageSet, UnpairedImages
+from ganprune.data.images import DOMAINS, ImageSet, UnpairedImages
 from ganprune.device import set_threads
 from ganprune.metrics.classifier import SIZE, Classifier, load_classifier, save_classifier
 from ganprune.metrics.features import Shipped
 from ganprune.metrics.fid import frechet_distance
 from ganprune.metrics.kid import kernel_distance
+from ganprune.training.augmentation import epoch_indices
 
 BATCH, RATE, DECAY, SMOOTHING = 64, 4e-3, 0.05, 0.1
 ANGLE, SCALE, SHIFT = 0.2, 0.15, 0.12  # radians; share; share of half the side: how far images are moved

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from ganprune.runs import LOGBOOK, RunDirectory
+from ganprune.runs.directory import LOGBOOK, RunDirectory
 
 
 @click.command()

@@ -9,7 +9,7 @@ from networks import toy_cyclegan
 from PIL import Image
 from toytask import make_checkpoint, toy_run
 
-from ganprune.data import UnpairedImages
+from ganprune.data.images import UnpairedImages
 
 torch.set_num_threads(1)
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
+from ganprune.data.pixels import to_pil
 from ganprune.device import resolve_device, set_threads
 from ganprune.errors import UserError, did_you_mean
-from ganprune.pixels import to_pil
 from ganprune.report.figures import GAP, TITLE_HEIGHT, image_grid, save_grid
 
 

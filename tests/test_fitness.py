@@ -15,13 +15,15 @@ from torch.nn import functional as F
 
 import ganprune.filters.space as space_module
 import ganprune.fitness as fitness_module
-from ganprune.data import UnpairedImages
+from ganprune.data.images import UnpairedImages
 from ganprune.errors import UserError
 from ganprune.evolution import make_toolbox
 from ganprune.evolution.individual import Individual
+from ganprune.filters.builder import make_builders
 from ganprune.filters.compact import mask
 from ganprune.filters.space import FilterSpace
-from ganprune.fitness import BROKEN, CycleFitness, FitnessSettings, make_builders
+from ganprune.fitness import BROKEN, CycleFitness
+from ganprune.settings.fitness import FitnessSettings
 
 OTHER = {"A2B": "B2A", "B2A": "A2B"}
 

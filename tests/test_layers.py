@@ -8,11 +8,9 @@ import pytest
 import ganprune
 
 ROOMS = [
-    "errors", "files", "locks", "sizes", "settings", "device", "runs", "evolution", "pixels", "data", "augmentation",
-    "assets", "models", "filters", "profile", "latency", "losses", "distillation", "training", "tuning", "payload",
-    "fitness", "baselines", "metrics", "deploy", "evaluate", "report", "pretrain", "task", "finetuning", "search",
-    "results", "front", "engines", "workers", "pipeline", "inspection", "refine", "pick", "prune", "compare", "bench",
-    "trained", "translate", "export", "display", "cli",
+    "errors", "specs", "runs", "data", "settings", "device", "evolution", "assets", "models", "filters", "cost",
+    "losses", "training", "parallel", "fitness", "baselines", "metrics", "deploy", "report", "pipeline", "commands",
+    "compare", "bench", "cli",
 ]  # fmt: skip
 PACKAGE = Path(ganprune.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
@@ -44,6 +42,32 @@ def rooms_of(text, package=()):
     return [room(parts) for parts in imported(ast.parse(text), package) if parts and parts[0] != "__version__"]
 
 
+def modules_of(text, module):
+    """The modules of ganprune, as paths, that a module imports anywhere in its text; its own package does not count."""
+    package = module.removesuffix(".py").split("/")[:-1]
+    found = set()
+    for node in ast.walk(ast.parse(text)):
+        for parts in imported(node, package) if isinstance(node, (ast.Import, ast.ImportFrom)) else ():
+            names = [alias.name for alias in node.names] if isinstance(node, ast.ImportFrom) else []
+            found |= {"/".join([*parts, name]) + ".py" for name in names}
+            found |= {"/".join(parts) + ".py", "/".join([*parts, "__init__"]) + ".py"}
+    return {name for name in found if name in MODULES and name != module and not name.endswith("__init__.py")}
+
+
+def circles(arrows):
+    """The modules from which a way leads back to themselves, sorted."""
+
+    def reached(start):
+        seen, waiting = set(), [start]
+        while waiting:
+            new = arrows.get(waiting.pop(), set()) - seen
+            seen |= new
+            waiting += new
+        return seen
+
+    return sorted(module for module in arrows if module in reached(module))
+
+
 @pytest.mark.parametrize("module", [name for name in MODULES if name != "__init__.py"])
 def test_a_module_imports_only_from_its_own_room_or_above(module):
     parts = module.removesuffix(".py").split("/")
@@ -52,6 +76,21 @@ def test_a_module_imports_only_from_its_own_room_or_above(module):
     for other in rooms_of((PACKAGE / module).read_text(encoding="utf-8"), parts[:-1]):
         assert other in ROOMS, f"{module} imports {other}, which has no place in the order of rooms"
         assert ROOMS.index(other) <= ROOMS.index(own), f"{module} imports {other}, a room below its own"
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    arrows = {module: modules_of((PACKAGE / module).read_text(encoding="utf-8"), module) for module in MODULES}
+    assert circles(arrows) == []
+
+
+def test_a_circle_inside_a_room_is_found():
+    arrows = {"filters/a.py": {"filters/b.py"}, "filters/b.py": {"filters/c.py"}, "filters/c.py": {"filters/a.py"}}
+    assert circles({**arrows, "filters/d.py": {"filters/a.py"}}) == ["filters/a.py", "filters/b.py", "filters/c.py"]
+
+
+def test_few_modules_are_loose():
+    loose = [name for name in MODULES if "/" not in name and name != "__init__.py"]
+    assert len(loose) <= 6, loose
 
 
 def test_the_package_itself_imports_no_room():

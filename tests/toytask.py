@@ -5,9 +5,9 @@ import shutil
 
 from networks import SIZE, toy_cyclegan
 
+from ganprune.commands.evolve import compress
 from ganprune.models.checkpoint import save_cyclegan
-from ganprune.pipeline import compress
-from ganprune.settings import make_settings
+from ganprune.settings.evolve import make_settings
 
 QUICK = {
     "population": 3, "generations": 2, "algorithm": "ga:reproduction=0.1,crossover=0.4,mutation=0.5",

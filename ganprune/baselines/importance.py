@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from ganprune.baselines.subject import Ranking, Subject
-from ganprune.filters.coupling import combine, norms, read
 from ganprune.filters.reconstruction import Layer, input_hooks, layer_at
+from ganprune.filters.space import combine, norms, read
 
 BATCH = 8
 

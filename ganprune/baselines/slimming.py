@@ -21,10 +21,10 @@ import functools
 import torch
 from torch import nn
 
-from ganprune.augmentation import epoch_indices
 from ganprune.baselines.subject import Ranking, Subject
-from ganprune.filters.coupling import read
+from ganprune.filters.space import read
 from ganprune.losses import generator_aware
+from ganprune.training.augmentation import epoch_indices
 
 STEPS = 100
 BATCH = 8

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ganprune.data import ImageSet
+from ganprune.data.images import ImageSet
 from ganprune.filters.reconstruction import Reconstruction
 from ganprune.filters.space import FilterSpace
 

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from ganprune.baselines.subject import Ranking, Scales, Subject
-from ganprune.filters.coupling import read
 from ganprune.filters.reconstruction import Reconstruction, solve_ridge
+from ganprune.filters.space import read
 
 RIDGE = 1e-6  # relative, towards a factor of 1: decides only what least squares leaves open
 

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 
 import torch
 
-from ganprune.bench.subject import PARTNER, SIDE, Subject
+from ganprune.bench.case import PARTNER, SIDE, Subject
 from ganprune.filters.builder import NetworkBuilder
 from ganprune.filters.compact import mask
 from ganprune.losses import cycle_consistency, discriminator_aware
 from ganprune.models.checkpoint import load_cyclegan
 from ganprune.models.generator import InstanceNorm2d
-from ganprune.tuning import TunedBuilder, TuningSettings
+from ganprune.settings.training import TuningSettings
+from ganprune.training.tuning import TunedBuilder
 
 
 @torch.no_grad()

@@ -21,17 +21,17 @@ from typing import Any
 
 import torch
 
+from ganprune.bench.case import MAC_SHARE, PARTNER, SIDE, Subject, make_subject
 from ganprune.bench.published import published_evaluation, published_tuning_seconds
-from ganprune.bench.subject import MAC_SHARE, PARTNER, SIDE, Subject, make_subject
-from ganprune.data import UnpairedImages
+from ganprune.data.images import UnpairedImages
+from ganprune.evolution.algorithms.genetic import Genetic
 from ganprune.evolution.coevolution import coevolve
-from ganprune.evolution.genetic import Genetic
 from ganprune.evolution.individual import Score
 from ganprune.evolution.toolbox import make_toolbox
 from ganprune.models.checkpoint import CycleGAN, new_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
-from ganprune.settings import EvolveSettings
+from ganprune.settings.evolve import EvolveSettings
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from ganprune.sizes import Framing, read_size
+from ganprune.data.sizes import Framing, read_size
 
 FOLDER = click.Path(path_type=Path)
 FEATURES_HELP = "shipped (the small classifier that comes along), inception (FID and KID), none, or auto."

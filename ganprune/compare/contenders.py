@@ -24,8 +24,8 @@ import torch
 from ganprune.baselines.registry import Baseline
 from ganprune.device import resolve_precision
 from ganprune.errors import UserError
-from ganprune.search import check_settings, check_terms
-from ganprune.settings import EvolveSettings
+from ganprune.pipeline.checks import check_settings, check_terms
+from ganprune.settings.evolve import EvolveSettings
 
 # What all contenders share, because the comparison would not be fair otherwise, or because it is not searched.
 SHARED = ("seed", "max_evaluations", "max_seconds", "generations")

@@ -18,23 +18,31 @@ from pathlib import Path
 from typing import Any
 
 from ganprune.baselines.registry import Baseline
-from ganprune.compare.baselines import Baselines
+from ganprune.compare.baseline_runs import Baselines
 from ganprune.compare.contenders import SHARED, Contender, check_contenders
-from ganprune.compare.statistics import bootstrap_mean, friedman, mean_ranks, pairwise_wilcoxon, vargha_delaney
+from ganprune.compare.statistics import (
+    bootstrap_mean,
+    friedman,
+    mean_ranks,
+    pairwise_wilcoxon,
+    vargha_delaney,
+)
 from ganprune.compare.tables import markdown
+from ganprune.cost.latency_table import LATENCY, to_json
+from ganprune.data.sizes import size_json
 from ganprune.errors import UserError
 from ganprune.evolution.coevolution import coevolve
 from ganprune.evolution.individual import unpack_bits
-from ganprune.files import check_format, replace
-from ganprune.fitness import CycleFitness, make_builders
-from ganprune.latency.table import LATENCY, to_json
+from ganprune.filters.builder import make_builders
+from ganprune.fitness import CycleFitness
+from ganprune.parallel.workers import check_workers, spread
+from ganprune.pipeline.reference import reference_of
+from ganprune.pipeline.search import Search, make_strategy, make_toolboxes, prepare
+from ganprune.pipeline.task import Task, fingerprint
 from ganprune.report.curves import plot_curves
-from ganprune.runs import CONFIG, LOGBOOK, SUMMARY, RunDirectory, refuse_changes
-from ganprune.search import Search, make_strategy, make_toolboxes, prepare, reference_of, tuning_settings
-from ganprune.settings import EvolveSettings
-from ganprune.sizes import size_json
-from ganprune.task import Task, fingerprint
-from ganprune.workers import check_workers, spread
+from ganprune.runs.directory import CONFIG, LOGBOOK, SUMMARY, RunDirectory, refuse_changes
+from ganprune.runs.files import check_format, replace
+from ganprune.settings.evolve import EvolveSettings, tuning_settings
 
 FORMAT = 1
 CURVE = "curve.json"
@@ -81,7 +89,7 @@ def compare(
         out: a new directory, or with ``resume`` that of the same comparison.
         target: reference fitness whose cost is asked for; None for the median of all runs' last.
         resume: go on with an interrupted comparison; what is finished is not run again.
-        workers, cluster: what evaluates; see :func:`ganprune.pipeline.compress`. They change nothing but time.
+        workers, cluster: what evaluates; see :func:`ganprune.commands.evolve.compress`. They change nothing but time.
         report: called with a line of text before each run.
 
     Raises:
@@ -151,7 +159,7 @@ class Runner:
         task: the CycleGAN and its images.
         contenders: all that will be run: the reference images are those that none of them scores with.
         directory: keeps measured latencies, where settings ask for them; None measures them anew.
-        workers, cluster: what evaluates; see :func:`ganprune.pipeline.compress`.
+        workers, cluster: what evaluates; see :func:`ganprune.commands.evolve.compress`.
         report: told with a line of text what happens.
     """
 

@@ -15,8 +15,10 @@ import torch
 from torch import nn
 
 from ganprune.errors import UserError
-from ganprune.filters.compact import refresh_widths
-from ganprune.filters.groups import WIDTH, FilterGroup, Member, find_groups
+from ganprune.filters.groups import FilterGroup, Member
+from ganprune.filters.layers import WIDTH
+from ganprune.filters.slicing import refresh_widths
+from ganprune.filters.tracing import find_groups
 
 MULTIPLE = 4
 TOLERANCE = 1e-3  # on [-1, 1]: rounding stays far below; an export is checked on real images afterwards

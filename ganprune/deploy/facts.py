@@ -10,9 +10,9 @@ from typing import Any
 from torch import nn
 
 from ganprune import __version__
+from ganprune.data.sizes import Size, size_json, size_text
 from ganprune.errors import UserError
 from ganprune.models.architecture import input_channels, output_channels
-from ganprune.sizes import Size, size_json, size_text
 
 FORMAT = 1
 KEY = "preprocessing"  # under which a file's metadata hold the facts, as JSON

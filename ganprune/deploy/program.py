@@ -19,7 +19,7 @@ def write_program(form: nn.Module, example: torch.Tensor, path: Path, facts: Fac
     """Write a generator with its facts to a ``.pt2`` file.
 
     Args:
-        form: the generator, as :func:`ganprune.deploy.inference.inference_form` arranges it.
+        form: the generator, as :func:`ganprune.deploy.fast_form.inference_form` arranges it.
         example: (2, C, H, W); the batch is free, and so are H and W where the facts name a multiple.
         path: of the file.
         facts: of the generator.

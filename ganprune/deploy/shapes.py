@@ -6,8 +6,8 @@ from typing import Any
 
 from torch.export import Dim
 
+from ganprune.data.sizes import LEAST
 from ganprune.deploy.facts import Facts
-from ganprune.sizes import LEAST
 
 
 def dynamic_shapes(facts: Facts) -> tuple[dict[int, Any]]:

@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from ganprune import profile
+from ganprune.cost import profile
+from ganprune.data.sizes import Size, size_json
 from ganprune.deploy.facts import Facts
-from ganprune.deploy.inference import inference_form
+from ganprune.deploy.fast_form import inference_form
 from ganprune.deploy.onnx_file import missing_packages, open_onnx, write_onnx
 from ganprune.models.architecture import input_channels
-from ganprune.sizes import Size, size_json
 
 REPEATS, WARM_UP = 15, 3
 

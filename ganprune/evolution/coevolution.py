@@ -22,10 +22,10 @@ from deap.base import Toolbox
 
 from ganprune.errors import UserError, did_you_mean
 from ganprune.evolution.individual import BROKEN, Individual, pack_bits
-from ganprune.evolution.interruption import Interruption
 from ganprune.evolution.scoring import pack_partner, score_batch
 from ganprune.evolution.state import FORMAT, SearchState, open_run, sole_use
-from ganprune.runs import RunDirectory
+from ganprune.runs.directory import RunDirectory
+from ganprune.runs.interruption import Interruption
 
 SCHEDULES = ("alternate", "simultaneous", "separate")
 _NEEDED = (

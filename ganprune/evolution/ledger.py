@@ -16,7 +16,7 @@ from typing import Any
 
 from ganprune.errors import UserError
 from ganprune.evolution.individual import Score
-from ganprune.runs import EVALUATIONS, RunDirectory
+from ganprune.runs.directory import EVALUATIONS, RunDirectory
 
 Key = tuple[str, str, "str | None"]
 

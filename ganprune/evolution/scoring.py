@@ -9,8 +9,8 @@ from typing import Any
 
 from ganprune.errors import UserError
 from ganprune.evolution.individual import Individual, Score, pack_bits
-from ganprune.evolution.interruption import Interruption
 from ganprune.evolution.state import SearchState
+from ganprune.runs.interruption import Interruption
 
 _log = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ from ganprune.errors import UserError
 from ganprune.evolution.individual import Individual, pack_bits, unpack_bits
 from ganprune.evolution.ledger import Ledger
 from ganprune.evolution.randomness import Randomness
-from ganprune.files import check_format
-from ganprune.runs import CONFIG, EVALUATIONS, LOGBOOK, STATE, RunDirectory, refuse_changes
+from ganprune.runs.directory import CONFIG, EVALUATIONS, LOGBOOK, STATE, RunDirectory, refuse_changes
+from ganprune.runs.files import check_format
 
 FORMAT = 1
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
+from ganprune.data.images import UnpairedImages
+from ganprune.errors import UserError
 from ganprune.filters.compact import compact
+from ganprune.filters.ranking import keeping_order
 from ganprune.filters.reconstruction import Reconstruction
-from ganprune.filters.selection import keeping_order
 from ganprune.filters.space import FilterSpace
+from ganprune.models.checkpoint import CycleGAN
 
 KEPT_NETWORKS = 4  # the partner of a whole generation is asked for again and again
 
@@ -76,3 +79,41 @@ class NetworkBuilder:
         ``Reconstruction.sequential`` comes closer layer by layer, but elites are worse with it (docs/fidelity.md).
         """
         return self._build(bits)
+
+
+def shared_builders(cyclegan: CycleGAN, images: UnpairedImages, *, reconstruct: bool) -> dict[str, NetworkBuilder]:
+    """Return the builders of both sides; the second side's fitness gets the ones that the first side's made."""
+    key = ("builders", images.root, images.framing, reconstruct)
+    if key not in cyclegan.derived:
+        cyclegan.derived[key] = make_builders(cyclegan, images, reconstruct=reconstruct)
+    builders: dict[str, NetworkBuilder] = cyclegan.derived[key]
+    return builders
+
+
+def make_builders(
+    cyclegan: CycleGAN,
+    images: UnpairedImages,
+    *,
+    spaces: Mapping[str, FilterSpace] | None = None,
+    encoding: str = "grouped",
+    reconstruct: bool = True,
+    calibration_images: int = 32,
+) -> dict[str, NetworkBuilder]:
+    """Return bits -> network for both sides, tracing each generator and taking its moments once.
+
+    Args:
+        cyclegan: the original.
+        images: calibration images are the first training images of each side's source.
+        spaces: filter spaces by side; traced here if None.
+        encoding: "grouped" or "tied", where spaces are traced here.
+        reconstruct: whether weights are reconstructed.
+        calibration_images: how many.
+    """
+    if reconstruct and calibration_images < 1:
+        raise UserError("calibration images", calibration_images, "1 or more", "Correct --calibration-images.")
+    builders = {}
+    for name, side in cyclegan.items():
+        space = spaces[name] if spaces else FilterSpace(side.generator, encoding=encoding, size=images.size)
+        calibration = images.calibration(side.source, calibration_images).to(cyclegan.device) if reconstruct else None
+        builders[name] = NetworkBuilder(side.generator, space, calibration)
+    return builders

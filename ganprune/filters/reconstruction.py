@@ -26,7 +26,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ganprune.filters.compact import Keep, slice_network
+from ganprune.filters.slicing import Keep, slice_network
 from ganprune.filters.space import FilterSpace
 
 RIDGE = 1e-3  # r, relative to the mean diagonal of G

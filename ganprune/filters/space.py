@@ -3,21 +3,67 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import nn
 
+from ganprune.data.sizes import Size, read_size
 from ganprune.errors import UserError, did_you_mean
-from ganprune.filters.compact import Keep
-from ganprune.filters.coupling import norms
-from ganprune.filters.grouped import is_depthwise
-from ganprune.filters.groups import WIDTH, FilterGroup, find_groups
-from ganprune.filters.law import check_law
-from ganprune.filters.legal import LegalBits
+from ganprune.filters.equivalence import check_equivalence
+from ganprune.filters.groups import FilterGroup
+from ganprune.filters.layers import WIDTH, is_depthwise
+from ganprune.filters.repair import LegalBits
+from ganprune.filters.slicing import Keep
+from ganprune.filters.tracing import find_groups
 from ganprune.models.architecture import input_channels
-from ganprune.sizes import Size, read_size
+
+Channels = tuple[str, int]  # path of a convolution, and the dimension of its weight that they run along
+
+
+def written(space: FilterSpace) -> list[Channels]:
+    """Return where convolutions write filters that can be pruned: their output channels."""
+    return _channels(space, produces=True)
+
+
+def read(space: FilterSpace) -> list[Channels]:
+    """Return where convolutions read filters that can be pruned: their input channels; no depthwise ones."""
+    return _channels(space, produces=False)
+
+
+def _channels(space: FilterSpace, produces: bool) -> list[Channels]:
+    members = [member for group in space.groups for member in group.members]
+    chosen = [m for m in members if m.convolution and m.parameter == "weight" and m.produces == produces]
+    return list(dict.fromkeys((member.module, member.dim) for member in chosen))
+
+
+def combine(space: FilterSpace, scores: Mapping[Channels, np.ndarray]) -> np.ndarray:
+    """Return (len(space),): each bit's mean over all channels that it stands for, 0 where there is none.
+
+    Args:
+        space: says which bit each channel is.
+        scores: per layer one score for each index of that dimension of its weight.
+    """
+    total, count = np.zeros(len(space)), np.zeros(len(space))
+    for (layer, dim), values in scores.items():
+        controller = space.controller(layer, dim)
+        if controller is not None:
+            inside = controller >= 0
+            np.add.at(total, controller[inside], np.asarray(values, dtype=float)[inside])
+            np.add.at(count, controller[inside], 1)
+    return total / count.clip(1)
+
+
+def norms(space: FilterSpace, generator: nn.Module) -> np.ndarray:
+    """Return per bit the mean absolute weight of its filters, relative to that of their whole layer."""
+    relative = {}
+    for layer, dim in written(space):
+        weight = generator.get_submodule(layer).weight.detach().abs().double().cpu()  # type: ignore[union-attr, operator]
+        means = weight.transpose(0, dim).flatten(1).mean(1).numpy()  # type: ignore[operator]
+        relative[layer, dim] = means / max(means.mean(), 1e-30)
+    return combine(space, relative)
+
 
 ENCODINGS = ("grouped", "tied")
 
@@ -34,7 +80,7 @@ class FilterSpace(LegalBits):
     Attributes:
         groups: the prunable groups in the order of the layers; their bits follow each other.
         whole: the convolutions whose filters all stay, and why.
-        group_sizes, multiple: see :class:`ganprune.filters.legal.LegalBits`.
+        group_sizes, multiple: see :class:`ganprune.filters.repair.LegalBits`.
         depthwise: paths of the depthwise convolutions, whose input and output channels are the same bits'.
         saliency: per bit, how much it matters within its group (higher matters more): the mean absolute weight of its
             filters relative to their layer's, until :meth:`rank` says better.
@@ -67,7 +113,9 @@ class FilterSpace(LegalBits):
         self._total = sum(int(np.prod(shape)) for shape in self._weights.values())
         self._tensors = {name: tuple(tensor.shape) for name, tensor in generator.named_parameters()}
         self.saliency = norms(self, generator).tolist()
-        check_law(generator, self, channels, (height, width))
+        bits = self.repair(np.random.default_rng(0).integers(0, 2, len(self)).tolist())
+        written = self.kept(bits, produces=True)
+        check_equivalence(generator, self.kept(bits), written, channels, (height, width))
 
     def _index(self, generator: nn.Module) -> tuple[dict[tuple[str, str, int], np.ndarray], set[tuple[str, str, int]]]:
         """For each dimension of each tensor: which bit controls each index (-1: none)."""

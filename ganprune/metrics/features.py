@@ -19,11 +19,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from ganprune.assets import classifier_folder
+from ganprune.data.pixels import to_float, to_rgb, to_uint8
 from ganprune.errors import UserError, did_you_mean
-from ganprune.files import make_folder, replace_with
 from ganprune.metrics.classifier import SIZE, Classifier, load_classifier
 from ganprune.models.checkpoint import read_pth
-from ganprune.pixels import to_float, to_rgb, to_uint8
+from ganprune.runs.files import make_folder, replace_with
 
 SHIPPED, INCEPTION = KINDS = ("shipped", "inception")
 BATCH = 32

@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 
 from ganprune.assets import are_default
-from ganprune.data import DOMAINS, ImageSet, UnpairedImages
+from ganprune.data.images import DOMAINS, ImageSet, UnpairedImages
+from ganprune.data.pixels import to_rgb
 from ganprune.errors import UserError, did_you_mean
 from ganprune.metrics.features import INCEPTION, KINDS, SHIPPED, Features, cached, make_cache, make_features
 from ganprune.metrics.fid import frechet_distance
@@ -20,7 +21,6 @@ from ganprune.metrics.kid import MIN_IMAGES, kernel_distance
 from ganprune.metrics.paired import paired_l1, psnr, ssim
 from ganprune.metrics.segmentation import Segmentation, ink_iou, load_segmenter
 from ganprune.models.checkpoint import SOURCE, TARGET
-from ganprune.pixels import to_rgb
 
 ROLES = ("test", "validation")
 AUTO, NONE = "auto", "none"

@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ganprune.data import ImageSet, pair_name
+from ganprune.data.images import ImageSet, pair_name
+from ganprune.data.pixels import EXTENSIONS, opened
+from ganprune.data.sizes import Size, read_size, size_text
 from ganprune.errors import UserError, did_you_mean
-from ganprune.evolution.registry import load_function
 from ganprune.models.checkpoint import SIDES, SOURCE
-from ganprune.pixels import EXTENSIONS, opened
-from ganprune.sizes import Size, read_size, size_text
+from ganprune.specs import load_function
 
 IGNORE = 255
 CLASSES = 256  # a label map holds bytes

@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from ganprune.data.sizes import Size, size_text
 from ganprune.errors import UserError
-from ganprune.files import check_format, parse_json, replace, replace_with
 from ganprune.models.architecture import (
     KINDS,
     Config,
@@ -29,12 +29,21 @@ from ganprune.models.architecture import (
     skeleton,
     specification,
 )
-from ganprune.models.cyclegan import OTHER, PARTS, SOURCE, TARGET, CycleGAN, Side, domain_channels, new_cyclegan
-from ganprune.models.inference import infer_discriminator, infer_generator
+from ganprune.models.cyclegan import (
+    OTHER,
+    PARTS,
+    SOURCE,
+    TARGET,
+    CycleGAN,
+    Side,
+    domain_channels,
+    new_cyclegan,
+)
+from ganprune.models.infer import infer_discriminator, infer_generator
 from ganprune.models.layouts import CONFIG_NAME, LAYOUTS, WEIGHTS_NAME, Place, find_layout
 from ganprune.models.options import SIDES, CheckpointOptions, make_factory
 from ganprune.models.weights import State, check_tensors, load_into, read_pth, read_safetensors, read_weights
-from ganprune.sizes import Size, size_text
+from ganprune.runs.files import check_format, parse_json, replace, replace_with
 
 FORMAT = 1
 INFER = {"generator": infer_generator, "discriminator": infer_discriminator}
@@ -211,7 +220,7 @@ def _config(
     part: str, side: str, state: State, path: Path, text: str | None, saved: Mapping[str, Any] | None
 ) -> Config:
     """Return the saved or inferred architecture, with what the user says in its place."""
-    from ganprune.evolution.registry import given_parameters
+    from ganprune.specs import given_parameters
 
     if text is None:
         return config_from_json(saved, f"{side}.{part}") if saved is not None else _inferred(part, state, path)

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from ganprune.data.pixels import cut, mirror_up
+from ganprune.data.sizes import LEAST, round_up
 from ganprune.errors import UserError
 from ganprune.models.architecture import input_channels
-from ganprune.pixels import cut, mirror_up
-from ganprune.sizes import LEAST, round_up
 
 LARGEST = 256  # eight halvings, as in the deepest U-Nets
 

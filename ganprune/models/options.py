@@ -148,7 +148,7 @@ def make_factory(part: str, text: str) -> Factory:
     Raises:
         UserError: there is no such thing, or it takes other arguments.
     """
-    from ganprune.evolution.registry import given_parameters, load_function
+    from ganprune.specs import given_parameters, load_function
 
     module, _, rest = text.strip().partition(":")
     name, _, options = rest.partition(":")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,8 @@ from torch import nn
 from ganprune.errors import UserError
 
 State = dict[str, torch.Tensor]
+
+
 BELONGS = "Check that the file belongs to this architecture."
 
 
@@ -123,3 +126,13 @@ def check_tensors(network: nn.Module, state: State, path: Path, remedy: str = BE
         if not torch.isfinite(found.float()).all():
             raise UserError("checkpoint", f"{named} with NaN or Inf", "finite numbers", "Train it again.")
     return state
+
+
+def weights_digest(networks: Mapping[str, nn.Module]) -> str:
+    """Return a SHA-256 over all tensors of these networks."""
+    digest = hashlib.sha256()
+    for name, network in sorted(networks.items()):
+        for key, value in network.state_dict().items():
+            digest.update(f"{name}.{key}{tuple(value.shape)}{value.dtype}".encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ganprune.files import replace_with
+from ganprune.runs.files import replace_with
 
 Curve = Sequence[tuple[float, float]]  # (cost, value), cost ascending
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from ganprune.files import replace_with
-from ganprune.pixels import to_pil
-from ganprune.sizes import Size
+from ganprune.data.pixels import to_pil
+from ganprune.data.sizes import Size
+from ganprune.runs.files import replace_with
 
 GAP, TITLE_HEIGHT, BACKGROUND, INK = 4, 16, (225, 225, 225), (20, 20, 20)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from ganprune.pixels import to_pil
+from ganprune.data.pixels import to_pil
 from ganprune.report.figures import BACKGROUND, GAP, INK, TITLE_HEIGHT, save_picture, stack
 
 TILE, FRAME, RED, COLUMNS = 44, 3, (200, 30, 30), 16

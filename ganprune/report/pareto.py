@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ganprune.files import replace_with
+from ganprune.runs.files import replace_with
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

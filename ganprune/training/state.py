@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ganprune.errors import UserError
-from ganprune.files import check_format, parse_json
+from ganprune.runs.files import check_format, parse_json
 
 TENSORS_NAME = "training.safetensors"
 FORMAT = 1

@@ -24,17 +24,17 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
-from ganprune.augmentation import Augmentation, epoch_indices
-from ganprune.data import Split
-from ganprune.distillation import FeatureDistillation, feature_matching, seen_by, tapped
+from ganprune.data.images import Split
 from ganprune.errors import UserError
-from ganprune.files import replace_with
 from ganprune.losses import adversarial, discriminator_aware
 from ganprune.models.checkpoint import CycleGAN, load_into, read_safetensors
 from ganprune.models.cyclegan import PARTS
-from ganprune.runs import refuse_changes
+from ganprune.runs.directory import refuse_changes
+from ganprune.runs.files import replace_with
+from ganprune.settings.training import TAUGHT, TrainingSettings, with_all_terms
+from ganprune.training.augmentation import Augmentation, epoch_indices
+from ganprune.training.distillation import FeatureDistillation, feature_matching, seen_by, tapped
 from ganprune.training.pool import ImagePool
-from ganprune.training.settings import TAUGHT, TrainingSettings, with_all_terms
 from ganprune.training.state import FORMAT, FURTHER, TENSORS_NAME, load_adam, read_metadata, with_prefix
 
 

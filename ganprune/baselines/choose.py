@@ -1,0 +1,58 @@
+"""From a criterion's scores to the bits that it keeps of one generator at a wanted size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ganprune.baselines.allocation import allocate, order_filters
+from ganprune.baselines.builder import BaselineBuilder
+from ganprune.baselines.registry import Baseline
+from ganprune.baselines.subject import Subject
+from ganprune.data.images import UnpairedImages
+from ganprune.errors import UserError
+from ganprune.evolution.individual import Individual
+from ganprune.filters.space import FilterSpace
+from ganprune.models.checkpoint import CycleGAN
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """One side's filters as a baseline chooses them, and what makes networks of them."""
+
+    bits: Individual
+    builder: BaselineBuilder
+
+
+def make_subjects(
+    cyclegan: CycleGAN, images: UnpairedImages, *, encoding: str, calibration_images: int
+) -> dict[str, Subject]:
+    """Trace both generators; nothing is measured before a criterion asks for it."""
+    subjects = {}
+    for name, side in cyclegan.items():
+        space = FilterSpace(side.generator, encoding=encoding, size=images.size)
+        calibration = images.calibration(side.source, calibration_images).to(cyclegan.device)
+        subjects[name] = Subject(name, side.generator, space, calibration, images[side.source].train)
+    return subjects
+
+
+def sizes_by_ratio(subjects: Mapping[str, Subject], ratio: float) -> dict[str, int]:
+    """Return how many parameters each side may keep for ``ratio`` times fewer than it has.
+
+    Raises:
+        UserError: one filter per group takes more.
+    """
+    for name, subject in subjects.items():
+        space = subject.space
+        most = space.parameter_count(space.full()) / space.parameter_count(space.repair([0] * len(space)))
+        if ratio > most:
+            expected = f"at most {most:.6g}, with one filter per group of {name}"
+            raise UserError("target ratio", ratio, expected, "Lower --target-ratio.")
+    return {name: int(s.space.parameter_count(s.space.full()) / ratio) for name, s in subjects.items()}
+
+
+def prune(subject: Subject, baseline: Baseline, seed: int, most: int) -> Pruned:
+    """Return the filters that a baseline keeps of one generator within ``most`` parameters."""
+    ranking = baseline.criterion()(subject, seed)
+    bits = allocate(subject.space, order_filters(subject.space, ranking.scores, baseline.width), most)
+    return Pruned(Individual(bits), BaselineBuilder(subject, ranking, baseline.weights))

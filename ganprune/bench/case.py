@@ -1,0 +1,59 @@
+"""What is timed: a pair of generators, individuals of one side at a MAC share, and their partner."""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ganprune.data.images import UnpairedImages
+from ganprune.evolution.operators.initialization import initDensity
+from ganprune.filters.builder import make_builders
+from ganprune.fitness import CycleFitness
+from ganprune.models.checkpoint import CycleGAN, save_cyclegan
+
+SIDE, PARTNER = "A2B", "B2A"
+MAC_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One pair of generators with the individuals that are timed on it."""
+
+    cyclegan: CycleGAN
+    folder: Path
+    images: UnpairedImages
+    fitness: dict[str, CycleFitness]
+    individuals: list[list[int]]
+    partner: list[int]
+
+
+def make_subject(cyclegan: CycleGAN, folder: Path, images: UnpairedImages, *, scored: int, individuals: int) -> Subject:
+    """Trace, take moments, and draw individuals at the MAC share.
+
+    Args:
+        cyclegan: the original.
+        folder: where the published procedure finds its files; written here.
+        images: the data.
+        scored: validation images per evaluation.
+        individuals: how many are drawn.
+    """
+    save_cyclegan(cyclegan, folder)
+    builders = make_builders(cyclegan, images)
+    fitness = {
+        name: CycleFitness(cyclegan, images, name, builders=builders, validation_images=scored) for name in cyclegan
+    }
+    random.seed(0)
+    drawn = []
+    for side in (PARTNER, *[SIDE] * individuals):
+        space, score = fitness[side].space, fitness[side]
+        most = MAC_SHARE * score.macs(space.full())
+        space.limit(functools.partial(_at_most, score.macs, most), "MAC share")
+        drawn.append(space.repair(initDensity(space.group_sizes, 0.8, 0.9)))
+    return Subject(cyclegan, folder, images, fitness, drawn[1:], drawn[0])
+
+
+def _at_most(count: Callable[[Sequence[int]], int], most: float, bits: Sequence[int]) -> bool:
+    return count(bits) <= most

@@ -1,0 +1,220 @@
+"""The ``compare`` command."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import click
+
+from ganprune.baselines.registry import BASELINES, Baseline
+from ganprune.cli.group import main
+from ganprune.cli.options import (
+    FOLDER,
+    baseline_options,
+    checkpoint_options,
+    evolve_options,
+    size_options,
+    take_framing,
+    take_networks,
+    worker_options,
+)
+from ganprune.cli.progress import terminating
+from ganprune.errors import UserError, did_you_mean
+
+# With these the toy scores about a hundred individuals a second.
+TOY = ["--population", "16", "--validation-images", "8", "--precision", "float32"]
+
+
+@click.command(add_help_option=False)
+@click.option("--preset", default="quick")
+@evolve_options
+def contender_options(**options: Any) -> None:
+    """Never run: it parses the text of a contender."""
+
+
+@baseline_options
+@click.command(add_help_option=False)
+@click.option("--preset")
+@click.option("--target-ratio", type=float)
+@click.option("--weights", default="own")
+def baseline_contender_options(**options: Any) -> None:
+    """Never run: it parses the text of a contender that is a baseline."""
+
+
+@main.command()
+@click.argument("contenders", nargs=-1)
+@click.option("--common", default="", help="Options of evolve that all contenders share, in one text.")
+@click.option("--max-evaluations", type=float, default=600, show_default=True, help="Cost of each run, both sides.")
+@click.option("--seeds", default="5", show_default=True, help="How many (1, 2, ...), or a list such as 3,7,8.")
+@click.option("--target", type=float, help="Reference fitness to time.  [default: the median of all runs' last]")
+@click.option("--toy", is_flag=True, help="A tiny CycleGAN that scores about 100 individuals a second, on the CPU.")
+@click.option("--data", type=FOLDER, help="Folder with trainA, trainB, testA, testB.  [default: the shipped images]")
+@click.option("--checkpoint", type=FOLDER, help="Folder of a trained CycleGAN.  [default: the shipped one]")
+@size_options
+@checkpoint_options
+@click.option("--out", type=FOLDER, help="Directory of the comparison.  [default: next free runs/compare-NNN]")
+@click.option("--resume", type=FOLDER, help="Go on with an interrupted comparison, with the same options.")
+@worker_options
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--threads", type=int, help="CPU threads per evaluation.  [default: PyTorch's choice; 1 with --toy]")
+def compare(contenders: tuple[str, ...], common: str, seeds: str, toy: bool, **options: Any) -> None:
+    """Compare searches at equal cost.
+
+    Each CONTENDER is an algorithm and options of evolve in one text, with a name if you like:
+
+    \b
+      ganprune compare ga annealing "uniform crossover: ga --mate cxUniform:indpb=0.5"
+
+    or a baseline, at the same --target-ratio, with --weights own, sliced or reconstructed:
+
+    \b
+      ganprune compare ga thinet "l1, reconstructed: l1 --weights reconstructed" "baseline random"
+
+    Without one, all algorithms are compared. Runs are ranked by reference fitness: their elites, scored against the
+    original partner on images that no search saw.
+    """
+    from ganprune.compare import compare as run
+    from ganprune.device import set_threads
+    from ganprune.evolution.registry import names
+    from ganprune.parallel.workers import check_workers, threads_per_worker
+    from ganprune.pipeline.task import load_task, load_toy
+    from ganprune.runs.directory import RunDirectory
+    from ganprune.runs.interruption import exit_status
+
+    out, resume, framing = options["out"], options["resume"], take_framing(options)
+    if resume and out:
+        raise UserError("--out", "given with --resume", "one of the two", "A resumed comparison stays where it is.")
+    own = ("data", "checkpoint", "epoch", "generator", "discriminator", "only")
+    if toy and (framing or any(options[name] for name in own)):
+        message = f"Leave out sizes, --{', --'.join(own)}."
+        raise UserError("--toy", "given with other data", "one of the two", message)
+    if toy and options["device"] not in ("auto", "cpu"):
+        raise UserError("--device", f"{options['device']} with --toy", "cpu", "The toy runs on the CPU; leave it out.")
+    check_workers(options["workers"], options["cluster"])
+    threads = 1 if toy and options["threads"] is None else options["threads"]
+    set_threads(threads_per_worker(threads, options["workers"]))
+    chosen = read_contenders(contenders or names("algorithm"), [*(TOY if toy else []), *split(common, "--common")])
+    numbers = read_seeds(seeds)
+    networks = take_networks(options)
+    places = {name: options[name] for name in ("checkpoint", "data", "device")}
+    task = load_toy() if toy else load_task(**places, size=framing, networks=networks)
+    where = resume or out or RunDirectory.next_free("runs", "compare")
+    try:
+        with terminating():
+            result = run(
+                task, chosen, max_evaluations=options["max_evaluations"], seeds=numbers, out=where,
+                target=options["target"], resume=resume is not None, workers=options["workers"],
+                cluster=options["cluster"], report=lambda text: click.echo(text, err=True),
+            )  # fmt: skip
+    except KeyboardInterrupt as error:
+        click.echo(f"Interrupted. Go on with: the same command with --resume {where}", err=True)
+        raise SystemExit(exit_status(error)) from None
+    print_comparison(result.summary)
+    click.echo(f"Curves: {result.directory.path('compare.png')}; tables: results.csv and curves.csv beside it")
+
+
+def read_contenders(texts: Any, common: list[str]) -> list[Any]:
+    """Parse contenders; every option is one of ``ganprune evolve``'s, or of ``ganprune baseline``'s."""
+    from ganprune.compare.contenders import split_name
+    from ganprune.evolution.registry import REGISTRY
+
+    shared, known = parse(contender_options, shlex.join(common), common), [*REGISTRY["algorithm"], *BASELINES]
+    result = []
+    for text in texts:
+        name, rest = split_name(text)
+        words = split(rest, "contender")
+        first = words[0] if words and not words[0].startswith("-") else None
+        explicit = first == "baseline"
+        if first and not explicit and not {":", "/"} & {*first} and first.lower() not in known:
+            raise UserError("contender", text, "an algorithm or a baseline first", did_you_mean(first, known))
+        if explicit or (first in BASELINES and first not in REGISTRY["algorithm"]):
+            result.append(read_baseline(name or rest, text, words[explicit:], shared))
+        else:
+            result.append(read_search(name or rest, text, ["--algorithm", *words] if first else words, common))
+    return result
+
+
+def read_search(name: str, text: str, words: list[str], common: list[str]) -> Any:
+    """Return the contender that searches with these options."""
+    from ganprune.compare import Contender
+    from ganprune.settings.evolve import make_settings
+
+    values = parse(contender_options, text, [*common, *words])
+    return Contender(name, make_settings(values.pop("preset"), **values))
+
+
+def read_baseline(name: str, text: str, words: list[str], shared: dict[str, Any]) -> Any:
+    """Return the contender that is the baseline ``words[0]``; of the shared options it takes those that apply."""
+    from ganprune.commands.baseline import baseline_settings
+    from ganprune.compare import Contender
+
+    given = parse(baseline_contender_options, text, words[1:])
+    baseline = Baseline(words[0] if words else "nothing", given.pop("weights"))
+    values = {name: shared[name] if value is None else value for name, value in given.items()}
+    for budget in ("max_macs", "max_latency_ms"):
+        if shared[budget] is not None and values["target_ratio"] is None:
+            found = f"{text!r} beside --{budget.replace('_', '-')}"
+            raise UserError("contender", found, "--target-ratio: baselines are sized by parameters", "Give that.")
+    return Contender(name, baseline_settings(baseline, **values), baseline)
+
+
+def parse(command: click.Command, text: str, words: list[str]) -> dict[str, Any]:
+    """Return the options among these words, None where one is not given.
+
+    Raises:
+        UserError: an option is unknown or wrong, or one that a comparison gives to all.
+    """
+    from ganprune.compare.contenders import SHARED
+
+    try:
+        with command.make_context("contender", list(words)) as context:
+            values = dict(context.params)
+    except click.UsageError as error:
+        expected = "an algorithm or a baseline, and its options"
+        raise UserError("contender", repr(text), expected, error.format_message()) from error
+    given = [field for field in SHARED if values.get(field) is not None]
+    if given:
+        option = "--" + given[0].replace("_", "-")
+        raise UserError("contender", f"{text!r} with {option}", "the same for all", f"Give {option} to compare.")
+    return values
+
+
+def split(text: str, field: str) -> list[str]:
+    """Split a text into words as a shell does."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UserError(field, repr(text), f"options in balanced quotes ({error})", "Check the quotes.") from error
+
+
+def read_seeds(text: str) -> list[int]:
+    """Return the seeds that ``--seeds`` stands for."""
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise UserError(
+            "seeds", repr(text), "a number of seeds, or a list such as 3,7,8", "Correct --seeds."
+        ) from error
+    if "," not in text:
+        numbers = list(range(1, numbers[0] + 1))
+    if not numbers or min(numbers) < 0:
+        raise UserError("seeds", repr(text), "1 or more, or a list such as 3,7,8", "Correct --seeds.")
+    return numbers
+
+
+def print_comparison(summary: dict[str, Any]) -> None:
+    """Print the table and what the tests say."""
+    import sys
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from ganprune.compare.tables import COLUMNS, notes, rows
+
+    table = Table(*COLUMNS, title="best reference fitness at equal cost", title_justify="left")
+    for cells in rows(summary):
+        table.add_row(*cells)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    for line in notes(summary):
+        click.echo(line)

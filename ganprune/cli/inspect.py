@@ -1,0 +1,103 @@
+"""The ``inspect`` command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ganprune.cli.group import main
+from ganprune.cli.options import (
+    FOLDER,
+    checkpoint_options,
+    machine_options,
+    size_options,
+    take_framing,
+    take_networks,
+)
+from ganprune.cli.progress import showing
+
+
+@main.command()
+@click.argument("checkpoint", type=FOLDER)
+@click.option("--data", type=FOLDER, help="Images: to ask the judges, and to time evaluations.")
+@size_options
+@click.option("--preset", default="quick", show_default=True, help="The search that is estimated: quick or paper.")
+@click.option("--population", type=int, help="Individuals per side of that search.")
+@click.option("--generations", type=int, help="Its generations.")
+@click.option("--validation-images", type=int, help="Its validation images that score.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every group.")
+@checkpoint_options
+@machine_options
+def inspect(checkpoint: Path, data: Path | None, preset: str, as_json: bool, **options: Any) -> None:
+    """Say what CHECKPOINT is, a folder or a file: layout, architectures, groups and bits, judges, cost of a search.
+
+    Nothing is written. docs/checkpoints.md says which files are understood.
+    """
+    import json
+
+    from ganprune.commands.inspect import inspect_checkpoint
+    from ganprune.settings.evolve import make_settings
+
+    names = ("population", "generations", "validation_images")
+    settings = make_settings(preset, **{name: options.pop(name) for name in names})
+    networks = take_networks(options)
+    with showing() as reporter:
+        found = inspect_checkpoint(
+            checkpoint, data, size=take_framing(options), networks=networks, settings=settings, stage=reporter.stage,
+            **options,
+        )  # fmt: skip
+    click.echo(json.dumps(found, indent=1) if as_json else "\n".join(lines(found)))
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """Return what was found as lines of text."""
+    shown = list(found["notes"])
+    for name, side in found["sides"].items():
+        shown += ["", f"{name} at {'{}x{}'.format(*found['size'])}", *side_lines(side)]
+    if "search" in found:
+        shown += ["", *search_lines(found["search"])]
+    else:
+        shown += ["", "With --data, the judges are asked and evaluations are timed."]
+    return [*shown, *(f"Warning: {warning}" for warning in found["warnings"])]
+
+
+def side_lines(side: dict[str, Any]) -> list[str]:
+    """Return what is known of a side."""
+    generator, judge = side["generator"], side.get("judge")
+    channels = " -> ".join(str(count) for count in generator["channels"])
+    macs = generator["macs"]["input_size"] / 1e6
+    terms = ["L_DisA" if side["discriminator"] else "L_GenA", *(["L_cyc"] if side["translates_back"] else [])]
+    shown = [
+        f"  generator: {channels} channels, {generator['parameters']:,} parameters ({generator['memory_mb']:.2f} MB), "
+        f"{macs:,.0f} million MACs per image",
+        f"  fitness: N and {' and '.join(terms)}",
+        f"  bits: {side['bits']['grouped']} in {len(side['groups'])} groups; "
+        f"{side['bits']['tied']} with --encoding tied",
+    ]
+    for group in side["groups"]:
+        others = len(group["written_by"]) - 1
+        shown.append(f"    {group['filters']:>5}  {group['name']}" + (f" and {others} more layers" if others else ""))
+    shown += [f"  layer {layer} keeps all filters: {reason}" for layer, reason in side["whole"].items()]
+    if side["moments_bytes"]:
+        shown.append(f"  moments for reconstructed weights: {side['moments_bytes'] / 2**20:,.0f} MB")
+    if judge:
+        shown.append(
+            f"  judge: real images of its own domain score {judge['own_domain']:.3f}, "
+            f"of the source's {judge['source_domain']:.3f}"
+        )
+    return shown
+
+
+def search_lines(search: dict[str, Any]) -> list[str]:
+    """Return what a search will take."""
+    each = ", ".join(f"{name} {seconds:.3f} s" for name, seconds in search["seconds_per_evaluation"].items())
+    scored = ", ".join(str(count) for count in search["images_scored"].values())
+    return [
+        "Search, as it would be with these options",
+        f"  preparation: {search['seconds_prepare']:.1f} s",
+        f"  an evaluation on {scored} images: {each}",
+        f"  at most {search['evaluations']} evaluations: about {search['seconds_search']:.0f} s, then the fine-tune",
+        f"  memory beside the moments: up to {search['images_bytes'] / 2**20:,.0f} MB of translations",
+    ]

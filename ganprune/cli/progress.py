@@ -1,0 +1,67 @@
+"""What commands print: progress, the final table, how to go on after Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+def print_summary(sides: Any) -> None:
+    """Print the final table on standard output."""
+    from rich.console import Console
+
+    from ganprune.report.display import summary_table
+
+    Console(width=None if sys.stdout.isatty() else 100).print(summary_table(sides))
+
+
+@contextmanager
+def showing(again: str = "", where: Path | None = None, interrupted: str = "Nothing was kept.") -> Iterator[Any]:
+    """Show progress; on Ctrl-C or SIGTERM say what is kept and how to go on, and exit with status 130 or 143.
+
+    Args:
+        again: how to go on, {} standing for the run directory; "" if nothing is kept.
+        where: the run directory, if it is known before the reporter is told.
+        interrupted: what to say where there is no run to go on with.
+    """
+    from ganprune.pipeline.reporter import Reporter
+    from ganprune.report.display import Display
+    from ganprune.runs.interruption import exit_status
+
+    display = Display()
+    reporter = Reporter(
+        display.stage, display.search, display.evaluation, display.training, display.images, note=display.note
+    )
+    try:
+        with terminating(), display.live():
+            yield reporter
+    except KeyboardInterrupt as error:
+        where = reporter.directory[0] if reporter.directory else where
+        if where and again and (where / "config.json").exists():
+            kept = f"{where} holds every finished step. Go on with: {again.format(where)}"
+        else:
+            kept = interrupted
+        click.echo(f"Interrupted. {kept}", err=True)
+        raise SystemExit(exit_status(error)) from None
+
+
+@contextmanager
+def terminating() -> Iterator[None]:
+    """Within the block, SIGTERM ends the command as Ctrl-C does, but with status 143."""
+    from ganprune.runs.interruption import stop
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,201 @@
+"""What ``ganprune baseline`` does: filters by a criterion at a wanted size, and all that follows in ``evolve``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganprune import __version__
+from ganprune.baselines.choose import make_subjects, prune, sizes_by_ratio
+from ganprune.baselines.registry import Baseline
+from ganprune.baselines.subject import Subject
+from ganprune.data.sizes import Framing, Size
+from ganprune.device import resolve_device, resolve_precision, set_threads
+from ganprune.errors import UserError
+from ganprune.evolution.individual import Individual
+from ganprune.filters.space import FilterSpace
+from ganprune.models.options import CheckpointOptions
+from ganprune.pipeline.checks import check_objectives, check_terms
+from ganprune.pipeline.config import FORMAT, open_finished, read_config, run_networks
+from ganprune.pipeline.reference import reference_of
+from ganprune.pipeline.reporter import Reporter
+from ganprune.pipeline.results import draw_samples, make_measures, materialise
+from ganprune.pipeline.search import Search, latency_tables, make_fitness
+from ganprune.pipeline.task import Task, fingerprint, load_task
+from ganprune.runs.directory import CONFIG, SUMMARY, RunDirectory
+from ganprune.settings.evolve import EvolveSettings, make_settings
+
+COUNTS = {"evaluations": 1, "rescores": 0, "cost": 1, "generation": 0}  # of a side, whose bits are scored once
+
+
+def sizes_by_run(subjects: Mapping[str, Subject], path: str | Path) -> dict[str, int]:
+    """Return the parameters of each side of a finished run.
+
+    Raises:
+        UserError: the run was made of generators of another size, or its summary is damaged.
+    """
+    directory, wanted = open_finished(path), {}
+    for name, subject in subjects.items():
+        try:
+            counts = directory.read_json(SUMMARY)["sides"][name]["parameters"]
+            theirs, wanted[name] = int(counts["original"]), int(counts["compact"])
+        except (KeyError, TypeError, ValueError) as error:
+            found = f"no parameters of side {name} ({error})"
+            raise UserError(str(directory.path(SUMMARY)), found, "a finished run's summary", "Restore it.") from error
+        own = subject.space.parameter_count(subject.space.full())
+        if own != theirs:
+            found = f"{path}, made of a generator {name} with {theirs:,} parameters"
+            raise UserError("like", found, f"one with {own:,}, as here", "Give the --checkpoint of that run.")
+    return wanted
+
+
+def baseline_settings(
+    baseline: Baseline, *, like: str | Path | None = None, preset: str | None = None, **options: Any
+) -> EvolveSettings:
+    """Return a preset's settings, or those of the run that the baseline is held against, with these options in place.
+
+    Raises:
+        UserError: an option or the run can't be used, or there is no size, or more than one.
+    """
+    if like is None:
+        settings = make_settings(preset or "quick", **options)
+        if settings.target_ratio is None:
+            expected = "how many times fewer parameters are wanted"
+            raise UserError("target ratio", "nothing", expected, "Give --target-ratio, or --like RUN.")
+    else:
+        given = {name: value for name, value in {"preset": preset, **options}.items() if value is not None}
+        for name in ("target_ratio", "preset"):
+            if name in given:
+                option = "--" + name.replace("_", "-")
+                raise UserError(option, "given with --like", "one of the two", f"The run decides; leave out {option}.")
+        settings = replace(read_config(open_finished(like))[1], **given, target_ratio=None)
+    return replace(
+        settings, algorithm=baseline.method, reconstruct=baseline.weights == "reconstructed", tune_steps=0,
+        tune_passes=0.0, max_macs=None, max_latency_ms=None, max_evaluations=None, max_seconds=None,
+        width_slope=None, round_to=1,
+    )  # fmt: skip
+
+
+def prune_run(
+    baseline: Baseline,
+    settings: EvolveSettings,
+    checkpoint: str | Path | None = None,
+    data: str | Path | None = None,
+    *,
+    like: str | Path | None = None,
+    out: str | Path | None = None,
+    size: int | Size | Framing | None = None,
+    networks: CheckpointOptions | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    reporter: Reporter | None = None,
+) -> RunDirectory:
+    """Prune the generators as a baseline does, fine-tune and evaluate them, and write a run directory.
+
+    Args:
+        baseline: criterion and weights.
+        settings: of :func:`baseline_settings`: size (unless ``like``), fine-tune, seed.
+        checkpoint, data, size: as for ``pipeline.compress``; with ``like``, the run's own unless given.
+        like: a finished run; each side gets at most as many parameters as there, and as near to it as filters allow.
+        out: new run directory; None for the next free ``runs/baseline-NNN``.
+        networks: how the checkpoint is to be read; with ``like``, only the factories that the run was begun with.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        threads: CPU threads.
+        reporter: whom to tell how far it is.
+
+    Raises:
+        UserError: something given can't be used; nothing has been written then.
+    """
+    started, reporter = time.perf_counter(), reporter or Reporter()
+    settings = replace(settings, precision=resolve_precision(settings.precision, resolve_device(device)))
+    check_terms(settings)
+    if out is not None and Path(out).exists():
+        RunDirectory.create(out)  # refuses it before anything is computed
+    threads = set_threads(threads)
+    task = _task(checkpoint, data, size, device, like, networks or CheckpointOptions())
+    for note in task.cyclegan.notes if checkpoint else ():
+        reporter.note(note)
+    check_objectives(task, settings)
+    make_measures(task, settings)
+    if task.images.size_note:
+        reporter.stage(task.images.size_note)
+    task.images.read_all()
+    reporter.stage("tracing the generators")
+    subjects = make_subjects(
+        task.cyclegan, task.images, encoding=settings.encoding, calibration_images=settings.calibration_images
+    )
+    most = sizes_by_run(subjects, like) if like else sizes_by_ratio(subjects, settings.target_ratio or 1)
+    search, chosen = _choose(task, settings, baseline, subjects, most, reporter.stage)
+    directory = RunDirectory.create(out or RunDirectory.next_free("runs", "baseline"))
+    configuration = {
+        "format": FORMAT, "command": "baseline", "ganprune": __version__, "torch": torch.__version__,
+        "checkpoint": task.checkpoint, "data": task.data, **task.images.framing.to_json(), "device": str(task.device),
+        "threads": threads, "baseline": baseline.to_json(), **({"like": str(like)} if like else {}),
+        "most_parameters": most, "networks": task.networks.to_json(), "settings": settings.to_json(),
+        **fingerprint(task),
+    }  # fmt: skip
+    with directory.locked():
+        directory.check_free(CONFIG)
+        compact, summary = materialise(
+            task, directory, settings, search, chosen, stage=reporter.stage, training=reporter.training,
+            counts={name: count * len(chosen) for name, count in COUNTS.items()},
+            reference=reference_of(task, search.builders, settings.validation_images),
+        )  # fmt: skip
+        for figures in summary["sides"].values():
+            figures["search"]["evaluations"] = 1
+        draw_samples(directory.path("samples.png"), task, compact)
+        directory.write_json(CONFIG, configuration)  # not before: it can't be resumed
+        directory.write_json(SUMMARY, {**summary, "seconds": time.perf_counter() - started})
+    return directory
+
+
+def _task(
+    checkpoint: str | Path | None,
+    data: str | Path | None,
+    size: int | Size | Framing | None,
+    device: str,
+    like: str | Path | None,
+    networks: CheckpointOptions,
+) -> Task:
+    """Load what is given; with nothing given, what the run ``like`` was made of, or what is shipped."""
+    if like and checkpoint is None and data is None:
+        config, _ = read_config(open_finished(like))
+        checkpoint, data, size = config["checkpoint"], config["data"], size or Framing.from_json(config)
+        networks = run_networks(config, networks)
+    places = [None if path is None else Path(path) for path in (checkpoint, data)]
+    return load_task(places[0], places[1], size, device, networks)
+
+
+def _choose(
+    task: Task,
+    settings: EvolveSettings,
+    baseline: Baseline,
+    subjects: Mapping[str, Subject],
+    most: Mapping[str, int],
+    stage: Callable[..., Any],
+) -> tuple[Search, dict[str, Individual]]:
+    """Return both sides' builders, and their bits with the fitness that they have against the original partner."""
+    started = time.perf_counter()
+    pruned = {}
+    for name, subject in subjects.items():
+        stage(f"{name}: ranking filters ({baseline.method})")
+        pruned[name] = prune(subject, baseline, settings.seed, most[name])
+        stage(f"{name}: {_described(subject.space, pruned[name].bits, most[name])}")
+    builders = {name: one.builder for name, one in pruned.items()}
+    fitness = make_fitness(task, settings, builders, latency_tables(task, settings, builders, None, stage))
+    for name, one in pruned.items():
+        score = fitness[name](one.bits)
+        one.bits.fitness.values, one.bits.terms = tuple(score), dict(score.terms)
+    search = Search(builders, fitness, {}, {}, time.perf_counter() - started)
+    return search, {name: one.bits for name, one in pruned.items()}
+
+
+def _described(space: FilterSpace, bits: Individual, most: int) -> str:
+    kept, whole = space.parameter_count(bits), space.parameter_count(space.full())
+    short = f"{100 * (1 - kept / most):.2f} % below the {most:,} wanted"
+    return f"{sum(bits)} of {len(space)} filters kept: {kept:,} parameters, {whole / kept:.2f}x fewer, {short}"

@@ -1,0 +1,306 @@
+"""What ``ganprune export`` does: generators as files for other programs, each proved to compute the same.
+
+Everything is written into a hidden folder first, read back and run on real images beside PyTorch. Only when all of it
+agrees do the files get their names.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ganprune.commands.translate import find_images
+from ganprune.data.pixels import CHANNELS, list_images, read_image, to_float, with_channels
+from ganprune.data.sizes import Size, round_up, size_json, size_text
+from ganprune.deploy.facts import Facts, readme
+from ganprune.deploy.fast_form import Framed, inference_form
+from ganprune.deploy.onnx_file import open_onnx, require_packages, write_onnx
+from ganprune.deploy.plain import write_plain
+from ganprune.deploy.program import open_program, write_program
+from ganprune.deploy.speed import REPEATS, speed_figures, speed_lines
+from ganprune.device import set_threads
+from ganprune.errors import UserError, did_you_mean
+from ganprune.filters.saving import load_generator, read_description
+from ganprune.metrics.evaluate import size_figures
+from ganprune.models.architecture import input_channels
+from ganprune.models.checkpoint import SOURCE
+from ganprune.models.fitting import size_multiple, translate
+from ganprune.models.options import CheckpointOptions
+from ganprune.pipeline.generators import Trained, load_trained
+from ganprune.pipeline.reporter import Reporter
+from ganprune.runs.files import make_folder, replacing
+
+FORMATS = ("onnx", "pt2", "torch")
+SUFFIXES = {"onnx": ("onnx",), "pt2": ("pt2",), "torch": ("json", "safetensors", "pth")}
+README = "README.md"
+USES = {
+    "onnx": "for onnxruntime and other engines",
+    "pt2": "a `torch.export` program: `torch.export.load(path).module()`",
+    "json": "architecture, layers and facts of the tensors beside it: `ganprune.load_generator(path)`",
+    "safetensors": "its tensors",
+    "pth": "the same tensors as a PyTorch state dict: `torch.load(path, weights_only=True)`",
+}
+BATCH = 8  # images at once in the comparison
+
+Run = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What is exported, and how it is checked.
+
+    Attributes:
+        formats: any of "onnx", "pt2" and "torch".
+        directions: of "A2B" and "B2A"; None for all there are.
+        original: the unpruned generators are exported.
+        size: (height, width) of the images; None for that of the generators' own.
+        dynamic_size: height and width are free, but for what the generators need them to be multiples of.
+        check_images: how many real images are compared.
+        tolerance: the largest difference from PyTorch that is let through, on [-1, 1].
+        speed: whether original and compact are timed.
+        repeats: timed runs of each.
+    """
+
+    formats: tuple[str, ...] = ("onnx",)
+    directions: tuple[str, ...] | None = None
+    original: bool = False
+    size: Size | None = None
+    dynamic_size: bool = False
+    check_images: int = 32
+    tolerance: float = 1e-4
+    speed: bool = True
+    repeats: int = REPEATS
+
+    def __post_init__(self) -> None:
+        for name in self.formats:
+            if name not in FORMATS:
+                raise UserError("format", name, ", ".join(FORMATS), did_you_mean(name, FORMATS))
+        for field_name in ("check_images", "repeats"):
+            if (value := getattr(self, field_name)) < 1:
+                named = field_name.replace("_", " ")
+                raise UserError(named, value, "1 or more", f"Correct --{named.replace(' ', '-')}.")
+        if not 0 <= self.tolerance < math.inf:
+            raise UserError("tolerance", self.tolerance, "a number of 0 or more", "Correct --tolerance.")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was exported.
+
+    Attributes:
+        files: where they are, ``README.md`` last.
+        differences: (direction, format) -> largest difference from PyTorch on the real images.
+        speed: direction -> what :func:`speed_figures` measured; none where the original is gone or itself exported.
+    """
+
+    files: list[Path] = field(default_factory=list)
+    differences: dict[tuple[str, str], float] = field(default_factory=dict)
+    speed: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def export_run(
+    path: str | Path,
+    out: str | Path,
+    *,
+    images: Sequence[str | Path] = (),
+    options: Options | None = None,
+    networks: CheckpointOptions | None = None,
+    threads: int | None = None,
+    reporter: Reporter | None = None,
+) -> Exported:
+    """Export the generators of a finished run, or of a checkpoint.
+
+    Args:
+        path: the folder of the run or checkpoint.
+        out: folder for the files, which may hold others.
+        images: files, folders and patterns of real images to compare on; none for the run's own test images.
+        options: what, and how.
+        networks: how a checkpoint is to be read; of a run, only the factories that it was begun with.
+        threads: CPU threads.
+        reporter: whom to tell how far it is.
+
+    Raises:
+        UserError: something given can't be used, a package is missing, a file is in the way, or an export computes
+            something else; nothing has been written then.
+    """
+    options, reporter, out = options or Options(), reporter or Reporter(), Path(out)
+    if "onnx" in options.formats:
+        require_packages()
+    set_threads(threads)
+    work = _Work(load_trained(path, networks=networks), options, images)
+    _check_place(out, work.names)
+    result = Exported()
+    with tempfile.TemporaryDirectory() as folder:
+        work.run(Path(folder), result, reporter)
+        _place(Path(folder), out, work.names)
+    result.files.extend(out / name for name in work.names)
+    return result
+
+
+def _check_place(out: Path, names: Sequence[str]) -> None:
+    """Refuse a place where files are in the way, or that can't be written."""
+    for name in names:
+        if os.path.lexists(out / name):
+            remedy = "Choose another --out."
+            raise UserError("out", f"{out / name} (there already)", "a folder without these files", remedy)
+    nearest = next(place for place in (out, *out.absolute().parents) if os.path.lexists(place))
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError("out", str(nearest), "a folder that can be written", "Choose another --out.")
+
+
+def _place(folder: Path, out: Path, names: Sequence[str]) -> None:
+    """Copy files to where they belong; all of them or, if one can't be, none."""
+    make_folder(out, field="out")
+    placed: list[Path] = []
+    try:
+        for name in names:
+            with replacing(out / name, field="out") as temporary:
+                shutil.copyfile(folder / name, temporary)
+            placed.append(out / name)
+    except BaseException:
+        for path in placed:
+            path.unlink(missing_ok=True)
+        raise
+
+
+class _Work:
+    """Writes and checks the files of all directions and formats.
+
+    Args:
+        trained: the generators.
+        options: what is exported, and how it is checked.
+        images: real images to compare on; none for the run's own test images.
+    """
+
+    def __init__(self, trained: Trained, options: Options, images: Sequence[str | Path]):
+        self.trained, self.options = trained, options
+        self.directions = tuple(dict.fromkeys(options.directions or trained.generators))
+        for direction in self.directions:
+            if (channels := input_channels(trained.generator(direction))) not in CHANNELS:
+                found = f"{direction} with {channels} image channels"
+                raise UserError("generator", found, "3 or 1, as image files have", "Use another --direction.")
+        self.generators = trained.originals() if options.original else trained.generators
+        self.kind = "compact" if trained.pruned and not options.original else "original"
+        self.size = options.size or (trained.framing.size if trained.framing else None) or self._no_size()
+        given = find_images(images) if images else None
+        self.images = {d: (given or self._own_images(d))[: options.check_images] for d in self.directions}
+        suffixes = [suffix for name in dict.fromkeys(options.formats) for suffix in SUFFIXES[name]]
+        self.names = [*(f"{d}.{suffix}" for d in self.directions for suffix in suffixes), README]
+
+    def _no_size(self) -> Size:
+        found = f"nothing, and {self.trained.path} records none"
+        raise UserError("size", found, "the size that images will have", "Give --size.")
+
+    def _own_images(self, direction: str) -> list[Path]:
+        remedy = "Give some with --images."
+        if self.trained.data is None:
+            raise UserError("images", "nothing", "real images to compare on", remedy)
+        folder = self.trained.data / f"test{SOURCE[direction]}"
+        try:
+            return list_images(folder)
+        except UserError as error:
+            raise UserError("images", f"{error.value}, the run's own", "real images to compare on", remedy) from error
+
+    def run(self, folder: Path, result: Exported, reporter: Reporter) -> None:
+        originals = self._originals(reporter)
+        figures = []
+        for direction in self.directions:
+            generator, count = self.generators[direction], len(self.images[direction])
+            for name in dict.fromkeys(self.options.formats):
+                reporter.stage(f"{direction} as {name}, compared with PyTorch on {count} images")
+                difference = self._export(direction, name, folder)
+                result.differences[direction, name] = difference
+                file = f"{direction}.{SUFFIXES[name][-1]}"
+                figures.append(f"`{file}` differs from PyTorch by at most {difference:.1e}, on {count} images")
+            if direction in originals:
+                reporter.stage(f"{direction}: timing original and compact")
+                original, whole = originals[direction], round_up(self.size, size_multiple([generator]))
+                ratio = size_figures(original, generator, whole)["macs"]["input_size"]["ratio"]
+                found = speed_figures(original, generator, whole, ratio, repeats=self.options.repeats)
+                result.speed[direction] = found
+                setting = f"{direction}, {size_text(whole)}, batch 1, threads: {found['threads']}"
+                figures += [f"{setting}; {line}" for line in speed_lines(found)]
+        (folder / README).write_text(self._readme(figures), encoding="utf-8")
+
+    def _originals(self, reporter: Reporter) -> Mapping[str, nn.Module]:
+        if not self.options.speed or self.kind == "original" or self.trained.checkpoint is None:
+            return {}
+        try:
+            return self.trained.originals()
+        except UserError as error:
+            reporter.stage(f"without the original generators there is no speed-up to measure: {error}")
+            return {}
+
+    def _export(self, direction: str, name: str, folder: Path) -> float:
+        """Write one generator in one format and return its largest difference from PyTorch on real images."""
+        generator = self.generators[direction]
+        multiple, stem = size_multiple([generator]), folder / direction
+        facts = self._facts(direction, name, multiple)
+        if name == "torch":
+            write_plain(generator, stem, facts, self._description(direction))
+            network = load_generator(stem)
+            run: Run = functools.partial(translate, network, multiple=multiple)
+        else:
+            run = self._traced(generator, name, stem.with_name(f"{direction}.{name}"), facts, multiple)
+        sizes = [self.size]
+        if facts.multiple is not None:  # it has to hold at other sizes too
+            height, width = round_up(self.size, multiple)
+            sizes = [(height, width), (height + multiple, width + 2 * multiple)]
+        difference = max(self._difference(run, generator, direction, size, multiple) for size in sizes)
+        if not difference <= self.options.tolerance:
+            found = f"a difference of {difference:.2g} from PyTorch"
+            remedy = "Nothing was written; another format may do, or a higher --tolerance."
+            raise UserError(f"{name} of {direction}", found, f"at most {self.options.tolerance:g}", remedy)
+        return difference
+
+    def _facts(self, direction: str, name: str, multiple: int) -> Facts:
+        free = multiple if name == "torch" or self.options.dynamic_size else None
+        return Facts.of(self.generators[direction], direction, self.kind, self.size, free)
+
+    def _description(self, direction: str) -> dict[str, Any]:
+        """Return what the JSON of the run says of a generator; of a checkpoint's there is none."""
+        if self.kind == "original":
+            return {"side": direction, "size": size_json(self.size)}
+        description = {**read_description(self.trained.path / direction), "size": size_json(self.size)}
+        if self.options.size is not None:
+            description.pop("load_size", None)  # of another size than this one
+        return description
+
+    def _traced(self, generator: nn.Module, name: str, path: Path, facts: Facts, multiple: int) -> Run:
+        whole = round_up(self.size, multiple)
+        image = torch.zeros(2, facts.channels, *whole)
+        even = multiple % 2 == 0 or facts.multiple is None
+        form = inference_form(generator, image, onnx=name == "onnx", blocks=even)
+        if facts.multiple is None and whole != self.size:
+            form, image = Framed(form, self.size, multiple).eval(), torch.zeros(2, facts.channels, *self.size)
+        if name == "onnx":
+            write_onnx(form, image, path, facts)
+            return open_onnx(path, torch.get_num_threads())
+        write_program(form, image, path, facts)
+        return open_program(path)
+
+    def _difference(self, run: Run, generator: nn.Module, direction: str, size: Size, multiple: int) -> float:
+        """Return the largest absolute difference on the real images, one alone first and then several at once."""
+        files = self.images[direction]
+        largest = 0.0
+        for batch in (files[:1], *(files[start : start + BATCH] for start in range(1, len(files), BATCH))):
+            channels = input_channels(generator)
+            real = to_float(torch.stack([with_channels(read_image(file, size), channels) for file in batch]))
+            apart = (run(real) - translate(generator, real, multiple)).abs().max()
+            largest = max(largest, float(apart.nan_to_num(math.inf)))
+        return largest
+
+    def _readme(self, figures: Sequence[str]) -> str:
+        first = self.options.formats[0]
+        facts = [self._facts(d, first, size_multiple([self.generators[d]])) for d in self.directions]
+        return readme(facts, {name: USES[name.rpartition(".")[2]] for name in self.names if name != README}, figures)

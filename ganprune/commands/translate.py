@@ -1,0 +1,310 @@
+"""What ``ganprune translate`` does: image files through a generator, into a folder.
+
+Files that can't be read are left out and told at the end; everything else that is wrong is found before anything is
+read or written. No input is ever overwritten.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import nn
+
+from ganprune.data.pixels import (
+    CHANNELS,
+    EXTENSIONS,
+    list_images,
+    open_image,
+    resize,
+    to_float,
+    to_pil,
+    to_pixels,
+    with_channels,
+)
+from ganprune.data.sizes import LEAST, Size, size_text
+from ganprune.device import resolve_device, set_threads
+from ganprune.errors import UserError
+from ganprune.models.architecture import input_channels
+from ganprune.models.fitting import size_multiple, translate
+from ganprune.models.options import CheckpointOptions
+from ganprune.pipeline.generators import Trained, load_trained
+from ganprune.pipeline.reporter import Reporter
+from ganprune.report.figures import BACKGROUND, GAP
+from ganprune.runs.files import make_folder, replacing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How images are translated.
+
+    Attributes:
+        size: (height, width) that images are resized to; None for that of the generators' own images.
+        native: images are translated at their own size instead.
+        original_size: results are resized to the size that their images have.
+        original: the unpruned generator translates.
+        strips: each result is a strip: source, original's translation where there is one, and ours.
+        batch: images at once.
+        overwrite: whether files in the way are replaced; inputs never are.
+    """
+
+    size: Size | None = None
+    native: bool = False
+    original_size: bool = False
+    original: bool = False
+    strips: bool = False
+    batch: int = 16
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.size is not None and self.native:
+            raise UserError("--native", f"given with --size {size_text(self.size)}", "one of the two", "Leave one out.")
+        if self.batch < 1:
+            raise UserError("batch", self.batch, "1 or more", "Correct --batch.")
+
+
+@dataclass(frozen=True)
+class Translated:
+    """What came of it: the files written, and what was left out, with its reason."""
+
+    written: list[Path] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+
+def translate_files(
+    path: str | Path,
+    images: Sequence[str | Path],
+    out: str | Path,
+    *,
+    direction: str,
+    options: Options | None = None,
+    networks: CheckpointOptions | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    reporter: Reporter | None = None,
+) -> Translated:
+    """Translate image files with a generator of a run, an export or a checkpoint.
+
+    Args:
+        path: the folder of the run, export or checkpoint.
+        images: files, folders and patterns such as ``"photos/*.jpg"``.
+        out: folder for the results, made if it is missing; ``NAME.png`` for each image.
+        direction: "A2B" or "B2A".
+        options: how.
+        networks: how a checkpoint is to be read; of a run, only the factories that it was begun with.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        threads: CPU threads.
+        reporter: whom to tell how far it is.
+
+    Raises:
+        UserError: there is no such generator, image or size, or a file is in the way; nothing has been written then.
+    """
+    options, reporter = options or Options(), reporter or Reporter()
+    target = resolve_device(device)
+    set_threads(threads)
+    files = find_images(images)
+    targets = [Path(out) / name for name in name_outputs(files)]
+    _check_targets(files, targets, options.overwrite)
+    trained = load_trained(path, networks=networks, device=target)
+    shown_by = _networks(trained, direction, options, target, reporter)
+    size = _size(trained, options)
+    make_folder(Path(out), field="out")
+    shown = "at their own sizes" if size is None else f"at {size_text(size)}"
+    reporter.stage(f"translating {len(files)} image{'s' * (len(files) > 1)} {direction} {shown}", len(files))
+    return _Work(shown_by, size, options).run(list(zip(files, targets, strict=True)), reporter.images)
+
+
+def find_images(paths: Sequence[str | Path]) -> list[Path]:
+    """Return the image files that files, folders and patterns stand for, each once, in their order.
+
+    Raises:
+        UserError: one of them stands for nothing.
+    """
+    found: dict[Path, Path] = {}  # resolved path -> path as it was given
+    for text in paths:
+        path = Path(text)
+        if path.is_dir():
+            files = list_images(path)
+        elif path.exists():
+            files = [path]
+        else:
+            files = [p for p in map(Path, sorted(glob.glob(str(text), recursive=True))) if _is_image(p)]
+        if not files:
+            raise UserError("image", str(text), "a file, a folder of images or a pattern", "Check the path.")
+        for file in files:
+            found.setdefault(file.resolve(), file)
+    if not found:
+        raise UserError("images", "none", "files, folders or patterns", "Name some.")
+    return list(found.values())
+
+
+def _is_image(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() in EXTENSIONS
+
+
+def name_outputs(files: Sequence[Path]) -> list[Path]:
+    """Return each file's name below the output folder: ``NAME.png``.
+
+    Files of one name keep their folders, from where these differ; files that only differ in their suffix keep that too.
+    """
+    names = [Path(file.stem + ".png") for file in files]
+    again = _repeated(names)
+    if again:
+        common = os.path.commonpath([files[index].resolve().parent for index in again])
+        for index in again:
+            names[index] = files[index].resolve().relative_to(common).with_name(names[index].name)
+    for index in _repeated(names):
+        names[index] = names[index].with_name(files[index].name + ".png")
+    return names
+
+
+def _repeated(names: Sequence[Path]) -> list[int]:
+    """Return the indices of names that occur more than once, whatever their case."""
+    folded = [str(name).casefold() for name in names]
+    counts = Counter(folded)
+    return [index for index, name in enumerate(folded) if counts[name] > 1]
+
+
+def _check_targets(files: Sequence[Path], targets: Sequence[Path], overwrite: bool) -> None:
+    inputs = {file.resolve() for file in files}
+    for target in targets:
+        if target.resolve() in inputs:
+            raise UserError("out", f"{target}, which is an input", "a folder of its own", "Choose another --out.")
+    present = [target for target in targets if os.path.lexists(target)]
+    if present and not overwrite:
+        others = f" and {len(present) - 1} more" * (len(present) > 1)
+        raise UserError(
+            "out", f"{present[0]}{others} (there already)", "a folder without these files",
+            "Choose another --out, or replace them with --overwrite.",
+        )  # fmt: skip
+    if folder := next((target for target in present if target.is_dir()), None):
+        raise UserError("out", f"{folder} (a folder)", "a place for a file", "Choose another --out.")
+
+
+def _networks(
+    trained: Trained, direction: str, options: Options, device: torch.device, reporter: Reporter
+) -> list[nn.Module]:
+    """Return the generators whose translations are shown, ours last."""
+    own = trained.generator(direction)
+    originals: Mapping[str, nn.Module] = {}
+    if options.original:
+        own = trained.originals(device)[direction]
+    elif options.strips and trained.checkpoint is not None:
+        try:
+            originals = trained.originals(device)
+        except UserError as error:
+            reporter.stage(f"strips without the original generator: {error}")
+    if (channels := input_channels(own)) not in CHANNELS:
+        raise UserError("generator", f"{channels} image channels", "3 or 1, as image files have", "Use another one.")
+    return [originals[direction], own] if direction in originals else [own]
+
+
+def _size(trained: Trained, options: Options) -> Size | None:
+    """Return the size that images are translated at; None for their own."""
+    if options.native or options.size is not None:
+        return options.size
+    if trained.framing is None:
+        raise UserError(
+            "size", f"nothing, and {trained.path} records none", "a size to translate at", "Give --size, or --native."
+        )
+    load = trained.framing.load  # what was cut out of larger images has their scale
+    return None if isinstance(load, str) else load or trained.framing.size
+
+
+@dataclass(frozen=True)
+class _Job:
+    source: Path
+    target: Path
+    image: Image.Image  # as it is
+    sized: Image.Image  # as it is translated
+
+
+class _Work:
+    """Reads, translates and writes, a batch of images of one size at a time.
+
+    Args:
+        networks: generators, ours last.
+        size: that images are resized to; None for their own.
+        options: how.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module], size: Size | None, options: Options):
+        self.networks, self.size, self.options = networks, size, options
+        self.multiples = [size_multiple([network]) for network in networks]
+        self.channels = input_channels(networks[-1])
+        self.done = Translated()
+
+    def run(self, files: Sequence[tuple[Path, Path]], report: Callable[[int, int], Any] | None) -> Translated:
+        for batch in self._batches(files):
+            self._translate(batch)
+            if report:
+                report(len(self.done.written) + len(self.done.skipped), len(files))
+        return self.done
+
+    def _batches(self, files: Sequence[tuple[Path, Path]]) -> Iterator[list[_Job]]:
+        """Yield successive images of one size, as many as a batch holds; skip what can't be read."""
+        batch: list[_Job] = []
+        for source, target in files:
+            try:
+                image = open_image(source)
+            except UserError as error:
+                self.done.skipped.append(str(error.value))
+                continue
+            sized = image if self.size is None else resize(image, self.size)
+            if min(sized.size) < LEAST:
+                shown = size_text((sized.height, sized.width))
+                self.done.skipped.append(f"{source} ({shown}, smaller than {LEAST} pixels: give --size)")
+                continue
+            if batch and (batch[0].sized.size != sized.size or len(batch) == self.options.batch):
+                yield batch
+                batch = []
+            batch.append(_Job(source, target, image, sized))
+        if batch:
+            yield batch
+
+    def _translate(self, batch: list[_Job]) -> None:
+        try:
+            images = to_float(torch.stack([with_channels(to_pixels(job.sized), self.channels) for job in batch]))
+            pairs = zip(self.networks, self.multiples, strict=True)
+            results = [translate(network, images, multiple) for network, multiple in pairs]
+        except (RuntimeError, MemoryError) as error:
+            if not _out_of_memory(error):
+                raise
+            if len(batch) > 1:
+                for job in batch:
+                    self._translate([job])
+            else:
+                self.done.skipped.append(f"{batch[0].source} (too large for the memory: give --size)")
+            return
+        for index, job in enumerate(batch):
+            self._write(job, [to_pil(result[index]) for result in results])
+
+    def _write(self, job: _Job, results: list[Image.Image]) -> None:
+        pictures = [job.sized, *results] if self.options.strips else results[-1:]
+        if self.options.original_size:
+            pictures = [resize(picture, (job.image.height, job.image.width)) for picture in pictures]
+            pictures[0] = job.image if self.options.strips else pictures[0]
+        make_folder(job.target.parent, field="out")
+        with replacing(job.target, field="out") as temporary:
+            _side_by_side(pictures).save(temporary, format="PNG")
+        self.done.written.append(job.target)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or "memory" in str(error)
+
+
+def _side_by_side(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Return pictures of one size beside each other, with gaps between them."""
+    width, height = pictures[0].size
+    strip = Image.new("RGB", (len(pictures) * (width + GAP) - GAP, height), BACKGROUND)
+    for index, picture in enumerate(pictures):
+        strip.paste(picture, (index * (width + GAP), 0))
+    return strip

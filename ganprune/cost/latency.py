@@ -1,0 +1,178 @@
+"""Measuring a latency table on this machine: each distinct layer of both generators, at a grid of channel counts.
+
+A layer is a convolution together with the padding before it and the norm and activation after it, for one image of the
+task's size, on the network's own device and with PyTorch's current number of threads. Everything is called once in each
+of several rounds, and the least time counts: whatever else a machine does can only make a call slower. Several threads
+that wait for each other on a busy machine never get their least time; measure on an idle one.
+
+What no module does (sums, concatenations, functional activations) is not counted. For CycleGAN's generator that is next
+to nothing: its layers, called one after the other, take as long as the whole.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ganprune.cost.latency_table import Axes, Grid, LatencyTable, grid_axes
+from ganprune.cost.profile import synchronise
+from ganprune.data.sizes import Size, read_size
+from ganprune.filters.layers import WIDTH, Convolution, Norm, is_depthwise, is_grouped
+from ganprune.filters.slicing import slice_network
+from ganprune.filters.space import FilterSpace
+from ganprune.models.architecture import input_channels
+
+ROUNDS, LEAST_ROUNDS, SECONDS = 40, 3, 8.0  # as many rounds as the time allows, but the least number at any rate
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A layer: the modules that are called one after the other and timed as one.
+
+    Attributes:
+        modules: padding, convolution, and what follows it up to the next one.
+        shape: of the input, (1, C, H, W).
+        axes: input and output channels of its grid.
+    """
+
+    modules: tuple[nn.Module, ...]
+    shape: tuple[int, ...]
+    axes: Axes
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """The same for layers that take the same time."""
+        return (*map(repr, self.modules), self.shape, self.axes)
+
+    def narrowed(self, inputs: int, outputs: int, like: torch.Tensor) -> Callable[[], Any]:
+        """Return a call of the layer with fewer channels, on an input of the type and on the device of ``like``."""
+        keep: dict[tuple[str, str, int], np.ndarray] = {}
+        parts = next((m.groups for m in self.modules if isinstance(m, Convolution) and is_grouped(m)), 1)
+        inputs, outputs = (max(1, count // parts) * parts for count in (inputs, outputs))  # as many in every part
+        produced = np.arange(outputs)
+        for name, module in ((str(index), module) for index, module in enumerate(self.modules)):
+            if isinstance(module, Convolution):
+                transposed, depthwise = isinstance(module, nn.ConvTranspose2d), is_depthwise(module)
+                produced = np.arange(inputs if depthwise else outputs)
+                if depthwise:
+                    keep[name, "weight", 0] = produced
+                else:
+                    long, short = (inputs, outputs) if transposed else (outputs, inputs)
+                    keep[name, "weight", 0] = np.arange(long)
+                    keep[name, "weight", 1] = np.arange(short // parts)
+                keep[name, "bias", 0] = produced
+            elif isinstance(module, Norm):
+                tensors = (*dict(module.named_parameters()), *dict(module.named_buffers())) or (WIDTH,)
+                keep |= {(name, tensor, 0): produced for tensor in tensors if tensor != "num_batches_tracked"}
+            elif isinstance(module, nn.PReLU) and module.num_parameters > 1:
+                keep[name, "weight", 0] = produced
+        image = noise((1, inputs, *self.shape[2:]), like)
+        return functools.partial(slice_network(nn.Sequential(*self.modules), keep).eval(), image)
+
+
+def measure_latency(
+    generators: Mapping[str, nn.Module], spaces: Mapping[str, FilterSpace], size: int | Size
+) -> dict[str, LatencyTable]:
+    """Time the layers of both sides' generators, equal ones once; takes some seconds.
+
+    Args:
+        generators: the unpruned networks by side, in evaluation mode.
+        spaces: their filter spaces.
+        size: (height, width) of the images, or one number.
+
+    Returns:
+        A table for each side.
+    """
+    layers = {side: find_segments(network, spaces[side], size) for side, network in generators.items()}
+    names: dict[Any, str] = {}  # of a layer shape: that of the first layer which has it
+    segments: dict[str, Segment] = {}
+    for side, path, segment in ((s, p, segment) for s, found in layers.items() for p, segment in found.items()):
+        name = names.setdefault(segment.key, f"{side}/{path}")
+        segments.setdefault(name, segment)
+    weight = next(next(iter(generators.values())).parameters())
+    calls: dict[Any, Callable[[], Any]] = {}
+    for name, segment in segments.items():
+        for point in itertools.product(*segment.axes):
+            calls[name, point] = segment.narrowed(*point, weight)
+    times = _least_times(calls, weight.device)
+    shapes = {name: _grid(segment.axes, times, name) for name, segment in segments.items()}
+    tables = {}
+    for side, found in layers.items():
+        own = {path: names[segment.key] for path, segment in found.items()}
+        tables[side] = LatencyTable(own, {name: shapes[name] for name in own.values()})
+    return tables
+
+
+@torch.inference_mode()
+def find_segments(generator: nn.Module, space: FilterSpace, size: int | Size) -> dict[str, Segment]:
+    """Pass an image through a generator and return its layers by their convolutions' paths."""
+    calls: list[tuple[str, nn.Module, tuple[int, ...]]] = []
+
+    def watch(path: str):  # type: ignore[no-untyped-def]
+        def record(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+            if len(inputs) == 1 and isinstance(inputs[0], torch.Tensor) and inputs[0].ndim == 4:
+                calls.append((path, module, tuple(inputs[0].shape)))
+
+        return record
+
+    handles = [m.register_forward_pre_hook(watch(path)) for path, m in generator.named_modules() if not [*m.children()]]
+    try:
+        generator(noise((1, input_channels(generator), *read_size(size)), next(generator.parameters())))
+    finally:
+        for handle in handles:
+            handle.remove()
+    axes = grid_axes(space)
+    starts = [index for index, call in enumerate(calls) if isinstance(call[1], Convolution)]
+    firsts = [index - 1 if index and _is_padding(calls[index - 1][1]) else index for index in starts]
+    segments = {}
+    for first, start, end in zip(firsts, starts, [*firsts[1:], len(calls)], strict=True):
+        path, convolution, _ = calls[start]
+        after = [m for _, m, shape in calls[start + 1 : end] if shape[1] == convolution.out_channels]
+        before = [module for _, module, _ in calls[first:start]]
+        segments[path] = Segment((*before, convolution, *after), calls[first][2], axes[path])
+    return segments
+
+
+@torch.inference_mode()
+def _least_times(calls: Mapping[Any, Callable[[], Any]], device: torch.device) -> dict[Any, float]:
+    """Return the least milliseconds of each call, all of them taking turns."""
+    least = dict.fromkeys(calls, math.inf)
+    started = time.perf_counter()
+    for turn in range(ROUNDS + 1):  # the first one warms up
+        if turn > LEAST_ROUNDS and time.perf_counter() - started > SECONDS:
+            break
+        for key, call in calls.items():
+            synchronise(device)
+            start = time.perf_counter()
+            call()
+            synchronise(device)
+            if turn:
+                least[key] = min(least[key], (time.perf_counter() - start) * 1e3)
+    return least
+
+
+def _grid(axes: Axes, times: Mapping[Any, float], name: str) -> Grid:
+    """Return a layer's grid: the least time of as many channels or more, so that fewer never take longer."""
+    inputs, outputs = axes
+    least = np.array([[times[name, (row, column)] for column in outputs] for row in inputs])[::-1, ::-1]
+    for axis in (0, 1):
+        least = np.minimum.accumulate(least, axis)
+    return Grid(inputs, outputs, tuple(map(tuple, least[::-1, ::-1].round(6).tolist())))
+
+
+def noise(shape: Sequence[int], like: torch.Tensor) -> torch.Tensor:
+    """Return fixed noise of the type and on the device of ``like``."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0)).to(like.device, like.dtype)
+
+
+def _is_padding(module: nn.Module) -> bool:
+    return type(module).__module__ == "torch.nn.modules.padding"

@@ -1,0 +1,122 @@
+"""What a generator costs: parameters, memory, multiply-accumulates, measured latency.
+
+MACs of transposed convolutions are counted at input size by some tools and at output size by others; both are given
+(``input_size`` is the headline). The 9-block, ngf=64 generator at 256x256 takes 49.55e9 by the first and 56.80e9 by the
+second; the paper's Table 1 implies the second.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ganprune.data.sizes import Size, read_size
+
+CONVENTIONS = ("input_size", "output_size")
+
+
+@dataclass(frozen=True)
+class LayerPositions:
+    """Positions at which each weight of a convolution is used once, for one image."""
+
+    input_size: int
+    output_size: int
+
+
+def parameters(network: nn.Module) -> int:
+    """Number of learned values, biases included."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def memory_mb(network: nn.Module) -> float:
+    """Parameters * 4 bytes / 2^20: what the paper's "memory" means."""
+    return parameters(network) * 4 / 2**20
+
+
+@torch.no_grad()
+def layer_positions(network: nn.Module, channels: int, size: int | Size) -> dict[str, LayerPositions]:
+    """Return, by path, the positions of each convolution for one image of (height, width) ``size``.
+
+    A convolution's MACs are its weight elements times its output positions; a transposed one's are its weight elements
+    times its input positions, or, by the other convention, times its output positions.
+    """
+    found: dict[str, LayerPositions] = {}
+
+    def hook(name: str):  # type: ignore[no-untyped-def]
+        def record(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+            inside, outside = (tensor.shape[-2] * tensor.shape[-1] for tensor in (inputs[0], output))
+            found[name] = LayerPositions(inside if isinstance(module, nn.ConvTranspose2d) else outside, outside)
+
+        return record
+
+    handles = [
+        module.register_forward_hook(hook(name))
+        for name, module in network.named_modules()
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d))
+    ]
+    modes = {module: module.training for module in network.modules()}
+    network.eval()  # batch norms in training mode would take the zeros into their statistics
+    try:
+        weight = next(network.parameters())
+        network(torch.zeros(1, channels, *read_size(size), dtype=weight.dtype, device=weight.device))
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, mode in modes.items():
+            module.training = mode
+    return found
+
+
+def macs(weight_counts: Mapping[str, int], positions: Mapping[str, LayerPositions]) -> dict[str, int]:
+    """Return the MACs of one image by both conventions, from each convolution's weight elements (no biases)."""
+    return {
+        convention: sum(count * getattr(positions[name], convention) for name, count in weight_counts.items())
+        for convention in CONVENTIONS
+    }
+
+
+def weight_counts(network: nn.Module) -> dict[str, int]:
+    """Return the weight elements of each convolution by its path."""
+    layers = {n: m for n, m in network.named_modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))}
+    return {name: module.weight.numel() for name, module in layers.items()}
+
+
+@torch.inference_mode()
+def latency_ms(
+    networks: Mapping[str, Callable[[torch.Tensor], Any]], example: torch.Tensor, *,
+    repeats: int = 15, warm_up: int = 3,
+    statistic: Callable[[Sequence[float]], float] = statistics.median,
+) -> dict[str, float]:  # fmt: skip
+    """Measure networks side by side and return each one's median milliseconds per call.
+
+    They take turns, so that a change of the machine's speed meets all of them.
+
+    Args:
+        networks: by name; networks, or other functions of an image.
+        example: the input of a call, on the networks' device.
+        repeats: timed calls of each.
+        warm_up: untimed calls of each before.
+        statistic: in the median's place; the least where other programs disturb, since they can only add.
+    """
+    times: dict[str, list[float]] = {name: [] for name in networks}
+    for turn in range(warm_up + repeats):
+        for name, network in networks.items():
+            synchronise(example.device)
+            start = time.perf_counter()
+            network(example)
+            synchronise(example.device)
+            if turn >= warm_up:
+                times[name].append((time.perf_counter() - start) * 1e3)
+    return {name: statistic(values) for name, values in times.items()}
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for what the device is still computing, so that a clock read next counts it."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

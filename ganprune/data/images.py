@@ -1,0 +1,272 @@
+"""Unpaired images on disk: trainA/trainB, testA/testB and, if there, valA/valB.
+
+Files are decoded once and kept as bytes; batches are float tensors in [-1, 1]. Scoring uses fixed batches without
+augmentation. Images have any size: what the networks can't take is mirrored up to what they can, at the right and at
+the bottom, and results are cut back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from ganprune.data.pixels import CHANNELS, cut, list_images, mirror_up, read_image, to_float, with_channels
+from ganprune.data.sizes import STRIDE, Framing, Size, read_size, round_up, size_text
+from ganprune.errors import UserError
+
+DOMAINS = ("A", "B")
+MOST_BY_DEFAULT = 256
+CALIBRATION_IMAGES = 32
+
+
+def pair_name(path: Path, domain: str) -> str:
+    """Return what the files of one thing have in common in both domains: ``17`` of ``17_A.jpg`` and ``17_B.jpg``."""
+    return path.stem.removesuffix(f"_{domain}")
+
+
+class ImageSet(Sequence[torch.Tensor]):
+    """Image files at one size, decoded on first use and kept as uint8.
+
+    Args:
+        paths: image files.
+        size: side length in pixels, (height, width), or a framing with a size.
+        multiple: both sides of the tensors are multiples of this: (H, W) is ``size`` rounded up, and mirrored up.
+        channels: C: 3, or 1 for greyscale.
+    """
+
+    def __init__(self, paths: Sequence[Path], size: int | Size | Framing, multiple: int = STRIDE, *, channels: int = 3):
+        self.paths, self.multiple, self.channels = list(paths), multiple, channels
+        self.framing = size if isinstance(size, Framing) else Framing(read_size(size))
+        assert self.framing.size is not None
+        self.frame = self.framing.size
+        self._decoded: dict[int, torch.Tensor] = {}
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> torch.Tensor:  # type: ignore[override]
+        """Return image ``index``: (C, H, W), uint8; of a larger one the middle."""
+        image = self._load(index)
+        spare = [have - want for have, want in zip(image.shape[1:], self.frame, strict=True)]
+        return self._framed(image, spare[0] // 2, spare[1] // 2)
+
+    def _load(self, index: int) -> torch.Tensor:
+        """Return image ``index`` at the size that ours is cut out of."""
+        if index not in self._decoded:
+            load = self.framing.load or self.frame
+            image = read_image(self.paths[index], None if isinstance(load, str) else load)
+            if any(have < want for have, want in zip(image.shape[1:], self.frame, strict=True)):
+                found = f"{self.paths[index]} ({size_text((image.shape[1], image.shape[2]))})"
+                raise UserError(
+                    "image", found, f"at least the crop, {size_text(self.frame)}", "Lower --crop, or give --load-size."
+                )
+            self._decoded[index] = with_channels(image, self.channels)
+        return self._decoded[index]
+
+    def _framed(self, image: torch.Tensor, top: int, left: int) -> torch.Tensor:
+        height, width = self.frame
+        part = image[:, top : top + height, left : left + width]
+        return mirror_up(part, round_up(self.frame, self.multiple))
+
+    def tensor(self, indices: Sequence[int] | None = None) -> torch.Tensor:
+        """Return those images (default: all) as (N, C, H, W) float32 in [-1, 1]."""
+        indices = range(len(self)) if indices is None else indices
+        return to_float(torch.stack([self[index] for index in indices]))
+
+    def read_all(self) -> None:
+        """Decode every image now."""
+        for index in range(len(self)):
+            self[index]
+
+    def training_tensor(self, indices: Sequence[int], draw: torch.Generator) -> torch.Tensor:
+        """Return those images as :meth:`tensor` does, but of larger ones each a part at a place of its own."""
+        if self.framing.load is None:
+            return self.tensor(indices)
+        parts = []
+        for image in map(self._load, indices):
+            spare = [have - want for have, want in zip(image.shape[1:], self.frame, strict=True)]
+            top, left = (int(torch.randint(0, most + 1, (), generator=draw)) for most in spare)
+            parts.append(self._framed(image, top, left))
+        return to_float(torch.stack(parts))
+
+    def subset(self, indices: Sequence[int]) -> ImageSet:
+        return ImageSet([self.paths[index] for index in indices], self.framing, self.multiple, channels=self.channels)
+
+
+@dataclass(frozen=True)
+class Split:
+    """The images of one domain by role; see design: calibration is inside training, validation never is."""
+
+    train: ImageSet
+    validation: ImageSet
+    test: ImageSet
+
+
+class UnpairedImages:
+    """Two domains of images: folders trainA, trainB, testA, testB, and valA, valB where they exist.
+
+    Without validation folders, min(100, 10 %) of the sorted training files of each domain are set aside for it. Test
+    images are never used to choose anything.
+
+    Args:
+        root: the folder that holds those folders.
+        size: side length in pixels, (height, width), or how images come to one size. Default: the first training
+            image's shorter side, both ways, at most 256.
+        multiple: what the networks need both sides to be multiples of; tensors are mirrored up to that.
+        channels: of each domain's images, 3 or 1; see ``domain_channels``. Default: 3 for both.
+        needed: the domains that have to be there; another one is left out where its folders are missing, or its images
+            would have other channels than files can hold.
+
+    Attributes:
+        framing: how images come to their size.
+        frame: (height, width) of what is translated, scored and shown.
+        size: (height, width) of the tensors: ``frame``, rounded up to ``multiple``.
+
+    Raises:
+        UserError: a folder is missing or empty, or no size can be that.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        size: int | Size | Framing | None = None,
+        *,
+        multiple: int = STRIDE,
+        channels: Mapping[str, int] | None = None,
+        needed: Sequence[str] = DOMAINS,
+    ):
+        self.root = Path(root)
+        self.channels = {domain: (channels or {}).get(domain, 3) for domain in DOMAINS}
+        domains = [domain for domain in DOMAINS if domain in needed or self._complete(domain)]
+        if not self.root.is_dir():
+            raise UserError("data", str(root), "a folder with trainA, trainB, testA, testB", "Check --data.")
+        for domain in domains:
+            if self.channels[domain] not in CHANNELS:
+                found = f"domain {domain} with {self.channels[domain]} channels"
+                raise UserError("images", found, "1 or 3", "Images of files have no others: use another generator.")
+        files = {
+            role + domain: list_images(self.root / (role + domain)) for role in ("train", "test") for domain in domains
+        }
+        framing = size if isinstance(size, Framing) else Framing(None if size is None else read_size(size))
+        self.frame = framing.size or self._native_size(files["train" + domains[0]][0])
+        self.framing, self.multiple = replace(framing, size=self.frame), multiple
+        self.size = round_up(self.frame, multiple)
+        self.domains = {domain: self._split(domain, files) for domain in domains}
+
+    def _complete(self, domain: str) -> bool:
+        """Whether a domain that need not be there is."""
+        folders = [self.root / (role + domain) for role in ("train", "test")]
+        return self.channels[domain] in CHANNELS and all(folder.is_dir() for folder in folders)
+
+    @staticmethod
+    def _native_size(path: Path) -> Size:
+        return read_size(min(*read_image(path).shape[1:], MOST_BY_DEFAULT))
+
+    def _split(self, domain: str, files: dict[str, list[Path]]) -> Split:
+        train = files["train" + domain]
+        folder = self.root / ("val" + domain)
+        if folder.is_dir():
+            validation = list_images(folder)
+        else:
+            count = min(100, len(train) // 10)
+            if count < 1:
+                raise UserError(
+                    f"train{domain}", f"{len(train)} images", "at least 10, or a val folder",
+                    f"Add images, or a folder val{domain}.",
+                )  # fmt: skip
+            step = len(train) / count
+            chosen = {int(index * step) for index in range(count)}  # spread over the sorted names
+            validation = [path for index, path in enumerate(train) if index in chosen]
+            train = [path for index, path in enumerate(train) if index not in chosen]
+        return Split(*(self._set(domain, paths) for paths in (train, validation, files["test" + domain])))
+
+    def _set(self, domain: str, paths: Sequence[Path]) -> ImageSet:
+        return ImageSet(paths, self.framing, self.multiple, channels=self.channels[domain])
+
+    def __getitem__(self, domain: str) -> Split:
+        return self.domains[domain]
+
+    @property
+    def size_note(self) -> str | None:
+        """What to tell a user of a size that the networks can't take as it is; None if they can."""
+        if self.frame == self.size:
+            return None
+        asked, used = size_text(self.frame), size_text(self.size)
+        return f"image size {asked} is no multiple of {self.multiple}: mirrored up to {used}, results are cut back"
+
+    def cut(self, images: torch.Tensor) -> torch.Tensor:
+        """Return (..., H, W) tensors of :attr:`size` at the size of :attr:`frame`, without what was mirrored."""
+        return cut(images, self.frame)
+
+    def read_all(self) -> None:
+        """Decode every image now, so that a damaged one is found before long work begins.
+
+        Raises:
+            UserError: an image is damaged or truncated; it is named.
+        """
+        for split in self.domains.values():
+            for images in (split.train, split.validation, split.test):
+                images.read_all()
+
+    def whole_training(self) -> dict[str, Split]:
+        """Return the splits with set-aside validation images put back into training, for a final fine-tune."""
+        whole = {}
+        for domain, split in self.domains.items():
+            own_folder = (self.root / ("val" + domain)).is_dir()
+            paths = split.train.paths if own_folder else sorted(split.train.paths + split.validation.paths)
+            train = split.train if own_folder else self._set(domain, paths)
+            whole[domain] = Split(train, split.validation, split.test)
+        return whole
+
+    def calibration(self, domain: str, count: int = CALIBRATION_IMAGES) -> torch.Tensor:
+        """Return the first ``count`` training images: (N, C, H, W) in [-1, 1]."""
+        train = self[domain].train
+        return train.tensor(range(min(count, len(train))))
+
+    def tuning(self, domain: str, seed: int, share: float = 0.1) -> ImageSet:
+        """Return the seeded ``share`` of the training images after the calibration ones (the paper's 10 %)."""
+        train = self[domain].train
+        rest = list(range(min(CALIBRATION_IMAGES, len(train) // 2), len(train)))
+        count = max(1, round(share * len(train)))
+        return train.subset(sorted(random.Random(f"{seed}:{domain}").sample(rest, min(count, len(rest)))))
+
+    @cached_property
+    def paired_test(self) -> list[tuple[int, int]]:
+        """Indices (in testA, in testB) of test images whose truth is known; see :meth:`pairs`."""
+        return self.pairs("test")
+
+    def pairs(self, role: str) -> list[tuple[int, int]]:
+        """Return indices (in A, in B) of images of the same thing: files of the same name in both domains.
+
+        Names are compared without their ending and without ``_A`` or ``_B`` before it.
+
+        Args:
+            role: "train", "validation" or "test".
+        """
+        if len(self.domains) < len(DOMAINS):
+            return []
+        names = {domain: [pair_name(path, domain) for path in getattr(self[domain], role).paths] for domain in DOMAINS}
+        other = {name: index for index, name in enumerate(names["B"])}
+        return [(index, other[name]) for index, name in enumerate(names["A"]) if name in other]
+
+    def digest(self) -> str:
+        """Return a SHA-256 over all images as they are used, and their names: other data give another one."""
+        digest = hashlib.sha256()
+        for split in self.domains.values():
+            for images in (split.train, split.validation, split.test):
+                for index, path in enumerate(images.paths):
+                    digest.update(os.fsencode(path.name))
+                    digest.update(images[index].numpy().tobytes())
+        return digest.hexdigest()
+
+    def counts(self) -> dict[str, int]:
+        """Number of images by role and domain, for a run's summary."""
+        roles = ("train", "validation", "test")
+        return {f"{role}{domain}": len(getattr(self[domain], role)) for role in roles for domain in self.domains}

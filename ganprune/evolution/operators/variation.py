@@ -1,0 +1,208 @@
+"""Selection, crossover and mutation of filter bit strings, by DEAP's conventions.
+
+Selections return references to the chosen individuals. Crossovers and mutations change what they are given, in
+place, and return it in a tuple. All draw from the global ``random`` only. What they leave behind can have empty
+groups: the strategy repairs it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
+
+from deap.tools import cxTwoPoint, mutFlipBit, selTournament
+
+from ganprune.errors import UserError
+from ganprune.evolution.operators.selection import _ranks, selRank, selRoulette, selStochasticUniversalSampling
+
+__all__ = [
+    "cxGroup",
+    "cxTwoPoint",
+    "mutDensity",
+    "mutFlipBit",
+    "mutFlipBitGuided",
+    "mutFlipBitPerGroup",
+    "mutFlipSegment",
+    "mutGroup",
+    "mutGroupOrFlip",
+    "selRank",
+    "selRoulette",
+    "selStochasticUniversalSampling",
+    "selTournament",
+]
+
+
+def cxGroup(ind1: Any, ind2: Any, group_sizes: Sequence[int], indpb: float = 0.5) -> tuple[Any, Any]:
+    """Swap whole groups of filters: uniform crossover (Syswerda, 1989) with a group as its gene.
+
+    Filters of one group only make sense together, so a child gets each group from one parent.
+
+    Args:
+        ind1: the first parent, changed in place.
+        ind2: the second parent, changed in place.
+        group_sizes: filters per group, in the order of the bits.
+        indpb: the probability of a group to be swapped, in [0, 1].
+
+    Returns:
+        Both children.
+    """
+    for group in _slices(group_sizes):
+        if random.random() < indpb:
+            ind1[group], ind2[group] = ind2[group], ind1[group]
+    return ind1, ind2
+
+
+def mutFlipBitPerGroup(individual: Any, group_sizes: Sequence[int], flips: float | Sequence[float] = 1.0) -> tuple[Any]:
+    """Flip each bit at the rate of its group: ``flips`` / size of the group.
+
+    One rate for all bits changes wide groups often and narrow ones hardly ever. The usual rate of one expected flip per
+    string (H. Mühlenbein, "How genetic algorithms really work: mutation and hillclimbing", 1992) is here one per group.
+
+    Args:
+        individual: changed in place.
+        group_sizes: filters per group, in the order of the bits.
+        flips: the expected number of flips in a group, at least 0; one number for all, or one for each.
+
+    Returns:
+        The mutant, in a tuple.
+
+    Raises:
+        UserError: there are not as many numbers as groups.
+    """
+    expected = list(flips) if isinstance(flips, Sequence) else [flips] * len(group_sizes)
+    if len(expected) != len(group_sizes):
+        raise UserError(
+            "flips of mutFlipBitPerGroup", f"{len(expected)} numbers", f"1, or {len(group_sizes)}, one for each group",
+            "Give one number for all.",
+        )  # fmt: skip
+    for group, count in zip(_slices(group_sizes), expected, strict=True):
+        rate = count / (group.stop - group.start)
+        individual[group] = [1 - bit if random.random() < rate else bit for bit in individual[group]]
+    return (individual,)
+
+
+def mutFlipBitGuided(
+    individual: Any, group_sizes: Sequence[int], saliency: Sequence[float], indpb: float = 0.01, guidance: float = 1.0
+) -> tuple[Any]:
+    """Flip bits, dropping weak filters and adding strong ones more often than the other way round.
+
+    Norm-based pruning (H. Li et al., "Pruning filters for efficient ConvNets", 2017) as the bias of a mutation. A
+    filter of rank r in its group, from 0 for the weakest to 1 for the strongest, is flipped with probability
+
+        indpb * (1 + guidance * (1 - 2 r))  if it is kept,      indpb * (1 + guidance * (2 r - 1))  if it is not
+
+    Args:
+        individual: changed in place.
+        group_sizes: filters per group, in the order of the bits.
+        saliency: one number per bit, larger = more worth keeping. Ranks count: sizes differ from layer to layer.
+        indpb: the probability of a bit of middling saliency to be flipped, in [0, 1].
+        guidance: in [0, 1]: 0 flips all bits alike (:func:`mutFlipBit`), 1 never drops a group's strongest filter.
+
+    Returns:
+        The mutant, in a tuple.
+    """
+    for group in _slices(group_sizes):
+        ranks = _ranks(saliency[group])
+        top = max(1, len(ranks) - 1)
+        for index, rank in zip(range(group.start, group.stop), ranks, strict=True):
+            lean = 2 * rank / top - 1 if len(ranks) > 1 else 0.0
+            if random.random() < indpb * (1 + guidance * (-lean if individual[index] else lean)):
+                individual[index] = 1 - individual[index]
+    return (individual,)
+
+
+def mutDensity(individual: Any, group_sizes: Sequence[int], low: float = 0.1, high: float = 1.0) -> tuple[Any]:
+    """Draw a new density for one random group, and add or drop random filters until the group has it.
+
+    Where :func:`mutGroup` takes a step from the width that a group has, this one forgets it, as ``initDensity`` draws.
+
+    Args:
+        individual: changed in place.
+        group_sizes: filters per group, in the order of the bits.
+        low: the lowest density, in [0, 1].
+        high: the highest density, in [low, 1].
+
+    Returns:
+        The mutant, in a tuple; its group has at least one filter.
+    """
+    group = random.choice(_slices(group_sizes))
+    positions = range(group.start, group.stop)
+    kept = [index for index in positions if individual[index]]
+    dropped = [index for index in positions if not individual[index]]
+    missing = max(1, round(random.uniform(low, high) * len(positions))) - len(kept)
+    for index in random.sample(dropped if missing > 0 else kept, abs(missing)):
+        individual[index] = int(missing > 0)
+    return (individual,)
+
+
+def mutFlipSegment(individual: Any) -> tuple[Any]:
+    """Invert every bit between two random cut points: the mutation of the authors' code for Algorithm 1.
+
+    Args:
+        individual: changed in place; at least one bit is inverted, at most all.
+
+    Returns:
+        The mutant, in a tuple.
+    """
+    start, end = sorted(random.sample(range(len(individual) + 1), 2))
+    individual[start:end] = [1 - bit for bit in individual[start:end]]
+    return (individual,)
+
+
+def mutGroup(individual: Any, group_sizes: Sequence[int], share: float = 0.5) -> tuple[Any]:
+    """Add filters to one random group, or drop filters from it.
+
+    Adding and dropping are equally likely; where one cannot change anything the other is done. The number of filters
+    is a uniform share of the group in (0, ``share``], at least 1. The group's last filter is never dropped.
+
+    Args:
+        individual: changed in place.
+        group_sizes: filters per group, in the order of the bits.
+        share: the largest share of a group to add or drop, in (0, 1].
+
+    Returns:
+        The mutant, in a tuple.
+    """
+    group = random.choice(_slices(group_sizes))
+    positions = range(group.start, group.stop)
+    kept = [index for index in positions if individual[index]]
+    dropped = [index for index in positions if not individual[index]]
+    adding = random.random() < 0.5
+    if not dropped:
+        adding = False
+    elif len(kept) <= 1:
+        adding = True
+    room = len(dropped) if adding else max(0, len(kept) - 1)
+    count = min(room, max(1, round(random.uniform(0, share) * len(positions))))
+    for index in random.sample(dropped if adding else kept, count):
+        individual[index] = int(adding)
+    return (individual,)
+
+
+def mutGroupOrFlip(
+    individual: Any, group_sizes: Sequence[int], flip: float = 0.5, indpb: float = 0.01, share: float = 0.5
+) -> tuple[Any]:
+    """Flip a few bits anywhere with probability ``flip``, else add or drop filters of one group.
+
+    The first explores which filters of a group serve best, the second how wide each group should be.
+
+    Args:
+        individual: changed in place.
+        group_sizes: filters per group, in the order of the bits.
+        flip: the probability of flipping bits, in [0, 1].
+        indpb: then, the probability of each bit to be flipped (:func:`mutFlipBit`), in [0, 1].
+        share: else, the largest share of a group to add or drop (:func:`mutGroup`), in (0, 1].
+
+    Returns:
+        The mutant, in a tuple.
+    """
+    if random.random() < flip:
+        return mutFlipBit(individual, indpb)
+    return mutGroup(individual, group_sizes, share)
+
+
+def _slices(group_sizes: Sequence[int]) -> list[slice]:
+    ends = list(accumulate(group_sizes))
+    return [slice(end - size, end) for size, end in zip(group_sizes, ends, strict=True)]

@@ -1,0 +1,212 @@
+"""What starts worker processes: this machine, or a Dask cluster; both give a ``concurrent.futures`` executor."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import platform
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, ProcessPoolExecutor
+from contextlib import contextmanager, suppress
+from multiprocessing.context import SpawnContext, SpawnProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganprune import __version__
+from ganprune.errors import UserError
+from ganprune.parallel.payload import Payload, install, release
+
+CONNECT_SECONDS = 10.0  # to a scheduler
+WAIT_SECONDS = 60.0  # for its first worker
+
+
+class LocalEngine:
+    """Spawned processes of this machine.
+
+    Args:
+        count: how many.
+
+    Attributes:
+        processes: those started last.
+    """
+
+    losses: tuple[type[BaseException], ...] = (BrokenExecutor,)
+
+    def __init__(self, count: int):
+        self.count = count
+        self.processes: list[SpawnProcess] = []
+
+    def start(self, payload: Payload, threads: int) -> Executor:
+        """Return a pool; its processes start as calls come in."""
+        context = _Context()
+        self.processes = context.started
+        return ProcessPoolExecutor(self.count, context, initializer=begin, initargs=([payload], threads))
+
+    def stop(self, executor: Executor, *, at_once: bool) -> None:
+        """End the processes, killing them if it is to be at once, and wait until they are gone."""
+        if at_once:
+            for process in self.processes:
+                process.kill()
+        executor.shutdown(wait=True, cancel_futures=True)
+        for process in self.processes:
+            process.join()
+
+
+class _Process(SpawnProcess):
+    """A process that Ctrl-C and SIGTERM don't reach: they are meant for the one that started it, which ends it."""
+
+    def start(self) -> None:
+        with _blocked(signal.SIGINT, signal.SIGTERM):  # the child inherits that
+            super().start()
+
+
+class _Context(SpawnContext):
+    """The spawn context, keeping what it started."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started: list[SpawnProcess] = []
+
+    def Process(self, *arguments: Any, **options: Any) -> SpawnProcess:  # type: ignore[override]
+        process = _Process(*arguments, **options)
+        self.started.append(process)
+        return process
+
+
+@contextmanager
+def _blocked(*signals: signal.Signals) -> Iterator[None]:
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def begin(payloads: list[Payload], threads: int) -> None:
+    """Make this process a worker.
+
+    Args:
+        payloads: one; taken out of the list, since a pool's process keeps what it was started with.
+        threads: CPU threads.
+    """
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+    install(payloads.pop())
+
+
+def _end_with_parent() -> None:
+    """A pool's process would wait for ever for calls from one that was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+class ClusterEngine:
+    """The workers of a Dask scheduler that is running already. They need this version of ganprune and of torch.
+
+    Args:
+        address: tcp://HOST:PORT, or the path of the scheduler's file.
+
+    Raises:
+        UserError: ``distributed`` isn't installed.
+    """
+
+    def __init__(self, address: str):
+        try:
+            import distributed
+        except ImportError as error:
+            raise UserError(
+                "--cluster", address, "the package distributed", "Install it: pip install 'ganprune[cluster]'"
+            ) from error
+        self.address, self.distributed = address, distributed
+        self.losses: tuple[type[BaseException], ...] = (CancelledError, distributed.scheduler.KilledWorker)
+        self.client: Any = None
+
+    def start(self, payload: Payload, threads: int) -> Executor:
+        """Connect, wait for a worker, compare versions and give every worker, also one that comes later, the payload.
+
+        Raises:
+            UserError: no scheduler, no workers, or other versions there.
+        """
+        self.client = self._connect()
+        try:
+            self._check_versions()
+            self.client.register_plugin(_plugin(payload), name=_name(payload))
+        except BaseException:
+            self.client.close()
+            raise
+        self.payload = payload
+        executor: Executor = self.client.get_executor(pure=False)
+        return executor
+
+    def stop(self, executor: Executor, *, at_once: bool) -> None:
+        """Free the workers of the payload and disconnect; they go on running."""
+        executor.shutdown(wait=not at_once)
+        with suppress(OSError, ValueError, TimeoutError):  # the scheduler may be gone
+            self.client.unregister_worker_plugin(_name(self.payload))
+        self.client.close()
+
+    def _connect(self) -> Any:
+        is_file = Path(self.address).is_file()
+        where = {"scheduler_file": self.address} if is_file else {"address": self.address}
+        try:
+            client = self.distributed.Client(**where, timeout=CONNECT_SECONDS, set_as_default=False)
+        except (OSError, ValueError, TimeoutError) as error:
+            raise UserError(
+                "--cluster", f"{self.address} ({str(error) or type(error).__name__})",
+                "a running Dask scheduler, tcp://HOST:PORT, or its scheduler file", "Start it: dask scheduler",
+            ) from error  # fmt: skip
+        try:
+            client.wait_for_workers(1, timeout=WAIT_SECONDS)
+        except TimeoutError as error:
+            client.close()
+            raise UserError(
+                "--cluster", f"{self.address}, without workers", "one worker or more", f"dask worker {self.address}"
+            ) from error
+        return client
+
+    def _check_versions(self) -> None:
+        try:
+            found = self.client.run(versions)
+        except ImportError as error:
+            raise UserError(
+                "--cluster", f"workers without ganprune ({error})", "ganprune on every worker", "Install it there."
+            ) from error
+        for worker, theirs in found.items():
+            for package, ours in versions().items():
+                if theirs[package] != ours:
+                    raise UserError(
+                        f"{package} on worker {worker}", theirs[package], f"{ours}, as here", "Install the same there."
+                    )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that have to be the same on all machines."""
+    return {"ganprune": __version__, "torch": torch.__version__, "python": platform.python_version()}
+
+
+def _name(payload: Payload) -> str:
+    return f"ganprune-{payload.digest[:16]}"
+
+
+def _plugin(payload: Payload) -> Any:
+    from distributed import WorkerPlugin
+
+    class Installed(WorkerPlugin):
+        """Installs a payload in a worker."""
+
+        def setup(self, worker: Any) -> None:
+            install(payload)
+
+        def teardown(self, worker: Any) -> None:
+            release(payload.digest)
+
+    return Installed()

@@ -1,0 +1,129 @@
+"""What is ready to translate: the compact generators of a run or an export, or a checkpoint's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ganprune.assets import default_checkpoint, default_images
+from ganprune.data.sizes import Framing
+from ganprune.errors import UserError, did_you_mean
+from ganprune.filters.saving import read_description
+from ganprune.models.checkpoint import CONFIG_NAME, SIDES, load_cyclegan
+from ganprune.models.options import CheckpointOptions
+from ganprune.pipeline.config import open_finished, read_config, run_networks
+from ganprune.pipeline.results import load_pair
+from ganprune.runs.directory import CONFIG, SUMMARY, RunDirectory
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Generators by side, and what is known of where they come from.
+
+    Attributes:
+        path: the folder that they were read from.
+        generators: compact ones, or a checkpoint's own.
+        framing: of the images that they were made with; None where nothing says.
+        checkpoint: the folder of the unpruned generators; None where these are none of a run.
+        data: the folder of the images that they were made with; None where nothing says.
+        pruned: whether they are compact, not a checkpoint's own.
+        networks: how the checkpoint is to be read.
+    """
+
+    path: Path
+    generators: Mapping[str, nn.Module]
+    framing: Framing | None = None
+    checkpoint: Path | None = None
+    data: Path | None = None
+    pruned: bool = True
+    networks: CheckpointOptions = field(default_factory=CheckpointOptions)
+
+    def generator(self, direction: str) -> nn.Module:
+        """Return the generator of one direction.
+
+        Raises:
+            UserError: an unknown one, or one that the folder does not have.
+        """
+        if direction not in SIDES:
+            raise UserError("direction", direction, " or ".join(SIDES), did_you_mean(direction, SIDES))
+        if direction not in self.generators:
+            found = f"{direction}, which {self.path} lacks"
+            raise UserError("direction", found, ", ".join(self.generators), "Use another --direction.")
+        return self.generators[direction]
+
+    def originals(self, device: torch.device | str = "cpu") -> dict[str, nn.Module]:
+        """Return the unpruned generators by side.
+
+        Raises:
+            UserError: there is no such checkpoint any more, or these generators are not a run's.
+        """
+        if self.checkpoint is None:
+            raise UserError(
+                "original", f"{self.path}, which is no run", "a run directory", "Only a run has pruned an original."
+            )
+        cyclegan = load_cyclegan(self.checkpoint, options=self.networks, device=device)
+        return {name: side.generator for name, side in cyclegan.items()}
+
+    def factory(self, direction: str) -> str | None:
+        """Return what makes the generator of a direction, if ganprune does not know its architecture."""
+        return self.networks.factory("generator", direction)
+
+
+def load_trained(
+    path: str | Path, *, networks: CheckpointOptions | None = None, device: torch.device | str = "cpu"
+) -> Trained:
+    """Load the generators of a finished run, of an export or of a checkpoint.
+
+    Args:
+        path: the folder; of a checkpoint, also a file.
+        networks: how a checkpoint is to be read; of a run or an export, only the factories that it was begun with.
+        device: where the generators go.
+
+    Raises:
+        UserError: it holds none of these, an unfinished run, or damaged files.
+    """
+    path, networks = Path(path), networks or CheckpointOptions()
+    if not (path.is_dir() or path.is_file()):
+        raise UserError("run", str(path), "a run directory or a checkpoint's folder", "Check the path.")
+    directory = RunDirectory(path)
+    if directory.exists(CONFIG) and not directory.exists(CONFIG_NAME):  # a pretraining run is a checkpoint
+        finished = open_finished(path)
+        config, _ = read_config(finished)
+        networks = run_networks(config, networks)
+        sides = _sides(finished)
+        checkpoint, data = (None if config[key] is None else Path(config[key]) for key in ("checkpoint", "data"))
+        return Trained(
+            path, load_pair(directory, device, sides, networks), Framing.from_json(config),
+            checkpoint or default_checkpoint(), data or default_images(), networks=networks,
+        )  # fmt: skip
+    present = [name for name in SIDES if directory.exists(f"{name}.json")]
+    if present:
+        description = read_description(path / present[0])
+        framing = Framing.from_json(description) if "size" in description else None
+        return Trained(path, load_pair(directory, device, present, networks), framing, networks=networks)
+    cyclegan = load_cyclegan(path, options=networks, device=device)
+    own = {name: side.generator for name, side in cyclegan.items()}
+    return Trained(path, own, _pretrained_framing(directory), pruned=False, networks=networks)
+
+
+def _sides(run: RunDirectory) -> list[str]:
+    """Return the sides that a finished run pruned."""
+    summary = run.read_json(SUMMARY)
+    found = summary.get("sides") if isinstance(summary, dict) else None
+    sides = [name for name in SIDES if isinstance(found, dict) and name in found]
+    if not sides:
+        raise UserError(str(run.path(SUMMARY)), "no sides", "a finished run's summary", "Restore the file.")
+    return sides
+
+
+def _pretrained_framing(directory: RunDirectory) -> Framing | None:
+    """Return the framing of the images that a checkpoint was trained with, if ``ganprune pretrain`` made it."""
+    if not directory.exists(CONFIG):
+        return None
+    config = directory.read_json(CONFIG)
+    data = config.get("data") if isinstance(config, dict) else None
+    return Framing.from_json(data) if isinstance(data, dict) and "size" in data else None

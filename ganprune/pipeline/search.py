@@ -1,0 +1,162 @@
+"""What a search works with: from settings to networks, fitness, toolboxes and strategies of both sides."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from deap.base import Toolbox
+
+from ganprune.cost.latency import measure_latency
+from ganprune.cost.latency_table import LatencyTable, from_json
+from ganprune.errors import UserError, did_you_mean
+from ganprune.evolution.algorithms.strategy import Strategy
+from ganprune.evolution.registry import REGISTRY, resolve
+from ganprune.evolution.toolbox import make_toolbox
+from ganprune.filters.builder import NetworkBuilder, make_builders
+from ganprune.fitness import CycleFitness
+from ganprune.models.checkpoint import SIDES
+from ganprune.pipeline.budgets import set_budgets
+from ganprune.pipeline.task import Task
+from ganprune.settings.evolve import EvolveSettings, fitness_settings, needs_latency, tuning_settings
+from ganprune.training.tuning import tuned
+
+OPERATORS = ("algorithm", "select", "mate", "mutate", "init")
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search works with, both sides: bits -> network, its fitness, and a DEAP toolbox with a strategy."""
+
+    builders: Mapping[str, NetworkBuilder]
+    fitness: Mapping[str, CycleFitness]
+    toolboxes: Mapping[str, Toolbox]
+    strategies: Mapping[str, Strategy]
+    seconds: float
+    latency: Mapping[str, LatencyTable] = field(default_factory=dict)  # by side; none where nothing asks for it
+
+    def expected(self, generations: int, done: int = 0) -> int:
+        """Return about how many individuals are still to be scored after ``done`` of the steps of both sides."""
+        sides = len(self.strategies)  # they take turns
+        left = (generations + 1 - (done + sides - 1 - turn) // sides for turn in range(sides))
+        return sum(s.size * s.later * steps for s, steps in zip(self.strategies.values(), left, strict=True))
+
+
+def prepare(task: Task, settings: EvolveSettings, stage: Callable[..., Any], latency: Any = None) -> Search:
+    """Trace the generators, take moments and set up both sides' search; writes nothing.
+
+    Args:
+        task: the CycleGAN and its images.
+        settings: of the run.
+        stage: told when a stage begins.
+        latency: the content of the run's ``latency.json``, where it has one; else latencies that the settings ask for
+            are measured.
+
+    Raises:
+        UserError: a generator that can't be pruned, a budget that nothing can meet, or damaged latencies.
+    """
+    search = rebuild(task, settings, stage)
+    started = time.perf_counter()
+    for builder in search.builders.values():
+        builder.space.round_to(settings.round_to)  # first, so that latencies are measured at numbers that can be
+    tables = latency_tables(task, settings, search.builders, latency, stage)
+    fitness = make_fitness(task, settings, search.builders, tables)
+    set_budgets(fitness, settings)
+    strategies = {name: make_strategy(settings, name) for name in fitness}
+    toolboxes = make_toolboxes(fitness, strategies, settings)
+    seconds = search.seconds + time.perf_counter() - started
+    return replace(search, fitness=fitness, toolboxes=toolboxes, strategies=strategies, seconds=seconds, latency=tables)
+
+
+def rebuild(task: Task, settings: EvolveSettings, stage: Callable[..., Any]) -> Search:
+    """Trace the generators and take moments, to build networks as a run with these settings does.
+
+    There is nothing to search with in it: no operator is resolved, so that settings read from a file name no import.
+
+    Raises:
+        UserError: a generator that can't be pruned.
+    """
+    started = time.perf_counter()
+    stage("tracing the generators" + (" and taking moments" if settings.reconstruct else ""))
+    builders = make_builders(
+        task.cyclegan, task.images, encoding=settings.encoding, reconstruct=settings.reconstruct,
+        calibration_images=settings.calibration_images,
+    )  # fmt: skip
+    builders = tuned(builders, task.cyclegan, task.images, tuning_settings(settings))
+    return Search(builders, {}, {}, {}, time.perf_counter() - started)
+
+
+def specifications(settings: EvolveSettings, kind: str) -> list[str]:
+    """Return what the settings name of a kind of :data:`OPERATORS`: for algorithms one for each side."""
+    return [*algorithms(settings).values()] if kind == "algorithm" else [getattr(settings, kind)]
+
+
+def algorithms(settings: EvolveSettings) -> dict[str, str]:
+    """Return each side's algorithm: one specification for both, or two joined by a slash, A2B's first.
+
+    Raises:
+        UserError: more than two, or an empty one.
+    """
+    parts = [part.strip() for part in settings.algorithm.split("/")]
+    if len(parts) > 2 or not all(parts):
+        known = [part for part in parts if part.partition(":")[0].lower() in REGISTRY["algorithm"]][:2]
+        remedy = f"Did you mean {'/'.join(known)!r}?" if known else did_you_mean(parts[0], REGISTRY["algorithm"])
+        expected = "one algorithm, or A2B's and B2A's joined by a slash"
+        raise UserError("algorithm", settings.algorithm or "''", expected, remedy)
+    return dict(zip(SIDES, (parts[0], parts[-1]), strict=True))
+
+
+def latency_tables(
+    task: Task, settings: EvolveSettings, builders: Mapping[str, NetworkBuilder], saved: Any, stage: Callable[..., Any]
+) -> dict[str, LatencyTable]:
+    """Return both sides' latency tables, the saved ones or measured now; none where the settings need none."""
+    if not needs_latency(settings):
+        return {}
+    spaces = {name: builder.space for name, builder in builders.items()}
+    if saved is not None:
+        return from_json(saved, spaces, task.images.size)
+    stage("measuring the latency of every layer")
+    generators = {name: side.generator for name, side in task.cyclegan.items()}
+    return measure_latency(generators, spaces, task.images.size)
+
+
+def make_fitness(
+    task: Task,
+    settings: EvolveSettings,
+    builders: Mapping[str, NetworkBuilder],
+    latency: Mapping[str, LatencyTable],
+) -> dict[str, CycleFitness]:
+    """Return both sides' fitness, sharing their networks."""
+    terms = fitness_settings(settings)
+    return {
+        name: CycleFitness(
+            task.cyclegan, task.images, name, settings=terms, builders=builders,
+            validation_images=settings.validation_images,
+            precision=settings.precision, latency=latency.get(name),
+        )
+        for name in task.cyclegan
+    }  # fmt: skip
+
+
+def make_strategy(settings: EvolveSettings, side: str) -> Strategy:
+    """Return a new strategy for a side, of the settings' algorithm and population."""
+    operator = resolve("algorithm", algorithms(settings)[side])
+    strategy: Strategy = operator.function(**{"population": settings.population, **operator.parameters})
+    return strategy
+
+
+def make_toolboxes(
+    fitness: Mapping[str, CycleFitness], strategies: Mapping[str, Strategy], settings: EvolveSettings
+) -> dict[str, Toolbox]:
+    """Return one toolbox for each side, with the settings' operators and its strategy."""
+    toolboxes = {}
+    for name, evaluate_side in fitness.items():
+        toolbox = make_toolbox(
+            evaluate_side.space, evaluate_side,
+            select=settings.select, mate=settings.mate, mutate=settings.mutate, init=settings.init,
+        )  # fmt: skip
+        strategies[name].register(toolbox)
+        toolboxes[name] = toolbox
+    return toolboxes

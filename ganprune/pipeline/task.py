@@ -1,0 +1,101 @@
+"""What is compressed: a trained CycleGAN and its images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganprune.assets import TOY_SIZE, default_checkpoint, default_images, toy_checkpoint
+from ganprune.data.images import UnpairedImages
+from ganprune.data.sizes import Framing, Size
+from ganprune.device import resolve_device
+from ganprune.errors import UserError
+from ganprune.models.checkpoint import CycleGAN, check_size, domain_channels, load_cyclegan
+from ganprune.models.fitting import size_multiple
+from ganprune.models.options import CheckpointOptions
+from ganprune.models.weights import weights_digest
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is compressed: a CycleGAN, its images, and where they came from."""
+
+    cyclegan: CycleGAN
+    images: UnpairedImages
+    checkpoint: str | None
+    data: str | None
+    networks: CheckpointOptions = field(default_factory=CheckpointOptions)
+
+    @property
+    def device(self) -> torch.device:
+        return self.cyclegan.device
+
+    @property
+    def whom(self) -> str:
+        """What is compressed, in words."""
+        return "both generators" if len(self.cyclegan) > 1 else f"generator {next(iter(self.cyclegan))}"
+
+
+def load_task(
+    checkpoint: Path | None,
+    data: Path | None,
+    size: int | Size | Framing | None = None,
+    device: str = "auto",
+    networks: CheckpointOptions | None = None,
+) -> Task:
+    """Load a checkpoint and its images; None stands for the shipped ones.
+
+    Args:
+        checkpoint: folder or file.
+        data: folder of images. Those of a domain that nothing is translated from may be missing.
+        size: of the images; see :class:`UnpairedImages`.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        networks: how the checkpoint is to be read.
+
+    Raises:
+        UserError: one of them can't be used, or one is the shipped one and the other is not.
+    """
+    if (checkpoint is None) != (data is None):
+        given, missing = ("data", "checkpoint") if checkpoint is None else ("checkpoint", "data")
+        raise UserError(missing, "nothing", f"a --{missing} to go with --{given}", "Give both, or neither.")
+    target, networks = resolve_device(device), networks or CheckpointOptions()
+    cyclegan = load_cyclegan(checkpoint or default_checkpoint(), options=networks, device=target)
+    images = UnpairedImages(
+        data or default_images(), size, multiple=size_multiple(cyclegan.generators()),
+        channels=domain_channels(cyclegan), needed=[side.source for side in cyclegan.values()],
+    )  # fmt: skip
+    check_size(cyclegan, images.size)
+    places = [str(path.resolve()) if path else None for path in (checkpoint, data)]
+    return Task(cyclegan, images, places[0], places[1], networks)
+
+
+def load_toy() -> Task:
+    """Load the toy CycleGAN and the shipped images at its size: for many searches in little time, on the CPU."""
+    checkpoint = toy_checkpoint()
+    return Task(load_cyclegan(checkpoint), UnpairedImages(default_images(), TOY_SIZE), str(checkpoint), None)
+
+
+def fingerprint(task: Task) -> dict[str, str]:
+    """Return what a run notes of its task, to find it unchanged when it is resumed."""
+    return {"data_sha256": task.images.digest(), "checkpoint_sha256": weights_digest(task.cyclegan.networks())}
+
+
+def check_fingerprint(task: Task, config: Mapping[str, Any]) -> None:
+    """Check that images and checkpoint are those that a run began with.
+
+    Raises:
+        UserError: they aren't, or can't be read.
+    """
+    task.images.read_all()
+    sources = {"data_sha256": (task.data, "images"), "checkpoint_sha256": (task.checkpoint, "networks")}
+    for name, found in fingerprint(task).items():
+        path, what = sources[name]
+        if config.get(name, found) != found:
+            raise UserError(
+                f"{what} in {path or 'the package'}", f"other {what} than when the run began",
+                "what it began with", "Restore them, or start a new run.",
+            )  # fmt: skip

@@ -1,0 +1,120 @@
+"""Per-individual tuning, as in the paper: a short fine-tune on a tenth of the training images before scoring.
+
+"distil" matches the images of the side's own original generator, so that no partner is involved and the result can be
+kept. "cyclegan" is the paper's objective: LSGAN, cycle and identity terms, with a copy of the discriminator; there the
+cycle term involves the partner, so an individual is tuned anew for each one.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from ganprune.data.images import ImageSet, Split, UnpairedImages
+from ganprune.filters.builder import NetworkBuilder
+from ganprune.filters.space import FilterSpace
+from ganprune.models.checkpoint import OTHER, CycleGAN
+from ganprune.settings.training import TrainingSettings, TuningSettings
+from ganprune.training import CycleGANTrainer
+
+
+class TuningImages:
+    """The tenth of the training images that individuals are tuned on."""
+
+    def __init__(self, images: UnpairedImages, seed: int, share: float):
+        none = ImageSet([], images.size)
+        self.splits = {domain: Split(images.tuning(domain, seed, share), none, none) for domain in images.domains}
+
+    def __getstate__(self) -> dict[str, Any]:
+        for split in self.splits.values():
+            split.train.read_all()  # a worker elsewhere has no such files
+        return vars(self)
+
+    def __getitem__(self, domain: str) -> Split:
+        return self.splits[domain]
+
+
+class TunedBuilder(NetworkBuilder):
+    """Builds networks as another builder does, then tunes them.
+
+    Args:
+        builder: bits -> untuned network of one side.
+        cyclegan: the original; teacher, discriminators and original partner.
+        images: the data.
+        side: whose networks these are.
+        settings: how they are tuned.
+    """
+
+    def __init__(
+        self, builder: NetworkBuilder, cyclegan: CycleGAN, images: UnpairedImages, side: str, settings: TuningSettings
+    ):
+        self.untuned, self.cyclegan, self.side, self.settings = builder, cyclegan, side, settings
+        self.images = TuningImages(images, settings.seed, settings.share)
+        self._recent: OrderedDict[tuple[int, ...], nn.Module] = OrderedDict()
+        count = len(self.images[cyclegan[side].source].train)
+        self.steps = settings.steps or max(1, math.ceil(settings.passes * count / settings.batch))
+
+    @property
+    def space(self) -> FilterSpace:  # type: ignore[override]
+        return self.untuned.space
+
+    @property
+    def needs_partner(self) -> bool:  # type: ignore[override]
+        """Whether a network's tuning depends on the partner that it is scored with."""
+        return self.settings.objective == "cyclegan"
+
+    def _build(self, bits: Sequence[int]) -> nn.Module:
+        return self.against(bits, self.cyclegan.reverse(self.side))
+
+    def against(self, bits: Sequence[int], partner: nn.Module | None) -> nn.Module:
+        """Return the network of ``bits``, tuned with ``partner``, if there is one, translating back."""
+        with torch.inference_mode(False), torch.no_grad():
+            network = self.untuned.fresh(bits)
+        with torch.inference_mode(False), torch.enable_grad():
+            return self._tune(network, bits, partner)
+
+    def _tune(self, network: nn.Module, bits: Sequence[int], partner: nn.Module | None) -> nn.Module:
+        draw = random.Random(f"{self.settings.seed}:{self.side}:{''.join(map(str, bits))}")
+        distil = self.settings.objective == "distil"
+        settings = TrainingSettings(
+            steps=self.steps,
+            batch=self.settings.batch,
+            learning_rate=self.settings.learning_rate,
+            lam=0.0 if distil else 10.0,
+            identity=0.0 if distil else 0.5,
+            adversarial=0.0 if distil else 1.0,
+            distil=1.0 if distil else 0.0,
+            augment=1.0 if distil else 286 / 256,
+            precision=self.settings.precision,
+            seed=draw.getrandbits(31),
+        )
+        generators = {self.side: network} if partner is None else {self.side: network, OTHER[self.side]: partner}
+        pair = self.cyclegan.with_generators(generators)
+        trainer = CycleGANTrainer(pair, self.images, settings, teacher=self.cyclegan, sides=[self.side])
+        for _ in trainer.train():
+            pass
+        return network
+
+    def forget(self) -> None:
+        """Drop the networks that were kept, tuned and untuned."""
+        self._recent.clear()
+        self.untuned.forget()
+
+    def final(self, bits: Sequence[int]) -> nn.Module:
+        """Return the untuned network to fine-tune on all images."""
+        return self.untuned.final(bits)
+
+
+def tuned(
+    builders: dict[str, NetworkBuilder], cyclegan: CycleGAN, images: UnpairedImages, settings: TuningSettings
+) -> dict[str, NetworkBuilder]:
+    """Return builders that tune, if the settings want that, else the same ones."""
+    if not settings.wanted:
+        return builders
+    return {name: TunedBuilder(builder, cyclegan, images, name, settings) for name, builder in builders.items()}

@@ -1,0 +1,161 @@
+"""ganprune inspect: what is found of a checkpoint, and that nothing is written on the way."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from networks import SIZE, toy_cyclegan, toy_generator, toy_images
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from thirdparty import CourseGenerator, Pix2PixUnet, alive
+from toytask import contents
+
+from ganprune.cli import main
+from ganprune.commands.inspect import inspect_checkpoint, moments_bytes
+from ganprune.errors import UserError
+from ganprune.filters.reconstruction import Reconstruction
+from ganprune.filters.space import FilterSpace
+from ganprune.models.checkpoint import CycleGAN, Side, save_cyclegan
+from ganprune.settings.evolve import make_settings
+
+SETTINGS = make_settings("quick", population=3, generations=2, validation_images=2, calibration_images=2)
+MACHINE = {"device": "cpu", "threads": 1, "size": SIZE}
+
+
+def test_a_checkpoint_is_described_without_images(checkpoint):
+    found = inspect_checkpoint(checkpoint, settings=SETTINGS, **MACHINE)
+    assert list(found["sides"]) == ["A2B", "B2A"] and found["warnings"] == [] and "search" not in found
+    side = found["sides"]["A2B"]
+    assert side["bits"] == {"grouped": 72, "tied": 40}
+    assert [group["filters"] for group in side["groups"]] == [4, 8, 16, 16, 16, 8, 4]
+    assert side["groups"][2]["written_by"] == ["model.10.conv_block.5", "model.11.conv_block.5", "model.7"]
+    assert side["whole"] == {"model.19": "they are channels of the output image"}
+    assert side["generator"]["specification"].startswith("resnet:ngf=4,blocks=2,norm=instance")
+    assert side["generator"]["channels"] == [3, 3] and side["translates_back"]
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_with_images_the_search_is_timed(checkpoint, image_folder):
+    found = inspect_checkpoint(checkpoint, image_folder, settings=SETTINGS, **MACHINE)
+    search = found["search"]
+    assert search["evaluations"] == 2 * 3 * 3
+    assert search["images_scored"] == {"A2B": 1, "B2A": 1}  # a tenth of 14 and of 16 are for validation
+    each = search["seconds_per_evaluation"]
+    assert min(each.values()) > 0
+    assert search["seconds_search"] == pytest.approx(search["seconds_prepare"] + 9 * sum(each.values()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_bytes_of_moments_are_those_that_they_take(dtype):
+    generator = toy_generator(dtype)
+    moments = Reconstruction(generator, FilterSpace(generator, size=SIZE), toy_images(2, dtype=dtype)).moments
+    held = sum(tensor.nbytes for entry in moments.values() for tensor in (entry.gram, entry.weight, entry.product))
+    assert moments_bytes(generator) == held
+
+
+class Brightness(torch.nn.Module):
+    """A judge that finds bright images real, or dark ones."""
+
+    def __init__(self, sign=1.0):
+        super().__init__()
+        self.last = torch.nn.Conv2d(3, 1, 1, bias=False)
+        self.last.weight.data.fill_(sign)
+
+    def forward(self, x):
+        return self.last(x)
+
+
+def bright_judge():
+    return Brightness()
+
+
+@pytest.fixture
+def bright_and_dark(tmp_path):
+    """Domain A is dark, domain B is bright."""
+    for folder, level in (("trainA", 30), ("testA", 30), ("trainB", 220), ("testB", 220)):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        for index in range(10):
+            pixels = np.full((SIZE, SIZE, 3), level + index, dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / folder / f"{index}.png")
+    return tmp_path / "data"
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_judges_that_prefer_the_other_domain_are_told(tmp_path, bright_and_dark, swapped):
+    sign = -1.0 if swapped else 1.0
+    pair = toy_cyclegan()
+    files = {"netG_A2B": pair["A2B"].generator, "netG_B2A": pair["B2A"].generator,
+             "netD_B": Brightness(sign), "netD_A": Brightness(-sign)}  # fmt: skip
+    (tmp_path / "checkpoint").mkdir()
+    for name, network in files.items():
+        torch.save(network.state_dict(), tmp_path / "checkpoint" / f"{name}.pth")
+    arguments = ["inspect", tmp_path / "checkpoint", "--data", bright_and_dark, "--discriminator",
+                 "test_inspect:bright_judge", "--generations", 1, "--population", 2, "--size", SIZE]  # fmt: skip
+    result = CliRunner().invoke(main, [str(part) for part in arguments])
+    assert result.exit_code == 0, result.output
+    warned = [line for line in result.stdout.splitlines() if line.startswith("Warning: ")]
+    assert len(warned) == (2 if swapped else 0)
+    if swapped:
+        assert "discriminator of A2B finds real images of domain A" in warned[0] and "probably swapped" in warned[0]
+
+
+def test_the_command_prints_everything_and_writes_nothing(checkpoint, image_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["inspect", str(checkpoint), "--size", str(SIZE), "--threads", "1"]
+    plain = CliRunner().invoke(main, arguments)
+    assert plain.exit_code == 0, plain.output
+    for words in (
+        "ganprune's own format", "A2B generator: resnet:ngf=4", "72 in 7 groups; 40 with --encoding tied",
+        "16  model.7 and 2 more layers", "model.19 keeps all filters: they are channels of the output image",
+        "fitness: N and L_DisA and L_cyc", "moments for reconstructed weights", "With --data",
+    ):  # fmt: skip
+        assert words in plain.stdout, words
+    timed = CliRunner().invoke(main, [*arguments, "--data", str(image_folder), "--generations", "1", "--json"])
+    assert timed.exit_code == 0, timed.output
+    assert json.loads(timed.stdout)["search"]["evaluations"] == 2 * 2 * 16
+    assert contents(tmp_path) == {}
+
+
+def test_parts_of_a_set_and_foreign_networks_are_described(tmp_path):
+    torch.save(alive(Pix2PixUnet(levels=3)).state_dict(), tmp_path / "latest_net_G.pth")
+    found = inspect_checkpoint(tmp_path, settings=SETTINGS, **MACHINE)
+    side = found["sides"]["A2B"]
+    assert side["discriminator"] is None and not side["translates_back"]
+    assert side["generator"]["specification"].startswith("unet:ngf=4,levels=3,norm=batch")
+    assert any("latest_net_D is not in" in note for note in found["notes"])
+
+
+def test_what_cannot_be_inspected_gets_one_message(tmp_path, checkpoint, image_folder):
+    torch.save(alive(CourseGenerator()).state_dict(), tmp_path / "latest_net_G.pth")
+    for arguments, message in (
+        ([tmp_path], "Say how it is built: --generator package.module:factory"),
+        ([tmp_path / "nowhere"], "checkpoint: got"),
+        ([checkpoint, "--size", 4], "size: got 4; expected at least 16"),
+        ([checkpoint, "--epoch", 3], "epoch: got 3"),
+        ([checkpoint, "--data", tmp_path], "trainA"),
+        ([checkpoint, "--data", image_folder, "--size", SIZE, "--only", "C"], "only: got C"),
+        ([checkpoint, "--preset", "quik"], "Did you mean 'quick'"),
+    ):
+        result = CliRunner().invoke(main, ["inspect", *(str(part) for part in arguments)])
+        assert result.exit_code == 2 and "Traceback" not in result.output
+        (error,) = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+        assert message in error
+
+
+def test_a_generator_alone_with_a_judge_of_another_colour_is_not_asked(tmp_path, image_folder):
+    pair = toy_cyclegan()
+    save_cyclegan(CycleGAN(Side("A2B", toy_generator(in_channels=1), pair["A2B"].discriminator)), tmp_path / "grey")
+    found = inspect_checkpoint(tmp_path / "grey", image_folder, settings=SETTINGS, **MACHINE)
+    assert "judge" not in found["sides"]["A2B"] and found["warnings"] == []
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path, checkpoint):
+    shutil.copytree(checkpoint, tmp_path / "copy")
+    tensors = load_file(checkpoint / "cyclegan.safetensors")
+    tensors.pop("A2B.generator.model.4.weight")
+    save_file(tensors, tmp_path / "copy" / "cyclegan.safetensors")
+    with pytest.raises(UserError, match=r"without tensor model\.4\.weight"):
+        inspect_checkpoint(tmp_path / "copy", settings=SETTINGS, **MACHINE)

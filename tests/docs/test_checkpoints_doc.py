@@ -1,0 +1,53 @@
+"""docs/checkpoints.md says what the code does: its commands, options and specifications exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+from networks import toy_generator
+
+from ganprune.cli import main
+from ganprune.models.architecture import KINDS
+from ganprune.models.checkpoint import load_cyclegan
+from ganprune.models.layouts import LAYOUTS
+from ganprune.models.options import CheckpointOptions, is_reference
+
+TEXT = (Path(__file__).parents[2] / "docs" / "checkpoints.md").read_text(encoding="utf-8")
+COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines()]
+SAID = re.findall(r"`--(generator|discriminator) ([^`]+)`", TEXT)
+
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("ganprune ")])
+def test_every_command_and_option_exists(line):
+    words = shlex.split(line)[1:]
+    known = {name for parameter in main.commands[words[0]].params for name in parameter.opts}
+    assert [word for word in words if word.startswith("--") and word not in known] == []
+
+
+@pytest.mark.parametrize(("part", "text"), SAID)
+def test_every_specification_is_one(part, text):
+    options = CheckpointOptions(**{part: text})
+    for side in ("A2B", "B2A"):
+        said = options.specification(part, side)
+        kind, _, values = said.partition(":")
+        fields = KINDS[kind][0].__dataclass_fields__
+        assert not is_reference(part, said)
+        assert all(pair.partition("=")[0] in fields for pair in values.split(",") if pair)
+
+
+@pytest.mark.parametrize("stems", LAYOUTS.values(), ids=LAYOUTS)
+def test_every_file_of_every_layout_is_named(stems):
+    for stem in stems.values():
+        short = stem.removeprefix("{epoch}_net_")
+        assert f"`{short}`" in TEXT
+
+
+def test_the_printed_line_is_what_is_printed(tmp_path):
+    torch.save(toy_generator().state_dict(), tmp_path / "latest_net_G_A.pth")
+    (line,) = [line for line in load_cyclegan(tmp_path).notes if line.startswith("A2B generator")]
+    (shown,) = [line for line in TEXT.splitlines() if line.startswith("A2B generator: resnet:")]
+    names = [re.findall(r"(\w+)=", text) for text in (line, shown)]
+    assert names[0][: len(names[1])] == names[1]
+    assert line.endswith("parameters, latest_net_G_A.pth)") and shown.endswith("parameters, latest_net_G_A.pth)")

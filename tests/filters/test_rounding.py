@@ -1,0 +1,186 @@
+"""Filters in multiples: which numbers a group may keep, and that everything obeys, with a budget too."""
+
+import random
+
+import pytest
+from click.testing import CliRunner
+from networks import SIZE, random_bits, toy_generator
+from toytask import contents, elites, outcome, toy_run
+
+from ganprune.cli import main
+from ganprune.commands.evolve import resume
+from ganprune.cost.latency_table import grid_axes
+from ganprune.errors import UserError
+from ganprune.evolution import coevolve, make_toolbox
+from ganprune.evolution.individual import Score
+from ganprune.evolution.registry import REGISTRY, resolve
+from ganprune.filters.repair import below, fewest_kept, nearest
+from ganprune.filters.space import FilterSpace
+from ganprune.pipeline.reporter import Reporter
+
+MULTIPLE = 4
+
+
+def allowed(size, multiple):
+    """By hand: what a group of that size may keep."""
+    if size < 2 * multiple:
+        return list(range(1, size + 1))
+    return sorted({*range(multiple, size + 1, multiple), size})
+
+
+@pytest.mark.parametrize(("size", "multiple"), [(16, 4), (18, 4), (8, 4), (7, 4), (1, 4), (5, 1), (64, 16), (30, 8)])
+def test_numbers_by_hand(size, multiple):
+    choices = allowed(size, multiple)
+    assert fewest_kept(size, multiple) == choices[0]
+    for count in range(1, size + 1):
+        found = nearest(count, size, multiple)
+        assert found in choices and abs(found - count) == min(abs(choice - count) for choice in choices)
+        assert below(count, size, multiple) == max([c for c in choices if c <= count], default=choices[0])
+    assert nearest(6, 16, 4) == 4, "of two the smaller"
+
+
+@pytest.fixture
+def space():
+    """Groups of 8, 16, 32 ... filters, rounded to multiples of 4."""
+    space = FilterSpace(toy_generator(ngf=8), size=SIZE)
+    space.round_to(MULTIPLE)
+    return space
+
+
+def counts(space, bits):
+    return [sum(part) for part in space.split(bits)]
+
+
+def legal(space, bits):
+    return all(
+        kept in allowed(size, space.multiple) for kept, size in zip(counts(space, bits), space.group_sizes, strict=True)
+    )
+
+
+@pytest.mark.parametrize("multiple", [2, 4, 8, 16])
+@pytest.mark.parametrize("density", [0.0, 0.1, 0.5, 0.9])
+def test_repair_rounds_every_group_and_changes_as_little_as_it_can(multiple, density):
+    plain, space = (FilterSpace(toy_generator(ngf=8), size=SIZE) for _ in range(2))
+    space.round_to(multiple)
+    bits = random_bits(plain, 1, density)
+    repaired = space.repair(bits)
+    assert legal(space, repaired) and space.repair(repaired) == repaired
+    for before, after, size in zip(space.split(bits), space.split(repaired), space.group_sizes, strict=True):
+        assert sum(after) == nearest(int(sum(before)), size, multiple)
+        assert (before <= after).all() or (after <= before).all(), "filters are added, or dropped, not both"
+
+
+def test_a_rank_says_which_filters_come_and_go(space):
+    places = [place for size in space.group_sizes for place in range(size)]
+    space.rank(places)
+    first = [1, 1, 0, 0, 0, 1, 0, 1] + [0] * (len(space) - 8)
+    assert space.repair(first)[:8] == first[:8]
+    one_more, one_less = [*first[:2], 1, *first[3:]], [0, *first[1:]]
+    assert space.repair(one_more)[:8] == [1, 1, 1, 0, 0, 1, 0, 0]
+    assert space.repair(one_less)[:8] == [1, 1, 0, 0, 0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("ratio", [1.3, 2, 4, 8])
+def test_a_budget_holds_and_takes_no_more_than_it_must(space, ratio):
+    most = space.parameter_count(space.full()) / ratio
+    space.limit(lambda bits: space.parameter_count(bits) <= most, "target-ratio")
+    for seed in range(4):
+        repaired = space.repair(random_bits(space, seed, 0.95))
+        assert legal(space, repaired) and space.parameter_count(repaired) <= most
+        assert space.repair(repaired) == repaired
+    repaired = space.repair(space.full())
+    wider = []
+    for group, (start, size) in enumerate(zip(space.offsets, space.group_sizes, strict=False)):
+        missing = [start + i for i in range(size) if not repaired[start + i]][:MULTIPLE]
+        wider.append([bit or index in missing for index, bit in enumerate(repaired)] if missing else space.full())
+        assert missing or counts(space, repaired)[group] == size
+    assert any(space.parameter_count([int(bit) for bit in bits]) > most for bits in wider)
+
+
+def test_what_fits_goes_on_to_fit_as_a_budget_shrinks(space):
+    full, kept = space.parameter_count(space.full()), None
+    for ratio in (1.2, 1.5, 2, 3, 5, 8, 12):
+        most = full / ratio
+        space.limit(lambda bits, most=most: space.parameter_count(bits) <= most, "target-ratio")
+        smaller = space.repair(space.full())
+        assert kept is None or all(new <= old for new, old in zip(smaller, kept, strict=True))
+        kept = smaller
+
+
+def test_a_budget_below_one_multiple_per_group_is_refused_whichever_comes_first(space):
+    least = space.parameter_count(space.repair([0] * len(space)))
+    message = "got less than 4 filters per group; expected a budget that can be met"
+    with pytest.raises(UserError, match=message):
+        space.limit(lambda bits: space.parameter_count(bits) < least, "max-params")
+    space.limit(lambda bits: space.parameter_count(bits) <= least, "max-params")
+    assert counts(space, space.repair(space.full())) == [MULTIPLE] * len(space.groups)
+    space.round_to(1)
+    with pytest.raises(UserError, match=message):
+        space.limit(lambda bits: space.parameter_count(bits) < least, "max-params")
+        space.round_to(4)
+
+
+@pytest.mark.parametrize("multiple", [0, -4, 17])
+def test_multiples_that_no_group_can_keep_are_refused(space, multiple):
+    with pytest.raises(UserError, match=f"round to: got {multiple}; expected 1 to 16, half of the widest layer"):
+        space.round_to(multiple)
+    assert space.multiple == MULTIPLE
+
+
+def test_latencies_are_measured_at_numbers_that_can_be(space):
+    for inputs, outputs in grid_axes(space).values():
+        for axis in (inputs, outputs):
+            assert axis == (3,) or all(channels % MULTIPLE == 0 for channels in axis)
+    space.round_to(1)
+    assert grid_axes(space)["model.4"] == ((1, 3, 4, 6, 8), (1, 5, 8, 12, 16))
+
+
+@pytest.mark.parametrize("name", REGISTRY["algorithm"])
+def test_every_strategy_obeys(space, name):
+    most = space.parameter_count(space.full()) / 2
+    space.limit(lambda bits: space.parameter_count(bits) <= most, "target-ratio")
+    toolboxes, reached = {}, []
+    for side in ("A2B", "B2A"):
+        toolboxes[side] = make_toolbox(space, larger_is_better, init="initUniform:density=0.7")
+        resolve("algorithm", name).function(population=6).register(toolboxes[side])
+    random.seed(1)
+    coevolve(toolboxes, generations=3, seed=3, on_evaluation=lambda side, one: reached.append(list(one)))
+    assert len(reached) > 6 and all(legal(space, bits) for bits in reached)
+    assert max(map(space.parameter_count, reached)) <= most
+
+
+def larger_is_better(individual, partner=None):
+    size = sum(individual) / len(individual)
+    return Score((1 + size,), {"size": 1.0, "quality": 1 - size})
+
+
+def test_a_run_keeps_multiples_interrupted_or_not(checkpoint, image_folder, tmp_path):
+    options = {"round_to": 2, "generations": 1, "finetune_steps": 0, "target_ratio": 2.0}
+    whole = toy_run(checkpoint, image_folder, tmp_path / "whole", **options)
+    space = FilterSpace(toy_generator(), size=SIZE)
+    space.round_to(2)
+    for bits in elites(whole).values():
+        assert legal(space, [int(bit) for bit in bits])
+    assert whole.read_json("config.json")["settings"]["round_to"] == 2
+
+    def press(progress):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        toy_run(checkpoint, image_folder, tmp_path / "run", Reporter(search=press), **options)
+    assert outcome(resume(tmp_path / "run")) == outcome(whole)
+
+
+def test_mistakes_are_refused_before_anything_is_written(checkpoint, image_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    line = ["evolve", "--checkpoint", checkpoint, "--data", image_folder, "--size", SIZE, "--out", "new"]
+    for value, words in (
+        ("0", "round to: got 0; expected 1 or more. Correct --round-to"),
+        ("64", "round to: got 64; expected 1 to 8, half of the widest layer's filters"), ("x", "'x' is not a valid"),
+    ):  # fmt: skip
+        result = CliRunner().invoke(main, [str(part) for part in (*line, "--round-to", value)])
+        assert result.exit_code == 2 and words in result.stderr and "Traceback" not in result.output
+    tight = ["--round-to", "4", "--target-ratio", "30"]
+    result = CliRunner().invoke(main, [str(part) for part in (*line, *tight)])
+    assert result.exit_code == 2 and "with 4 filters per group of A2B" in result.stderr
+    assert contents(tmp_path) == {}
