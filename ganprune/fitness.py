@@ -2,24 +2,26 @@
 
     F = 1 / (N + gamma * (L_DisA + lam * L_cyc))
 
-Everything that does not depend on the individual is computed once: the original's images and the discriminator's
-outputs for them, the filter groups, the moments that reconstruct weights. N and L_DisA do not depend on the partner, so
-they and the translated images are kept for individuals that meet another partner later.
+What is measured of an individual is a table of terms, :data:`TERMS`; adding a term is adding a row. Everything that
+does not depend on the individual is computed once: the original's images and the discriminator's outputs for them, the
+filter groups, the moments that reconstruct weights. N and L_DisA do not depend on the partner, so they and the
+translated images are kept for individuals that meet another partner later.
 """
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import nn
 
 from ganprune.cost.latency_table import LatencyTable
-from ganprune.cost.profile import layer_positions, macs
+from ganprune.cost.network_cost import NetworkCost
 from ganprune.data.images import UnpairedImages
 from ganprune.errors import UserError
 from ganprune.evolution.individual import BROKEN as BROKEN_TERM
@@ -32,6 +34,95 @@ from ganprune.parallel.payload import Portable
 from ganprune.settings.fitness import COSTS, FitnessSettings
 
 BROKEN = 1e-12  # the fitness of a candidate whose images are not finite: never NaN, Inf or 0
+DISCRIMINATOR, REVERSE, TARGET, LATENCY = "discriminator", "reverse generator", "target images", "latency table"
+
+
+@dataclass
+class Trial:
+    """What terms are measured of: one individual's images, and through ``fitness`` the original's.
+
+    Attributes:
+        fitness: what does not depend on the individual.
+        bits: of the individual, repaired.
+        fake: its images, (N, C, H, W).
+        network: its compact network; None for terms that need the reverse generator.
+        recovered: what the reverse generator makes of ``fake``; None for all other terms.
+    """
+
+    fitness: CycleFitness
+    bits: tuple[int, ...]
+    fake: torch.Tensor
+    network: nn.Module | None = None
+    recovered: torch.Tensor | None = None
+
+    @cached_property
+    def maps(self) -> torch.Tensor:
+        """What the discriminator says of ``fake``, (N, 1, h, w)."""
+        return self.fitness.discriminate(self.fake)
+
+    def size_share(self) -> float:
+        return self.fitness.cost.size_share(self.bits)
+
+    def macs_share(self) -> float:
+        return self.fitness.cost.macs_share(self.bits)
+
+    def latency_ms(self) -> float:
+        return self.fitness.cost.latency_ms(self.bits)
+
+    def latency_share(self) -> float:
+        return self.fitness.cost.latency_share(self.bits)
+
+    def l_disa(self) -> torch.Tensor:
+        return discriminator_aware(self.maps, self.fitness.maps_original, self.fitness.settings.discriminator_output)
+
+    def l_gena(self) -> torch.Tensor:
+        return generator_aware(self.fake, self.fitness.fake_original)
+
+    def l_cyc(self) -> torch.Tensor:
+        assert self.recovered is not None
+        return cycle_consistency(self.recovered, self.fitness.real, self.fitness.settings.cycle_norm)
+
+    def identity(self) -> torch.Tensor:
+        assert self.network is not None
+        same = self.fitness.translate(self.network, self.fitness.real_target)
+        return identity(same, self.fitness.real_target, self.fitness.settings.cycle_norm)
+
+
+@dataclass(frozen=True)
+class Term:
+    """A row of :data:`TERMS`.
+
+    Attributes:
+        name: in ``Score.terms``.
+        measure: the trial -> one number.
+        weight: factors of its weight in the quality, numbers or names of settings; None for what is not part of it.
+        needs: one of the four names above: what has to be there for the term to be measured.
+        loss: the settings' ``loss`` with which it is part of the quality; None for any.
+    """
+
+    name: str
+    measure: Callable[[Trial], float | torch.Tensor]
+    weight: tuple[str | float, ...] | None = None
+    needs: str | None = None
+    loss: str | None = None
+
+    def weight_by(self, settings: FitnessSettings) -> float | None:
+        """Return the weight of the term in the quality; None where it is not part of it."""
+        if self.weight is None or self.loss not in (None, settings.loss):
+            return None
+        return math.prod(getattr(settings, part) if isinstance(part, str) else part for part in self.weight)
+
+
+TERMS = (
+    Term("n", Trial.size_share),
+    Term("macs", Trial.macs_share),
+    Term("l_disa", Trial.l_disa, weight=(), needs=DISCRIMINATOR, loss="disa"),
+    Term("l_gena", Trial.l_gena, weight=(), loss="gena"),
+    Term("latency_ms", Trial.latency_ms, needs=LATENCY),
+    Term("latency", Trial.latency_share, needs=LATENCY),
+    Term("l_cyc", Trial.l_cyc, weight=("lam",), needs=REVERSE),
+    Term("identity", Trial.identity, weight=("lam", "identity"), needs=TARGET),
+)
 
 
 @dataclass(frozen=True)
@@ -49,8 +140,10 @@ class CycleFitness(Portable):
         cyclegan: the original, unpruned CycleGAN.
         images: the data; validation images of the source domain score, training images calibrate.
         side: "A2B" or "B2A".
-        settings: terms and weights.
+        settings: weights of the terms.
+        terms: what is measured; the size term and the quality are made of these.
         builders: bits -> network, for both sides; None for those of :func:`shared_builders`.
+        spaces: both sides' filter spaces, whose repair individuals and partners go through; None for the builders'.
         reconstruct: where builders are made here: whether weights are reconstructed.
         latency: predicts a network's milliseconds; needed where these are the size term.
         validation_images: how many images score.
@@ -59,6 +152,11 @@ class CycleFitness(Portable):
         precision: "float32", or "bfloat16" for mixed precision: about twice as fast where it is native, with losses
             that agree to about a per cent.
         cache_bytes: bound of the translated images that are kept.
+
+    Attributes:
+        space: the side's filter space.
+        cost: what its compact networks cost.
+        terms: those that can be measured.
 
     Raises:
         UserError: latency is the size term, and there is no table.
@@ -71,7 +169,9 @@ class CycleFitness(Portable):
         side: str,
         *,
         settings: FitnessSettings | None = None,
+        terms: Sequence[Term] = TERMS,
         builders: Mapping[str, NetworkBuilder] | None = None,
+        spaces: Mapping[str, FilterSpace] | None = None,
         reconstruct: bool = True,
         latency: LatencyTable | None = None,
         validation_images: int = 32,
@@ -80,28 +180,34 @@ class CycleFitness(Portable):
         precision: str = "float32",
         cache_bytes: int = 256 * 2**20,
     ):
-        self.precision = precision
         if validation_images < 1:
             raise UserError("validation images", validation_images, "1 or more", "Correct --validation-images.")
-        self.side, self.settings, self.latency = side, settings or FitnessSettings(), latency
+        self.side, self.settings = side, settings or FitnessSettings()
         if latency is None and self.settings.cost == "latency":
             raise UserError("cost", "latency", "a latency table to go with it", "Give latency=, from measure_latency.")
-        if cyclegan[side].discriminator is None:
+        original = cyclegan[side]
+        if original.discriminator is None:
             self.settings = replace(self.settings, loss="gena")
-        self.cyclegan, self.batch, self.cache_bytes = cyclegan, batch, cache_bytes
+        self.cyclegan, self.batch, self.precision, self.cache_bytes = cyclegan, batch, precision, cache_bytes
         self._notes: list[str] = []
         self.builders = builders or shared_builders(cyclegan, images, reconstruct=reconstruct)
-        self.space: FilterSpace = self.builders[side].space
-        check_channels(cyclegan, images, side, identity=self.settings.identity > 0)
-        self.real = _chosen(images, cyclegan[side].source, validation_images, skip).to(cyclegan.device)
-        self.real_target = None
-        if self.settings.identity:
-            self.real_target = _chosen(images, cyclegan[side].target, validation_images, skip).to(cyclegan.device)
-        self._positions = layer_positions(cyclegan[side].generator, self.real.shape[1], images.size)
-        self._full_macs = self.macs(self.space.full())
+        self.spaces = spaces or {name: builder.space for name, builder in self.builders.items()}
+        self.space = self.spaces[side]
+        targeted = any(term.needs == TARGET and term.weight_by(self.settings) for term in terms)
+        check_channels(cyclegan, images, side, identity=targeted)
+        there = {
+            None: True, DISCRIMINATOR: original.discriminator is not None, REVERSE: self.cyclic, TARGET: targeted,
+            LATENCY: latency is not None,
+        }  # fmt: skip
+        self.terms = tuple(term for term in terms if there[term.needs])
+        self.cost = NetworkCost.of(original.generator, self.space, images.size, latency)
+        self.real = _chosen(images, original.source, validation_images, skip).to(cyclegan.device)
+        if targeted:
+            self.real_target = _chosen(images, original.target, validation_images, skip).to(cyclegan.device)
         with torch.inference_mode():
-            self.fake_original = self._translate(cyclegan[side].generator, self.real)
-            self.judged_original = self._judge(self.fake_original)
+            self.fake_original = self.translate(original.generator, self.real)
+            if original.discriminator is not None:
+                self.maps_original = self.discriminate(self.fake_original)
         self._translated: OrderedDict[tuple[int, ...], Translated] = OrderedDict()
 
     @torch.inference_mode()
@@ -114,24 +220,28 @@ class CycleFitness(Portable):
 
         Returns:
             A tuple of one number, the fitness (higher is better, above 0), with ``terms``: n, macs (both shares),
-            l_disa where there is a discriminator, l_gena, l_cyc where something translates back, identity where it is
-            asked for, with a latency table latency (a share) and latency_ms, and what the fitness
+            l_disa where there is a discriminator, l_gena, l_cyc where there is a reverse generator, identity where it
+            is asked for, with a latency table latency (a share) and latency_ms, and what the fitness
             1 / (size + gamma * quality) is made of: size and quality. One whose images are not finite has the term
             ``broken`` instead of those that can't be measured.
 
         Raises:
             UserError: the device has too little memory for a single image.
         """
-        bits = tuple(self.space.repair(individual))
-        back = self.cyclegan.reverse(self.side) if partner is None else self._partner(partner)
-        if self.builders[self.side].needs_partner:
-            translated = self._first_half(bits, self.builders[self.side].against(bits, back))
+        bits, other = tuple(self.space.repair(individual)), OTHER[self.side]
+        if partner is None:
+            reverse = self.cyclegan.reverse(self.side)
+        else:
+            reverse = self.builders[other](self.spaces[other].repair(partner))
+        builder = self.builders[self.side]
+        if builder.needs_partner:
+            translated = self._first_half(bits, builder.against(bits, reverse))
         else:
             translated = self._translated_by(bits)
         terms = dict(translated.terms)
-        if back is not None:
-            recovered = self._translate(back, translated.images)
-            terms["l_cyc"] = float(cycle_consistency(recovered, self.real, self.settings.cycle_norm))
+        if reverse is not None:
+            recovered = self.translate(reverse, translated.images)
+            terms |= self._measure(Trial(self, bits, translated.images, recovered=recovered))
         terms |= self._size_and_quality(terms)
         if not all(map(math.isfinite, terms.values())):
             terms[BROKEN_TERM] = 1.0
@@ -146,6 +256,18 @@ class CycleFitness(Portable):
         """Drop the translated images that were kept; scores stay the same."""
         self._translated.clear()
 
+    @property
+    def cyclic(self) -> bool:
+        """Whether there is a reverse generator."""
+        return self.cyclegan.reverse(self.side) is not None
+
+    @property
+    def formula(self) -> str:
+        """What the quality is made of, such as ``l_disa + 10 * l_cyc``."""
+        weights = {term.name: term.weight_by(self.settings) for term in self.terms}
+        parts = {name: weight for name, weight in weights.items() if weight is not None}
+        return " + ".join(name if weight == 1 else f"{weight:g} * {name}" for name, weight in parts.items())
+
     def value(self, terms: Mapping[str, float]) -> float:
         """Combine terms to F of Eq. 11; :data:`BROKEN` if they are not finite."""
         parts = self._size_and_quality(terms)
@@ -154,10 +276,12 @@ class CycleFitness(Portable):
 
     def _size_and_quality(self, terms: Mapping[str, float]) -> dict[str, float]:
         """Return the two things that the fitness weighs, and that NSGA-II takes as objectives."""
-        settings = self.settings
-        quality = terms["l_disa" if settings.loss == "disa" else "l_gena"] + settings.lam * terms.get("l_cyc", 0.0)
-        quality += settings.lam * settings.identity * terms.get("identity", 0.0)
-        return {"size": terms[COSTS[settings.cost]], "quality": quality}
+        quality = 0.0
+        for term in self.terms:
+            weight = term.weight_by(self.settings)
+            if weight is not None:
+                quality += weight * terms.get(term.name, 0.0)
+        return {"size": terms[COSTS[self.settings.cost]], "quality": quality}
 
     def _translated_by(self, bits: tuple[int, ...]) -> Translated:
         if bits in self._translated:
@@ -171,27 +295,22 @@ class CycleFitness(Portable):
         return result
 
     def _first_half(self, bits: tuple[int, ...], network: nn.Module) -> Translated:
-        """Everything that needs no partner's pass: the images, and N, L_DisA, L_GenA and identity."""
-        fake = self._translate(network, self.real)
-        judged = self._judge(fake)
-        terms = {"n": self.space.size_share(bits), "macs": self.macs(bits) / self._full_macs}
-        if judged is not None and self.judged_original is not None:
-            output = self.settings.discriminator_output
-            terms["l_disa"] = float(discriminator_aware(judged, self.judged_original, output))
-        terms["l_gena"] = float(generator_aware(fake, self.fake_original))
-        if self.latency is not None:
-            terms["latency_ms"] = self.latency_ms(bits)
-            terms["latency"] = terms["latency_ms"] / self.latency_ms(self.space.full())
-        if self.real_target is not None:
-            same = self._translate(network, self.real_target)
-            terms["identity"] = float(identity(same, self.real_target, self.settings.cycle_norm))
-        return Translated(terms, fake)
+        """Return everything that needs no partner's pass: the images, and all terms but the reverse generator's."""
+        fake = self.translate(network, self.real)
+        return Translated(self._measure(Trial(self, bits, fake, network)), fake)
 
-    def _partner(self, bits: Sequence[int]) -> nn.Module:
-        builder = self.builders[OTHER[self.side]]
-        return builder(builder.space.repair(bits))
+    def _measure(self, trial: Trial) -> dict[str, float]:
+        """Return the terms of a trial: those that need the reverse generator if it has been used, or all others."""
+        reverse = trial.recovered is not None
+        return {term.name: float(term.measure(trial)) for term in self.terms if (term.needs == REVERSE) == reverse}
 
-    def _translate(self, network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    def discriminate(self, fake: torch.Tensor) -> torch.Tensor:
+        """Return what the side's discriminator says of images, (N, 1, h, w); only where there is one."""
+        discriminator = self.cyclegan[self.side].discriminator
+        assert discriminator is not None
+        return self.translate(discriminator, fake)
+
+    def translate(self, network: nn.Module, images: torch.Tensor) -> torch.Tensor:
         """Pass images through a network, in smaller batches from now on if they don't fit the device's memory."""
         while True:
             try:
@@ -214,24 +333,6 @@ class CycleFitness(Portable):
     def _pass(self, network: nn.Module, images: torch.Tensor) -> torch.Tensor:
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             return torch.cat([network(part).float() for part in images.split(self.batch)])
-
-    def _judge(self, fake: torch.Tensor) -> torch.Tensor | None:
-        discriminator = self.cyclegan[self.side].discriminator
-        return None if discriminator is None else self._translate(discriminator, fake)
-
-    @property
-    def cyclic(self) -> bool:
-        """Whether something translates back."""
-        return self.cyclegan.reverse(self.side) is not None
-
-    def macs(self, bits: Sequence[int]) -> int:
-        """Return the multiply-accumulates of one image, counted at input size."""
-        return macs(self.space.weight_counts(bits), self._positions)["input_size"]
-
-    def latency_ms(self, bits: Sequence[int]) -> float:
-        """Return the predicted milliseconds of one image; only with a latency table."""
-        assert self.latency is not None
-        return self.latency(self.space.widths(bits))
 
 
 def check_channels(cyclegan: CycleGAN, images: UnpairedImages, side: str, *, identity: bool) -> None:

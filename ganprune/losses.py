@@ -15,17 +15,17 @@ def generator_aware(fake: torch.Tensor, fake_original: torch.Tensor) -> torch.Te
     return F.mse_loss(fake, fake_original)
 
 
-def discriminator_aware(judged: torch.Tensor, judged_original: torch.Tensor, output: str = "map") -> torch.Tensor:
+def discriminator_aware(maps: torch.Tensor, maps_original: torch.Tensor, output: str = "map") -> torch.Tensor:
     """L_DisA, Eq. 5: squared error between the discriminator's outputs for both generators' images.
 
     Args:
-        judged: D(G^(x)).
-        judged_original: D(G(x)).
+        maps: D(G^(x)).
+        maps_original: D(G(x)).
         output: "map" compares patch by patch; "mean" averages each map first, as the authors' code does.
     """
     if output == "mean":
-        judged, judged_original = judged.flatten(1).mean(1), judged_original.flatten(1).mean(1)
-    return F.mse_loss(judged, judged_original)
+        maps, maps_original = maps.flatten(1).mean(1), maps_original.flatten(1).mean(1)
+    return F.mse_loss(maps, maps_original)
 
 
 def cycle_consistency(recovered: torch.Tensor, real: torch.Tensor, norm: str = "l2") -> torch.Tensor:
@@ -38,6 +38,6 @@ def identity(fake: torch.Tensor, real: torch.Tensor, norm: str = "l2") -> torch.
     return cycle_consistency(fake, real, norm)
 
 
-def adversarial(judged: torch.Tensor, real: bool) -> torch.Tensor:
+def adversarial(maps: torch.Tensor, real: bool) -> torch.Tensor:
     """LSGAN: mean squared distance of a discriminator's output to 1 (real) or 0 (fake)."""
-    return (judged - (1.0 if real else 0.0)).square().mean()
+    return (maps - (1.0 if real else 0.0)).square().mean()

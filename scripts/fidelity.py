@@ -15,6 +15,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,17 @@ from ganprune.evolution.individual import pack_bits
 from ganprune.evolution.operators.initialization import initMixed
 from ganprune.filters.builder import NetworkBuilder, make_builders
 from ganprune.filters.compact import compact
+from ganprune.filters.layers import input_hooks, layer_at
+from ganprune.filters.reconstruction import (
+    PatchSampler,
+    Reconstruction,
+    columns_kept,
+    kept_filters,
+    patch_matrices,
+    restore_batch_statistics,
+    set_weight_matrix,
+    solve_ridge,
+)
 from ganprune.filters.space import FilterSpace
 from ganprune.fitness import CycleFitness
 from ganprune.losses import cycle_consistency, discriminator_aware
@@ -73,6 +85,76 @@ def draw_individuals(space: FilterSpace, count: int, low: float, high: float, se
     raise click.ClickException(f"only {len(slots)} of {count} individuals found between {low} and {high}")
 
 
+@torch.no_grad()
+def sequential(reconstruction: Reconstruction, bits: list[int]) -> nn.Module:
+    """Return the compact network with statistics re-taken on its own activations, layer after layer.
+
+    Slower than ``reconstruction.network``: one pass of the calibration images per layer. It comes closer to the
+    original's images on those, but not to what the discriminator sees in them: docs/fidelity.md.
+    """
+    network, kept = reconstruction.network(bits), reconstruction.space.kept(bits)
+    targets = original_outputs(reconstruction)
+    for name, original in reconstruction.layers.items():
+        layer, weight = layer_at(network, name), reconstruction.moments[name].weight
+        outputs, inputs = kept_filters(original, name, kept)
+        rows = torch.as_tensor(outputs, device=weight.device)
+        gram, cross = joint_moments(reconstruction, network, name, targets[name][:, rows])
+        prior = weight[rows][:, columns_kept(layer, inputs, weight)]
+        set_weight_matrix(layer, solve_ridge(gram, cross, prior, reconstruction.ridge))
+    if reconstruction.has_batch_norm and not all(bits):
+        restore_batch_statistics(network, reconstruction.images, reconstruction.batch)
+    return network
+
+
+def original_outputs(reconstruction: Reconstruction) -> dict[str, torch.Tensor]:
+    """Return, per layer, the original's outputs at the sampled positions: (P, C_out)."""
+    layers, count = reconstruction.layers, len(reconstruction.images)
+    samplers = {name: PatchSampler(layer, count) for name, layer in layers.items()}
+    outputs: dict[str, list[torch.Tensor]] = {name: [] for name in layers}
+
+    def add(name: str, layer: Any, inputs: tuple[torch.Tensor, ...]) -> None:
+        weight = reconstruction.moments[name].weight
+        outputs[name] += [patches @ weight.T for patches in patch_matrices(layer, inputs[0], samplers[name])]
+
+    with input_hooks(layers, add):
+        for part in reconstruction.images.split(reconstruction.batch):
+            reconstruction.generator(part)
+    return {name: torch.cat(parts) for name, parts in outputs.items()}
+
+
+def joint_moments(
+    reconstruction: Reconstruction, network: nn.Module, name: str, wanted: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return E[x x^T] of the compact layer's inputs x and E[y x^T] with the original layer's outputs y (P, |O|)."""
+    layer, images = layer_at(network, name), reconstruction.images
+    sampler = PatchSampler(reconstruction.layers[name], len(images))
+    gram = cross = torch.zeros((), device=images.device)
+    count = 0
+    for part in images.split(reconstruction.batch):
+        for patches in patch_matrices(layer, input_of(network, name, part), sampler):
+            gram = gram + patches.T @ patches
+            cross = cross + wanted[count : count + len(patches)].T @ patches
+            count += len(patches)
+    return gram / count, cross / count
+
+
+class Reached(Exception):  # noqa: N818 - not an error
+    """Stops a forward pass at the layer whose input was wanted."""
+
+
+def input_of(network: nn.Module, name: str, images: torch.Tensor) -> torch.Tensor:
+    """Return what the layer ``name`` is given when ``network`` sees ``images``."""
+    caught: list[torch.Tensor] = []
+
+    def stop(_name: str, _layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        caught.append(inputs[0])
+        raise Reached
+
+    with input_hooks({name: layer_at(network, name)}, stop), suppress(Reached):
+        network(images)
+    return caught[0]
+
+
 class Study:
     """Builds each individual in every way and measures its quality.
 
@@ -88,11 +170,12 @@ class Study:
         self.builders = make_builders(task.cyclegan, task.images)
         self.fitness = CycleFitness(task.cyclegan, task.images, side, builders=self.builders, precision=precision)
         builder = self.builders[side]
-        assert builder.reconstruction is not None
+        reconstruction = builder.reconstruction
+        assert reconstruction is not None
         self.ways: dict[str, Callable[[list[int]], nn.Module]] = {
             "sliced": lambda bits: compact(builder.generator, builder.space, bits),
             "reconstructed": builder.fresh,
-            "sequential": builder.reconstruction.sequential,
+            "sequential": lambda bits: sequential(reconstruction, bits),
             "tuned_20": self._tuner(20),
             "tuned_80": self._tuner(80),
             "truth_1": lambda bits: self._long_finetune(bits, truth_steps, 1),
@@ -129,9 +212,9 @@ class Study:
             start = time.perf_counter()
             fake = network(fitness.real).float()
             forward = time.perf_counter() - start
-            judged = self.task.cyclegan[self.side].discriminator(fake).float()
-            back = self.task.cyclegan[OTHER[self.side]].generator(fake).float()
-        losses = quality(judged, fitness.judged_original, back, fitness.real)
+            maps = self.task.cyclegan[self.side].discriminator(fake).float()
+            recovered = self.task.cyclegan[OTHER[self.side]].generator(fake).float()
+        losses = quality(maps, fitness.maps_original, recovered, fitness.real)
         return {**losses, **self.test.figures(network), "seconds": built, "forwards": built / forward}
 
 
@@ -145,24 +228,24 @@ class TestImages:
         self.real = images[self.side.source].test.tensor([source for source, _ in pairs])
         self.truth = images[self.side.target].test.tensor([truth for _, truth in pairs])
         self.partner = task.cyclegan[OTHER[side]].generator
-        self.judged = self.side.discriminator(apply(self.side.generator, self.real))
+        self.maps = self.side.discriminator(apply(self.side.generator, self.real))
         self.features = discriminator_features(self.side, self.truth)
 
     @torch.inference_mode()
     def figures(self, network: nn.Module) -> dict[str, float]:
         """Return the test quality, the paired L1 on [0, 1], and a KID-like figure against the true drawings."""
         fake = apply(network, self.real)
-        losses = quality(self.side.discriminator(fake), self.judged, apply(self.partner, fake), self.real)
+        losses = quality(self.side.discriminator(fake), self.maps, apply(self.partner, fake), self.real)
         kid = polynomial_mmd2(discriminator_features(self.side, fake), self.features)
         named = {f"test_{name}": value for name, value in losses.items()}
         return {**named, "paired_l1": paired_l1(fake, self.truth), "kid_like": kid}
 
 
 def quality(
-    judged: torch.Tensor, judged_original: torch.Tensor, back: torch.Tensor, real: torch.Tensor
+    maps: torch.Tensor, maps_original: torch.Tensor, recovered: torch.Tensor, real: torch.Tensor
 ) -> dict[str, float]:
     """Return gamma * (L_DisA + lam * L_cyc) and its terms; lower is better."""
-    disa, cycle = float(discriminator_aware(judged, judged_original)), float(cycle_consistency(back, real))
+    disa, cycle = float(discriminator_aware(maps, maps_original)), float(cycle_consistency(recovered, real))
     return {"quality": GAMMA * (disa + LAM * cycle), "l_disa": disa, "l_cyc": cycle}
 
 

@@ -136,7 +136,7 @@ def make_corpus(folder: Path) -> list[Loader]:
     trainer.save(folder / "training")
     coevolve(_toolboxes(), generations=1, run=folder / "bits")
     spaces = {
-        name: b.space for name, b in prepare(Task(cyclegan, images, None, None), settings, _quiet).builders.items()
+        name: one.space for name, one in prepare(Task(cyclegan, images, None, None), settings, _quiet).fitness.items()
     }
     return [
         *(Loader(f"image {kind}", (f"kinds/{kind}",), _image_loader(kind)) for kind in KINDS),

@@ -90,20 +90,20 @@ def main(side: str, individuals: int, rounds: int, threads: int, seed: int) -> N
     example = torch.zeros(1, 3, *size)
     latency_ms(networks, example, repeats=1, warm_up=3)
     times = [latency_ms(networks, example, repeats=1, warm_up=0) for _ in range(rounds)]
-    predicted = [fitness.latency_ms(bits) for bits in population]
+    predicted = [fitness.cost.latency_ms(bits) for bits in population]
     measured = {
         "median": [statistics.median(turn[name] for turn in times) for name in networks],
         "least": [min(turn[name] for turn in times) for name in networks],
         "by module": [module_ms(network, example, rounds) for network in networks.values()],
     }
     click.echo(f"{'N':>6}  {'MACs':>6}  predicted" + "".join(f"  {kind:>9}  ratio" for kind in measured))
-    full_macs = fitness.macs(space.full())
+    full_macs = fitness.cost.macs(space.full())
     for bits, guess, *found in zip(population, predicted, *measured.values(), strict=True):
-        line = f"{space.size_share(bits):6.3f}  {fitness.macs(bits) / full_macs:6.3f}  {guess:9.2f}"
+        line = f"{space.size_share(bits):6.3f}  {fitness.cost.macs(bits) / full_macs:6.3f}  {guess:9.2f}"
         click.echo(line + "".join(f"  {value:9.2f}  {guess / value:5.2f}" for value in found))
     sizes = {
         "predicted": predicted,
-        "MACs": [fitness.macs(bits) for bits in population],
+        "MACs": [fitness.cost.macs(bits) for bits in population],
         "parameters": [space.parameter_count(bits) for bits in population],
     }
     for name, values in sizes.items():  # without the unpruned network, whose place in the ranking is no feat

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from ganprune.bench import use_pytorchs_norms
+from ganprune.cost.network_cost import Budget
 from ganprune.evolution.operators.initialization import initDensity
 from ganprune.filters.builder import make_builders
 from ganprune.filters.compact import mask
@@ -63,9 +64,9 @@ class Trials:
         self.task = load_task(None, None, device="cpu")
         self.builders = make_builders(self.task.cyclegan, self.task.images)
         self.fitness = CycleFitness(self.task.cyclegan, self.task.images, "A2B", builders=self.builders)
-        self.space, self.images = self.fitness.space, self.fitness.real
-        most = MAC_SHARE * self.fitness.macs(self.space.full())
-        self.space.limit(lambda bits: self.fitness.macs(bits) <= most, "MAC share")
+        self.cost, self.images = self.fitness.cost, self.fitness.real
+        most = MAC_SHARE * self.cost.macs(self.fitness.space.full())
+        self.space = self.fitness.space.with_repair(fits=Budget(self.cost, {"macs": most}))
         random.seed(0)
         self.bits = self.space.repair(initDensity(self.space.group_sizes, 0.8, 0.9))
         self.network = self.builders["A2B"].fresh(self.bits)
@@ -98,13 +99,13 @@ class Trials:
 
     def rounding(self) -> dict[str, tuple[nn.Module, float]]:
         """Return networks whose kept filters are multiples of M, with their MACs over the baseline's."""
-        own = self.fitness.macs(self.bits)
+        own = self.cost.macs(self.bits)
         result = {}
         for multiple in (4, 8, 16):
             bits = rounded(self.space, self.bits, multiple)
             result[f"filters in multiples of {multiple}"] = (
                 self.builders["A2B"].fresh(bits),
-                self.fitness.macs(bits) / own,
+                self.cost.macs(bits) / own,
             )
         return result
 

@@ -29,6 +29,7 @@ from torch import nn
 
 from ganprune.assets import default_images
 from ganprune.cost import profile
+from ganprune.cost.network_cost import Budget, NetworkCost
 from ganprune.data.images import UnpairedImages
 from ganprune.deploy.facts import Facts
 from ganprune.deploy.fast_form import inference_form
@@ -254,13 +255,8 @@ def forms(network: str, ratio: float, repeats: int, threads: int) -> None:
     task = NETWORKS[network].load()
     original, size = task.cyclegan["A2B"].generator, task.images.size
     space = FilterSpace(original, size=size)
-    positions = profile.layer_positions(original, 3, size)
-    most = full_macs(task) / ratio
-
-    def fits(bits: Sequence[int]) -> bool:
-        return profile.macs(space.weight_counts(bits), positions)["input_size"] <= most
-
-    space.limit(fits, "MACs")
+    cost = NetworkCost.of(original, space, size)
+    space = space.with_repair(fits=Budget(cost, {"macs": full_macs(task) / ratio}))
     pair = {"original": original, "compact": compact(original, space, space.repair(space.full()))}
     example = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)).mul(2).sub(1)
     print(f"{ratio:g}x fewer MACs, threads: {threads}\n")

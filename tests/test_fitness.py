@@ -13,8 +13,8 @@ from deap import algorithms
 from networks import random_bits, toy_cyclegan
 from torch.nn import functional as F
 
+import ganprune.cost.network_cost as cost_module
 import ganprune.filters.space as space_module
-import ganprune.fitness as fitness_module
 from ganprune.data.images import UnpairedImages
 from ganprune.errors import UserError
 from ganprune.evolution import make_toolbox
@@ -97,11 +97,11 @@ def test_terms_and_value_are_those_of_masked_networks(cyclegan, images, builders
     space, rival = builders[side].space, builders[OTHER[side]].space
     bits, partner = random_bits(space, 1, 0.6), random_bits(rival, 2, 0.6)
     real = images[side[0]].validation.tensor()
-    generator, judge = cyclegan[side].generator, cyclegan[side].discriminator
+    generator, discriminator = cyclegan[side].generator, cyclegan[side].discriminator
     fake = mask(generator, space, bits)(real)
     recovered = mask(cyclegan[OTHER[side]].generator, rival, partner)(fake)
     n = share_of_weights(space, bits, generator)
-    l_disa = float((judge(generator(real)) - judge(fake)).square().mean())
+    l_disa = float((discriminator(generator(real)) - discriminator(fake)).square().mean())
     l_cyc = float((recovered - real).square().mean())
 
     score = fitness(bits, partner)
@@ -238,7 +238,7 @@ def test_what_does_not_depend_on_the_individual_is_computed_once(fitness, builde
     original, judge = (getattr(fitness.cyclegan["A2B"], part) for part in ("generator", "discriminator"))
     forwards, judged = count_calls(original), count_calls(judge)
     monkeypatch.setattr(space_module, "find_groups", lambda *arguments: pytest.fail("traced again"))
-    monkeypatch.setattr(fitness_module, "layer_positions", lambda *arguments: pytest.fail("measured again"))
+    monkeypatch.setattr(cost_module, "layer_positions", lambda *arguments: pytest.fail("measured again"))
     partner = random_bits(builders["B2A"].space, 20)
     rival = count_calls(builders["B2A"](partner))
     for seed in range(5):

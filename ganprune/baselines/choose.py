@@ -1,19 +1,46 @@
-"""From a criterion's scores to the bits that it keeps of one generator at a wanted size."""
+"""From a criterion's scores to the filters that it keeps of one generator at a wanted size, and to a network."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
+from torch import nn
+
 from ganprune.baselines.allocation import allocate, order_filters
-from ganprune.baselines.builder import BaselineBuilder
 from ganprune.baselines.registry import Baseline
-from ganprune.baselines.subject import Subject
+from ganprune.baselines.subject import Ranking, Subject
 from ganprune.data.images import UnpairedImages
 from ganprune.errors import UserError
 from ganprune.evolution.individual import Individual
+from ganprune.filters.builder import NetworkBuilder
+from ganprune.filters.layers import layer_at
 from ganprune.filters.space import FilterSpace
 from ganprune.models.checkpoint import CycleGAN
+
+
+class BaselineBuilder(NetworkBuilder):
+    """Builds compact networks of one generator as a baseline would.
+
+    Args:
+        subject: the generator.
+        ranking: of its filters, by the method.
+        weights: "own", what the method leaves; "sliced", the original's; or "reconstructed".
+    """
+
+    def __init__(self, subject: Subject, ranking: Ranking, weights: str):
+        super().__init__(subject.generator, subject.space)
+        self.reconstruction = subject.reconstruction if weights == "reconstructed" else None
+        self._rescaled = ranking.rescaled if weights == "own" else None
+
+    def _build(self, bits: Sequence[int]) -> nn.Module:
+        network = super()._build(bits)
+        for name, factors in (self._rescaled(bits) if self._rescaled else {}).items():
+            layer = layer_at(network, name)
+            shape = (-1, 1, 1, 1) if isinstance(layer, nn.ConvTranspose2d) else (1, -1, 1, 1)
+            layer.weight.data.mul_(torch.as_tensor(factors).to(layer.weight).view(shape))
+        return network
 
 
 @dataclass(frozen=True)
@@ -44,7 +71,7 @@ def sizes_by_ratio(subjects: Mapping[str, Subject], ratio: float) -> dict[str, i
     """
     for name, subject in subjects.items():
         space = subject.space
-        most = space.parameter_count(space.full()) / space.parameter_count(space.repair([0] * len(space)))
+        most = space.parameter_count(space.full()) / space.parameter_count(space.repair.least())
         if ratio > most:
             expected = f"at most {most:.6g}, with one filter per group of {name}"
             raise UserError("target ratio", ratio, expected, "Lower --target-ratio.")

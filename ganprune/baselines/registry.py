@@ -28,10 +28,10 @@ class Entry(NamedTuple):
 
 
 BASELINES: dict[str, Entry] = {
-    "l1": Entry("ganprune.baselines.importance:l1", "uniform", "the largest L1 norms of each group"),
-    "l1-global": Entry("ganprune.baselines.importance:l1", "global", "the largest L1 norms of all groups"),
-    "random": Entry("ganprune.baselines.importance:chance", "uniform", "any filters of each group"),
-    "trimming": Entry("ganprune.baselines.importance:trimming", "uniform", "filters of each group seldom zero"),
+    "l1": Entry("ganprune.baselines.scores:l1", "uniform", "the largest L1 norms of each group"),
+    "l1-global": Entry("ganprune.baselines.scores:l1", "global", "the largest L1 norms of all groups"),
+    "random": Entry("ganprune.baselines.scores:chance", "uniform", "any filters of each group"),
+    "trimming": Entry("ganprune.baselines.scores:trimming", "uniform", "filters of each group seldom zero"),
     "thinet": Entry("ganprune.baselines.thinet:thinet", "uniform", "greedily, what the next layers need; rescaled"),
     "slimming": Entry("ganprune.baselines.slimming:slimming", "global", "the largest trained gates of all groups"),
 }

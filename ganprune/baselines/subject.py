@@ -47,7 +47,7 @@ class Ranking:
 
     Attributes:
         scores: (len(space),): in each group the highest are kept; under one threshold the highest of all.
-        rescaled: where the method changes weights too: legal bits -> factors for what the compact layers read.
+        rescaled: where the method changes weights too: bits -> factors for what the compact layers read.
     """
 
     scores: np.ndarray

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import random
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ganprune.cost.network_cost import Budget, NetworkCost
 from ganprune.data.images import UnpairedImages
 from ganprune.evolution.operators.initialization import initDensity
 from ganprune.filters.builder import make_builders
@@ -42,18 +41,16 @@ def make_subject(cyclegan: CycleGAN, folder: Path, images: UnpairedImages, *, sc
     """
     save_cyclegan(cyclegan, folder)
     builders = make_builders(cyclegan, images)
+    spaces = {}
+    for name, builder in builders.items():
+        cost = NetworkCost.of(cyclegan[name].generator, builder.space, images.size)
+        most = MAC_SHARE * cost.macs(builder.space.full())
+        spaces[name] = builder.space.with_repair(fits=Budget(cost, {"macs": most}))
     fitness = {
-        name: CycleFitness(cyclegan, images, name, builders=builders, validation_images=scored) for name in cyclegan
+        name: CycleFitness(cyclegan, images, name, builders=builders, spaces=spaces, validation_images=scored)
+        for name in cyclegan
     }
     random.seed(0)
-    drawn = []
-    for side in (PARTNER, *[SIDE] * individuals):
-        space, score = fitness[side].space, fitness[side]
-        most = MAC_SHARE * score.macs(space.full())
-        space.limit(functools.partial(_at_most, score.macs, most), "MAC share")
-        drawn.append(space.repair(initDensity(space.group_sizes, 0.8, 0.9)))
+    order = (PARTNER, *[SIDE] * individuals)
+    drawn = [spaces[side].repair(initDensity(spaces[side].group_sizes, 0.8, 0.9)) for side in order]
     return Subject(cyclegan, folder, images, fitness, drawn[1:], drawn[0])
-
-
-def _at_most(count: Callable[[Sequence[int]], int], most: float, bits: Sequence[int]) -> bool:
-    return count(bits) <= most

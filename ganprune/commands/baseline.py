@@ -187,7 +187,8 @@ def _choose(
         pruned[name] = prune(subject, baseline, settings.seed, most[name])
         stage(f"{name}: {_described(subject.space, pruned[name].bits, most[name])}")
     builders = {name: one.builder for name, one in pruned.items()}
-    fitness = make_fitness(task, settings, builders, latency_tables(task, settings, builders, None, stage))
+    spaces = {name: subject.space for name, subject in subjects.items()}
+    fitness = make_fitness(task, settings, builders, latency_tables(task, settings, spaces, None, stage))
     for name, one in pruned.items():
         score = fitness[name](one.bits)
         one.bits.fitness.values, one.bits.terms = tuple(score), dict(score.terms)

@@ -20,7 +20,7 @@ from torch import nn
 from ganprune.cost.profile import layer_positions, macs, memory_mb, parameters, weight_counts
 from ganprune.data.sizes import Framing, Size, read_size, round_up
 from ganprune.device import resolve_device, resolve_precision, set_threads
-from ganprune.filters.reconstruction import convolutions, weight_matrix
+from ganprune.filters.reconstruction import solvable_layers, weight_matrix
 from ganprune.filters.space import ENCODINGS, FilterSpace
 from ganprune.fitness import CycleFitness
 from ganprune.metrics.evaluate import run
@@ -123,7 +123,7 @@ def side_facts(cyclegan: CycleGAN, name: str, size: Size, settings: EvolveSettin
         "discriminator": None if side.discriminator is None else network_facts(side.discriminator),
         "translates_back": cyclegan.reverse(name) is not None,
         "groups": groups,
-        "whole": dict(spaces["grouped"].whole),
+        "whole": dict(spaces["grouped"].unprunable),
         "bits": {encoding: len(space) for encoding, space in spaces.items()},
         "moments_bytes": moments_bytes(side.generator) if settings.reconstruct else 0,
     }
@@ -140,7 +140,7 @@ def network_facts(network: nn.Module) -> dict[str, Any]:
 def moments_bytes(generator: nn.Module) -> int:
     """Return how many bytes the moments of a generator's layers take: G, W and W G of each; see ``LayerMoments``."""
     total = 0
-    for _, layer in convolutions(generator):
+    for layer in solvable_layers(generator).values():
         outputs, unknowns = weight_matrix(layer).shape
         total += (unknowns * unknowns + 2 * outputs * unknowns) * layer.weight.element_size()
     return total

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from ganprune.baselines.builder import BaselineBuilder
-from ganprune.baselines.choose import make_subjects, prune, sizes_by_ratio
+from ganprune.baselines.choose import BaselineBuilder, make_subjects, prune, sizes_by_ratio
 from ganprune.baselines.registry import Baseline
 from ganprune.baselines.subject import Subject
 from ganprune.evolution.individual import pack_bits

@@ -26,7 +26,7 @@ from torch import nn
 from ganprune.cost.latency_table import Axes, Grid, LatencyTable, grid_axes
 from ganprune.cost.profile import synchronise
 from ganprune.data.sizes import Size, read_size
-from ganprune.filters.layers import WIDTH, Convolution, Norm, is_depthwise, is_grouped
+from ganprune.filters.layers import WIDTH, Convolution, Norm, channel_dims, input_hooks, is_depthwise, is_grouped
 from ganprune.filters.slicing import slice_network
 from ganprune.filters.space import FilterSpace
 from ganprune.models.architecture import input_channels
@@ -61,14 +61,9 @@ class Segment:
         produced = np.arange(outputs)
         for name, module in ((str(index), module) for index, module in enumerate(self.modules)):
             if isinstance(module, Convolution):
-                transposed, depthwise = isinstance(module, nn.ConvTranspose2d), is_depthwise(module)
-                produced = np.arange(inputs if depthwise else outputs)
-                if depthwise:
-                    keep[name, "weight", 0] = produced
-                else:
-                    long, short = (inputs, outputs) if transposed else (outputs, inputs)
-                    keep[name, "weight", 0] = np.arange(long)
-                    keep[name, "weight", 1] = np.arange(short // parts)
+                produced = np.arange(inputs if is_depthwise(module) else outputs)
+                for dim, count in zip(channel_dims(module), (inputs, len(produced)), strict=True):
+                    keep[name, "weight", dim] = np.arange(count // parts if dim else count)
                 keep[name, "bias", 0] = produced
             elif isinstance(module, Norm):
                 tensors = (*dict(module.named_parameters()), *dict(module.named_buffers())) or (WIDTH,)
@@ -117,19 +112,13 @@ def find_segments(generator: nn.Module, space: FilterSpace, size: int | Size) ->
     """Pass an image through a generator and return its layers by their convolutions' paths."""
     calls: list[tuple[str, nn.Module, tuple[int, ...]]] = []
 
-    def watch(path: str):  # type: ignore[no-untyped-def]
-        def record(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            if len(inputs) == 1 and isinstance(inputs[0], torch.Tensor) and inputs[0].ndim == 4:
-                calls.append((path, module, tuple(inputs[0].shape)))
+    def record(path: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if len(inputs) == 1 and isinstance(inputs[0], torch.Tensor) and inputs[0].ndim == 4:
+            calls.append((path, module, tuple(inputs[0].shape)))
 
-        return record
-
-    handles = [m.register_forward_pre_hook(watch(path)) for path, m in generator.named_modules() if not [*m.children()]]
-    try:
+    leaves = {path: module for path, module in generator.named_modules() if not [*module.children()]}
+    with input_hooks(leaves, record):
         generator(noise((1, input_channels(generator), *read_size(size)), next(generator.parameters())))
-    finally:
-        for handle in handles:
-            handle.remove()
     axes = grid_axes(space)
     starts = [index for index, call in enumerate(calls) if isinstance(call[1], Convolution)]
     firsts = [index - 1 if index and _is_padding(calls[index - 1][1]) else index for index in starts]

@@ -70,10 +70,10 @@ class LatencyTable:
 
 def grid_axes(space: FilterSpace) -> dict[str, Axes]:
     """Return, by each convolution's path, the input and the output channels of its grid."""
-    least, most = space.widths(space.repair([0] * len(space))), space.widths(space.full())
+    least, most = space.widths(space.repair.least()), space.widths(space.full())
     axes = {}
     for path, full in most.items():
-        inputs, outputs = (_steps(*ends, space.multiple) for ends in zip(least[path], full, strict=True))
+        inputs, outputs = (_steps(*ends, space.repair.multiple) for ends in zip(least[path], full, strict=True))
         axes[path] = (inputs, outputs[-1:] if path in space.depthwise else outputs)
     return axes
 

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from ganprune.data.sizes import Size, read_size
+from ganprune.filters.layers import convolutions, evaluating
 
 CONVENTIONS = ("input_size", "output_size")
 
@@ -48,28 +49,21 @@ def layer_positions(network: nn.Module, channels: int, size: int | Size) -> dict
     """
     found: dict[str, LayerPositions] = {}
 
-    def hook(name: str):  # type: ignore[no-untyped-def]
-        def record(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+    def hook(name: str) -> Callable[[nn.Module, tuple[torch.Tensor, ...], torch.Tensor], None]:
+        def record(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
             inside, outside = (tensor.shape[-2] * tensor.shape[-1] for tensor in (inputs[0], output))
             found[name] = LayerPositions(inside if isinstance(module, nn.ConvTranspose2d) else outside, outside)
 
         return record
 
-    handles = [
-        module.register_forward_hook(hook(name))
-        for name, module in network.named_modules()
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d))
-    ]
-    modes = {module: module.training for module in network.modules()}
-    network.eval()  # batch norms in training mode would take the zeros into their statistics
+    handles = [layer.register_forward_hook(hook(name)) for name, layer in convolutions(network).items()]
+    weight = next(network.parameters())
     try:
-        weight = next(network.parameters())
-        network(torch.zeros(1, channels, *read_size(size), dtype=weight.dtype, device=weight.device))
+        with evaluating(network):  # batch norms in training mode would take the zeros into their statistics
+            network(torch.zeros(1, channels, *read_size(size), dtype=weight.dtype, device=weight.device))
     finally:
         for handle in handles:
             handle.remove()
-        for module, mode in modes.items():
-            module.training = mode
     return found
 
 
@@ -83,8 +77,7 @@ def macs(weight_counts: Mapping[str, int], positions: Mapping[str, LayerPosition
 
 def weight_counts(network: nn.Module) -> dict[str, int]:
     """Return the weight elements of each convolution by its path."""
-    layers = {n: m for n, m in network.named_modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))}
-    return {name: module.weight.numel() for name, module in layers.items()}
+    return {name: layer.weight.numel() for name, layer in convolutions(network).items()}
 
 
 @torch.inference_mode()

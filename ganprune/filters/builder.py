@@ -12,7 +12,7 @@ from torch import nn
 from ganprune.data.images import UnpairedImages
 from ganprune.errors import UserError
 from ganprune.filters.compact import compact
-from ganprune.filters.ranking import keeping_order
+from ganprune.filters.importance import importance_order
 from ganprune.filters.reconstruction import Reconstruction
 from ganprune.filters.space import FilterSpace
 from ganprune.models.checkpoint import CycleGAN
@@ -26,21 +26,23 @@ class NetworkBuilder:
     Args:
         generator: the original, in evaluation mode.
         space: its filter space.
-        calibration: images whose statistics reconstruct weights, (N, C, H, W) in [-1, 1], and rank the space's filters;
-            None slices only.
+        calibration: images whose statistics reconstruct weights, (N, C, H, W) in [-1, 1]; None slices only.
+
+    Attributes:
+        space: the same; where weights are reconstructed, its repair has the importance order that goes with that.
     """
+
+    needs_partner = False  # whether a network depends on the partner that it is scored with
 
     def __init__(self, generator: nn.Module, space: FilterSpace, calibration: torch.Tensor | None = None):
         self.generator, self.space = generator, space
         self.reconstruction = None if calibration is None else Reconstruction(generator, space, calibration)
         if self.reconstruction is not None:
-            space.rank(keeping_order(self.reconstruction))
+            self.space = space.with_repair(order=importance_order(self.reconstruction))
         self._recent: OrderedDict[tuple[int, ...], nn.Module] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_recent": OrderedDict()}  # no worker is sent what was kept
-
-    needs_partner = False  # whether a network depends on the partner that it is scored with
 
     def __call__(self, bits: Sequence[int]) -> nn.Module:
         """Return the compact network of ``bits``; the last few are kept and must not be changed."""
@@ -49,7 +51,7 @@ class NetworkBuilder:
             # Tensors made in inference mode could never be trained or trained through.
             with torch.inference_mode(False), torch.no_grad():
                 self._recent[key] = self._build(key)
-            while len(self._recent) > KEPT_NETWORKS:
+            if len(self._recent) > KEPT_NETWORKS:
                 self._recent.popitem(last=False)
         self._recent.move_to_end(key)
         return self._recent[key]
@@ -76,7 +78,7 @@ class NetworkBuilder:
     def final(self, bits: Sequence[int]) -> nn.Module:
         """Return a network of one's own, to fine-tune: the one that was scored.
 
-        ``Reconstruction.sequential`` comes closer layer by layer, but elites are worse with it (docs/fidelity.md).
+        Reconstructed from its own activations, layer after layer, it would be no better (docs/fidelity.md).
         """
         return self._build(bits)
 

@@ -1,6 +1,6 @@
 """mask() and compact(): the same pruned function, with filters silent or physically gone.
 
-The law, tested on random bits for every architecture we claim: ``mask(...)(x) == compact(...)(x)`` to 1e-10 in float64.
+Tested on random bits for every architecture we claim: ``mask(...)(x) == compact(...)(x)`` to 1e-10 in float64.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def compact(generator: nn.Module, space: FilterSpace, bits: Sequence[int]) -> nn
     Args:
         generator: the network that ``space`` describes; not changed.
         space: its filter space.
-        bits: a legal individual, ``len(space)`` zeros and ones.
+        bits: repaired ones, ``len(space)`` zeros and ones.
 
     Returns:
         A network in the same mode and on the same device; its tensors are its own.

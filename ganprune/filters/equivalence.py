@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-
 import numpy as np
 import torch
 from torch import nn
 
 from ganprune.data.sizes import Size
 from ganprune.errors import UserError
-from ganprune.filters.layers import Convolution, is_depthwise
+from ganprune.filters.layers import Layer, channel_dims, convolutions, evaluating, input_hooks, is_grouped
 from ganprune.filters.slicing import Keep, silence_network, slice_network
 
 SMALL = 32  # a side length that is enough for most networks
@@ -52,25 +50,20 @@ def check_equivalence(generator: nn.Module, kept: Keep, written: Keep, channels:
 
 def _takes(network: nn.Module, image: torch.Tensor) -> bool:
     """Return whether a network in evaluation mode takes this image and returns one of its size."""
-    modes = {module: module.training for module in network.modules()}
     try:
-        with torch.inference_mode():
-            return bool(network.eval()(image).shape[2:] == image.shape[2:])
+        with torch.inference_mode(), evaluating(network):
+            return bool(network(image).shape[2:] == image.shape[2:])
     except Exception:
         return False
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def first_difference(masked: nn.Module, small: nn.Module, keep: Keep, image: torch.Tensor, tolerance: float) -> str:
     """Return words for the first convolution that is given something else in the compact network; "" for none."""
-    seen = [_inputs(network, image) for network in (masked, small)]
-    for name, full in seen[0].items():
-        layer = masked.get_submodule(name)
-        part = seen[1].get(name)
+    seen, compact = (_inputs(network, image) for network in (masked, small))
+    for name, (layer, full) in seen.items():
         kept = _kept_inputs(name, layer, keep)
         silent = np.setdiff1d(np.arange(full.shape[1]), kept)
+        part = compact[name][1] if name in compact else None
         same = (
             part is not None
             and part.shape == full[:, kept].shape
@@ -81,40 +74,26 @@ def first_difference(masked: nn.Module, small: nn.Module, keep: Keep, image: tor
     return ""
 
 
-def _inputs(network: nn.Module, image: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Return what each convolution is given, in the order in which they are reached, as far as the network runs."""
-    seen: dict[str, torch.Tensor] = {}
+def _inputs(network: nn.Module, image: torch.Tensor) -> dict[str, tuple[Layer, torch.Tensor]]:
+    """Return the convolutions and what each is given, in the order in which they are reached, as far as it runs."""
+    seen: dict[str, tuple[Layer, torch.Tensor]] = {}
 
-    def keep(name: str) -> Callable[..., None]:
-        def record(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-            seen.setdefault(name, inputs[0].clone())
+    def record(name: str, layer: Layer, inputs: tuple[torch.Tensor, ...]) -> None:
+        seen.setdefault(name, (layer, inputs[0].clone()))
 
-        return record
-
-    handles = [
-        module.register_forward_pre_hook(keep(name))
-        for name, module in network.named_modules()
-        if isinstance(module, Convolution)
-    ]
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), input_hooks(convolutions(network), record):
             network(image)
     except Exception:  # what was reached before it failed is what we are here for
         pass
-    finally:
-        for handle in handles:
-            handle.remove()
     return seen
 
 
-def _kept_inputs(name: str, layer: nn.Module, keep: Mapping[tuple[str, str, int], np.ndarray]) -> Sequence[int]:
+def _kept_inputs(name: str, layer: Layer, keep: Keep) -> np.ndarray:
     """Return the input channels of a convolution that stay."""
-    assert isinstance(layer, Convolution)
-    transposed = isinstance(layer, nn.ConvTranspose2d)
-    kept = keep.get((name, "weight", 0 if transposed or is_depthwise(layer) else 1))
-    if kept is None:
-        return np.arange(layer.in_channels)  # type: ignore[return-value]
-    if layer.groups > 1 and not transposed and not is_depthwise(layer):
-        width = layer.in_channels // layer.groups  # the tensor holds one block's channels
-        return np.concatenate([kept + block * width for block in range(layer.groups)])  # type: ignore[return-value]
-    return kept  # type: ignore[return-value]
+    dim = channel_dims(layer)[0]
+    kept = keep.get((name, "weight", dim), np.arange(layer.weight.shape[dim]))
+    if is_grouped(layer) and dim == 1:  # the tensor holds one block's channels
+        width = layer.in_channels // layer.groups
+        return np.concatenate([kept + block * width for block in range(layer.groups)])
+    return kept

@@ -1,8 +1,8 @@
-"""Filter groups: the filters of a generator that must live and die together, found by tracing it.
+"""Filter groups: the filters of a generator that must live and die together.
 
 The residual trunk is one group: the last downsampling convolution and the second convolution of every block write into
 the same sum. Groups are data (:class:`FilterGroup`); everything that slices networks reads them and knows nothing of
-architectures. Tracing is Torch-Pruning's ``DependencyGraph`` (Fang et al., CVPR 2023).
+architectures. :mod:`ganprune.filters.tracing` finds them.
 """
 
 from __future__ import annotations
@@ -11,107 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from torch import nn
 
 from ganprune.filters.layers import Layer, is_grouped
-
-
-def tie_grouped(groups: list[FilterGroup], generator: nn.Module) -> tuple[list[FilterGroup], dict[str, str]]:
-    """Return the groups with filters tied as the generator's grouped convolutions want it.
-
-    Args:
-        groups: all groups of the generator, those of its output image too; positions of a grouped convolution's members
-            are channels.
-        generator: the network.
-
-    Returns:
-        Groups whose filters may go one by one; and by their names why the others, of which nothing or only everything
-        could go, stay whole.
-    """
-    layers = {name: module for name, module in generator.named_modules() if is_grouped(module)}
-    if not layers:
-        return groups, {}
-    starts = np.concatenate([[0], np.cumsum([group.size for group in groups])])
-    roots = _tied(groups, starts, layers)
-    merged: list[FilterGroup] = []
-    whole: dict[str, str] = {}
-    for together in _components(groups, starts, roots):
-        group = _merge([groups[index] for index in together], [starts[index] for index in together], roots, layers)
-        if group.size > 1 or (group.size == 1 and len(together) == 1 == groups[together[0]].size):
-            merged.append(group)
-        else:
-            whole |= dict.fromkeys(
-                (groups[index].name for index in together), "a grouped convolution holds them together"
-            )
-    return merged, whole
-
-
-def _tied(groups: Sequence[FilterGroup], starts: np.ndarray, layers: dict[str, Layer]) -> np.ndarray:
-    """Return, for every filter of all groups, the least of those it is tied to; -1 if it has to stay."""
-    count = int(starts[-1])
-    parent = list(range(count + 1))  # the last one stands for all that has to stay
-
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = index = parent[parent[index]]
-        return index
-
-    channels: dict[tuple[str, bool], np.ndarray] = {}
-    for name, layer in layers.items():
-        channels[name, False] = np.full(layer.in_channels, count)
-        channels[name, True] = np.full(layer.out_channels, count)
-    for group, start in zip(groups, starts, strict=False):
-        for member in group.members:
-            if member.module in layers and member.parameter == "weight":
-                filters = channels[member.module, member.produces]
-                if max(member.positions) < len(filters):
-                    filters[list(member.positions)] = start + np.asarray(member.filters)
-                else:  # traced as if it had as many outputs as inputs
-                    for index in range(start, start + group.size):
-                        parent[root(index)] = count
-    for (name, _), filters in channels.items():
-        for tied in filters.reshape(layers[name].groups, -1).T:
-            for other in tied[1:]:
-                first, second = sorted((root(int(tied[0])), root(int(other))))
-                parent[second if second != root(count) else first] = first if second != root(count) else second
-    found = np.array([root(index) for index in range(count)])
-    return np.where(found == root(count), -1, found)
-
-
-def _components(groups: Sequence[FilterGroup], starts: np.ndarray, roots: np.ndarray) -> list[list[int]]:
-    """Return the indices of groups that share tied filters, in the order of the first of each."""
-    owner = np.repeat(np.arange(len(groups)), np.diff(starts))
-    label = list(range(len(groups)))
-    for index, root in enumerate(roots):
-        if root >= 0:
-            one, two = label[owner[index]], label[owner[root]]
-            label = [min(one, two) if each in (one, two) else each for each in label]
-    return [[index for index, each in enumerate(label) if each == first] for first in sorted(set(label))]
-
-
-def _merge(
-    groups: Sequence[FilterGroup], starts: Sequence[int], roots: np.ndarray, layers: dict[str, Layer]
-) -> FilterGroup:
-    """Return one group whose filters are the sets of tied ones."""
-    from ganprune.filters.groups import FilterGroup, merge_member
-
-    own = sorted({int(r) for g, s in zip(groups, starts, strict=True) for r in roots[s : s + g.size] if r >= 0})
-    number = {root: index for index, root in enumerate(own)}
-    members: dict[tuple[str, str, int], Member] = {}
-    for group, start in zip(groups, starts, strict=True):
-        for member in group.members:
-            layer = layers.get(member.module)
-            short = layer is not None and member.parameter == "weight" and member.dim == 1  # holds one block's channels
-            least = layer.weight.shape[1] if layer is not None and short else None
-            pairs = [
-                (position, number[int(roots[start + index])])
-                for position, index in zip(member.positions, member.filters, strict=True)
-                if roots[start + index] >= 0 and (least is None or position < least)
-            ]
-            if pairs:
-                positions, filters = zip(*pairs, strict=True)
-                merge_member(members, replace(member, positions=positions, filters=filters))
-    return FilterGroup(groups[0].name, len(own), tuple(members.values()))
 
 
 @dataclass(frozen=True)
@@ -168,3 +72,116 @@ def merge_member(members: dict[tuple[str, str, int], Member], member: Member) ->
         known, positions=(*known.positions, *(member.positions[i] for i in new)),
         filters=(*known.filters, *(member.filters[i] for i in new)),
     )  # fmt: skip
+
+
+def tie_blocks(groups: Sequence[FilterGroup]) -> list[FilterGroup]:
+    """Return the groups with each residual block's inner group merged into the trunk that it reads and writes."""
+    reads: dict[str, int] = {}  # convolution -> group that it reads
+    writes: dict[str, int] = {}  # convolution -> group that it writes
+    for index, group in enumerate(groups):
+        reads |= dict.fromkeys(group.convolutions(produces=False), index)
+        writes |= dict.fromkeys(group.convolutions(produces=True), index)
+    trunks: dict[int, int] = {}  # inner group -> its trunk
+    for index, group in enumerate(groups):
+        around = {reads.get(name) for name in group.convolutions(produces=True)}
+        around |= {writes.get(name) for name in group.convolutions(produces=False)}
+        trunk = around.pop() if len(around) == 1 else None
+        if trunk is not None and groups[trunk].size == group.size:
+            trunks[index] = trunk
+    merged = []
+    for index, group in enumerate(groups):
+        if index not in trunks:
+            inner = [member for i, trunk in trunks.items() if trunk == index for member in groups[i].members]
+            merged.append(replace(group, members=(*group.members, *inner)))
+    return merged
+
+
+def tie_grouped(groups: list[FilterGroup], generator: nn.Module) -> tuple[list[FilterGroup], dict[str, str]]:
+    """Return the groups with filters tied as the generator's grouped convolutions want it.
+
+    Args:
+        groups: all groups of the generator, those of its output image too; positions of a grouped convolution's members
+            are channels.
+        generator: the network.
+
+    Returns:
+        Groups whose filters may go one by one; and by their names why the others, of which nothing or only everything
+        could go, are unprunable.
+    """
+    layers = {name: module for name, module in generator.named_modules() if is_grouped(module)}
+    if not layers:
+        return groups, {}
+    starts = np.concatenate([[0], np.cumsum([group.size for group in groups])])
+    roots = _tied(groups, starts, layers)
+    merged: list[FilterGroup] = []
+    unprunable: dict[str, str] = {}
+    for together in _components(groups, starts, roots):
+        group = _merge([groups[index] for index in together], [starts[index] for index in together], roots, layers)
+        if group.size > 1 or (group.size == 1 and len(together) == 1 == groups[together[0]].size):
+            merged.append(group)
+        else:
+            names = (groups[index].name for index in together)
+            unprunable |= dict.fromkeys(names, "a grouped convolution holds them together")
+    return merged, unprunable
+
+
+def _tied(groups: Sequence[FilterGroup], starts: np.ndarray, layers: dict[str, Layer]) -> np.ndarray:
+    """Return, for every filter of all groups, the least of those it is tied to; -1 if it has to stay."""
+    stays = int(starts[-1])  # a node of the graph that stands for all that has to stay
+    edges: list[tuple[int, int]] = []
+    channels: dict[tuple[str, bool], np.ndarray] = {}
+    for name, layer in layers.items():
+        channels[name, False] = np.full(layer.in_channels, stays)
+        channels[name, True] = np.full(layer.out_channels, stays)
+    for group, start in zip(groups, starts, strict=False):
+        for member in group.members:
+            if member.module in layers and member.parameter == "weight":
+                filters = channels[member.module, member.produces]
+                if max(member.positions) < len(filters):
+                    filters[list(member.positions)] = start + np.asarray(member.filters)
+                else:  # traced as if it had as many outputs as inputs
+                    edges += [(index, stays) for index in range(start, start + group.size)]
+    for (name, _), filters in channels.items():
+        for first, *others in filters.reshape(layers[name].groups, -1).T.tolist():
+            edges += [(first, other) for other in others]
+    labels = _labels(stays + 1, edges)
+    roots: np.ndarray = np.unique(labels, return_index=True)[1][labels]
+    return np.where(labels == labels[stays], -1, roots)[:stays]
+
+
+def _components(groups: Sequence[FilterGroup], starts: np.ndarray, roots: np.ndarray) -> list[list[int]]:
+    """Return the indices of groups that share tied filters, in the order of the first of each."""
+    owner = np.repeat(np.arange(len(groups)), np.diff(starts))
+    labels = _labels(len(groups), [(owner[i], owner[root]) for i, root in enumerate(roots) if root >= 0]).tolist()
+    return [[index for index, each in enumerate(labels) if each == label] for label in dict.fromkeys(labels)]
+
+
+def _labels(nodes: int, edges: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Return for each node of a graph the number, from 0, of the connected component that it is in."""
+    ends = np.array(edges, dtype=int).reshape(-1, 2).T
+    graph = coo_array((np.ones(ends.shape[1]), (ends[0], ends[1])), shape=(nodes, nodes))
+    labels: np.ndarray = connected_components(graph, directed=False)[1]
+    return labels
+
+
+def _merge(
+    groups: Sequence[FilterGroup], starts: Sequence[int], roots: np.ndarray, layers: dict[str, Layer]
+) -> FilterGroup:
+    """Return one group whose filters are the sets of tied ones."""
+    own = sorted({int(r) for g, s in zip(groups, starts, strict=True) for r in roots[s : s + g.size] if r >= 0})
+    number = {root: index for index, root in enumerate(own)}
+    members: dict[tuple[str, str, int], Member] = {}
+    for group, start in zip(groups, starts, strict=True):
+        for member in group.members:
+            layer = layers.get(member.module)
+            short = layer is not None and member.parameter == "weight" and member.dim == 1  # holds one block's channels
+            least = layer.weight.shape[1] if layer is not None and short else None
+            pairs = [
+                (position, number[int(roots[start + index])])
+                for position, index in zip(member.positions, member.filters, strict=True)
+                if roots[start + index] >= 0 and (least is None or position < least)
+            ]
+            if pairs:
+                positions, filters = zip(*pairs, strict=True)
+                merge_member(members, replace(member, positions=positions, filters=filters))
+    return FilterGroup(groups[0].name, len(own), tuple(members.values()))

@@ -16,8 +16,7 @@ a U-Net with 512 inputs and 4x4 taps would take 0.25 to 1 GB each and minutes to
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -26,13 +25,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ganprune.filters.layers import Layer, channel_dims, convolutions, input_hooks, layer_at
 from ganprune.filters.slicing import Keep, slice_network
 from ganprune.filters.space import FilterSpace
 
 RIDGE = 1e-3  # r, relative to the mean diagonal of G
 MAX_RIDGE_RAISES = 8
-Layer = nn.Conv2d | nn.ConvTranspose2d
-
 PATCH_BYTES = 64 * 2**20  # unfolded patches held at once
 SOLVED_BYTES = 64 * 2**20  # solved layers that are kept
 MAX_UNKNOWNS = 5000  # per output of a layer that is solved: G takes 100 MB then, and time grows with its cube
@@ -70,7 +68,7 @@ class Reconstruction:
     ):
         self.generator, self.space, self.ridge = generator, space, ridge
         self.images, self.batch = images, batch
-        self.layers = dict(convolutions(generator))
+        self.layers = solvable_layers(generator)
         self.has_batch_norm = any(isinstance(module, nn.BatchNorm2d) for module in generator.modules())
         self.moments = self._collect()
         # Relatives share layers: a crossover of whole groups leaves most of a parent's layers as they were.
@@ -82,11 +80,11 @@ class Reconstruction:
         """Run the calibration images through the original once, adding up each layer's moments as they stream by."""
         layers = self.layers
         grams: dict[str, torch.Tensor] = {}
-        self.samplers = {name: PatchSampler(layer, len(self.images)) for name, layer in layers.items()}
+        samplers = {name: PatchSampler(layer, len(self.images)) for name, layer in layers.items()}
         counts = dict.fromkeys(layers, 0)
 
-        def add(name: str, layer: Layer, inputs: torch.Tensor) -> None:
-            for patches in patch_matrices(layer, inputs, self.samplers[name]):  # (P, d)
+        def add(name: str, layer: Layer, inputs: tuple[torch.Tensor, ...]) -> None:
+            for patches in patch_matrices(layer, inputs[0], samplers[name]):  # (P, d)
                 grams[name] = grams.get(name, 0) + patches.T @ patches
                 counts[name] += len(patches)
 
@@ -137,65 +135,15 @@ class Reconstruction:
     def _solve(self, name: str, layer: Layer, outputs: np.ndarray, inputs: np.ndarray) -> torch.Tensor:
         """Return the (out, s) weights of a layer that is sliced already."""
         moments = self.moments[name]
-        columns = _columns(moments.weight, layer, inputs)
+        columns = columns_kept(layer, inputs, moments.weight)
         rows = torch.as_tensor(outputs, device=moments.gram.device)
         gram = moments.gram.index_select(0, columns).index_select(1, columns)  # half the time of [columns][:, columns]
         cross = moments.product.index_select(0, rows).index_select(1, columns)
         return solve_ridge(gram, cross, weight_matrix(layer), self.ridge)
 
-    @torch.no_grad()
-    def sequential(self, bits: Sequence[int]) -> nn.Module:
-        """Return the compact network with statistics re-taken on its own activations, layer after layer.
-
-        Slower than :meth:`network`: one pass of the calibration images per layer. It comes closer to the original's
-        images on those, but not to what the discriminator sees in them: docs/fidelity.md.
-        """
-        network = self.network(bits)
-        kept = self.space.kept(bits)
-        targets = self._original_outputs()
-        for name, original in self.layers.items():
-            layer = layer_at(network, name)
-            outputs, inputs = kept_filters(original, name, kept)
-            rows = torch.as_tensor(outputs, device=self.images.device)
-            gram, cross = self._joint_moments(network, name, targets[name][:, rows])
-            columns = _columns(self.moments[name].weight, layer, inputs)
-            set_weight_matrix(layer, solve_ridge(gram, cross, self.moments[name].weight[rows][:, columns], self.ridge))
-        if self.has_batch_norm and not all(bits):
-            restore_batch_statistics(network, self.images, self.batch)
-        return network
-
-    def _original_outputs(self) -> dict[str, torch.Tensor]:
-        """Return, per layer, the original's outputs at the sampled positions: (P, C_out)."""
-        layers = self.layers
-        outputs: dict[str, list[torch.Tensor]] = {name: [] for name in layers}
-
-        def add(name: str, layer: Layer, inputs: torch.Tensor) -> None:
-            weight = self.moments[name].weight
-            outputs[name] += [patches @ weight.T for patches in patch_matrices(layer, inputs, self.samplers[name])]
-
-        for sampler in self.samplers.values():
-            sampler.restart()
-        with input_hooks(layers, add):
-            for part in self.images.split(self.batch):
-                self.generator(part)
-        return {name: torch.cat(parts) for name, parts in outputs.items()}
-
-    def _joint_moments(self, network: nn.Module, name: str, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return E[x x^T] of the compact layer's inputs x and E[y x^T] with the original layer's outputs y (P, |O|)."""
-        layer, sampler = layer_at(network, name), self.samplers[name]
-        gram = cross = torch.zeros((), device=self.images.device)
-        count = 0
-        sampler.restart()
-        for part in self.images.split(self.batch):
-            for patches in patch_matrices(layer, input_of(network, name, part), sampler):
-                gram = gram + patches.T @ patches
-                cross = cross + wanted[count : count + len(patches)].T @ patches
-                count += len(patches)
-        return gram / count, cross / count
-
 
 class PatchSampler:
-    """Chooses the same patch positions of a layer every time its calibration images pass by.
+    """Chooses patch positions of a layer, the same ones as every other sampler of it.
 
     Positions are random rather than a grid, since those of a transposed convolution alternate between kinds.
 
@@ -207,10 +155,6 @@ class PatchSampler:
     def __init__(self, layer: Layer, images: int):
         unknowns = weight_matrix(layer).shape[1]
         self.per_image = max(64, -(-ROWS_PER_COLUMN * unknowns // images))
-        self.restart()
-
-    def restart(self) -> None:
-        """Begin again with the first image."""
         self.draw = torch.Generator().manual_seed(0)
 
     def __call__(self, patches: torch.Tensor) -> torch.Tensor:
@@ -222,35 +166,40 @@ class PatchSampler:
         return torch.stack([image[:, index.to(image.device)] for image, index in zip(patches, chosen, strict=True)])
 
 
-def convolutions(network: nn.Module) -> Iterator[tuple[str, Layer]]:
-    """Yield (path, layer) of the convolutions that are reconstructed: all but depthwise, grouped and very wide ones."""
-    for name, module in network.named_modules():
-        if not isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)) or module.groups > 1:
-            continue
-        if module.in_channels * module.kernel_size[0] * module.kernel_size[1] < MAX_UNKNOWNS:
-            yield name, module
-
-
-def layer_at(network: nn.Module, name: str) -> Layer:
-    """Return the convolution at a path."""
-    return cast(Layer, network.get_submodule(name))
+def solvable_layers(network: nn.Module) -> dict[str, Layer]:
+    """Return the convolutions that are reconstructed, by path: all but depthwise, grouped and very wide ones."""
+    return {
+        name: layer
+        for name, layer in convolutions(network).items()
+        if layer.groups == 1 and layer.in_channels * _taps(layer) < MAX_UNKNOWNS
+    }
 
 
 def kept_filters(original: Layer, name: str, kept: Keep) -> tuple[np.ndarray, np.ndarray]:
     """Return the indices of the kept output and input channels of a layer."""
-    out_dim = 1 if isinstance(original, nn.ConvTranspose2d) else 0
-    outputs = kept.get((name, "weight", out_dim), np.arange(original.out_channels))
-    inputs = kept.get((name, "weight", 1 - out_dim), np.arange(original.in_channels))
+    inputs, outputs = (
+        kept.get((name, "weight", dim), np.arange(original.weight.shape[dim])) for dim in channel_dims(original)
+    )
     return outputs, inputs
 
 
-def _columns(weight: torch.Tensor, layer: Layer, inputs: np.ndarray) -> torch.Tensor:
-    """Return the columns of (out, d) matrices that belong to the kept input channels, and the bias's."""
-    taps = layer.kernel_size[0] * layer.kernel_size[1]
-    columns = (inputs[:, None] * taps + np.arange(taps)).ravel()
+def columns_of(layer: Layer, inputs: np.ndarray) -> np.ndarray:
+    """Return the columns of a layer's (out, d) weight matrix that belong to these input channels."""
+    taps = _taps(layer)
+    columns: np.ndarray = (inputs[:, None] * taps + np.arange(taps)).ravel()
+    return columns
+
+
+def columns_kept(layer: Layer, inputs: np.ndarray, weight: torch.Tensor) -> torch.Tensor:
+    """Return the columns of the original's (out, d) ``weight`` matrix that these inputs have, and the bias."""
+    columns = columns_of(layer, inputs)
     if layer.bias is not None:
         columns = np.append(columns, weight.shape[1] - 1)
     return torch.as_tensor(columns, device=weight.device)
+
+
+def _taps(layer: Layer) -> int:
+    return layer.kernel_size[0] * layer.kernel_size[1]
 
 
 def solve_ridge(gram: torch.Tensor, cross: torch.Tensor, prior: torch.Tensor, ridge: float) -> torch.Tensor:
@@ -344,37 +293,6 @@ def _as_convolution(
         ph, pw = cast(tuple[int, int], layer.padding)
         inputs = F.pad(inputs, (pw, pw, ph, ph))
     return inputs, layer.kernel_size, layer.stride, layer.dilation
-
-
-class _Reached(Exception):  # noqa: N818 - not an error
-    """Stops a forward pass at the layer whose input was wanted."""
-
-
-def input_of(network: nn.Module, name: str, images: torch.Tensor) -> torch.Tensor:
-    """Return what the layer ``name`` is given when ``network`` sees ``images``."""
-    caught: list[torch.Tensor] = []
-
-    def stop(_name: str, _layer: Layer, inputs: torch.Tensor) -> None:
-        caught.append(inputs)
-        raise _Reached
-
-    with input_hooks({name: layer_at(network, name)}, stop), suppress(_Reached):
-        network(images)
-    return caught[0]
-
-
-@contextmanager
-def input_hooks(layers: Mapping[str, Layer], call: Callable[[str, Layer, torch.Tensor], None]) -> Iterator[None]:
-    """Inside this block, call with (path, layer, input) whenever one of the layers is reached."""
-    handles = [
-        layer.register_forward_pre_hook(lambda module, inputs, name=name: call(name, module, inputs[0]))
-        for name, layer in layers.items()
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def restore_batch_statistics(network: nn.Module, images: torch.Tensor, batch: int) -> None:

@@ -13,6 +13,7 @@ from torch import nn
 
 from ganprune.data.sizes import LEAST, read_size, round_up
 from ganprune.errors import UserError
+from ganprune.filters.layers import Norm, input_hooks
 from ganprune.filters.slicing import fit_to_tensors
 from ganprune.models.architecture import config_from_json, input_channels, skeleton
 from ganprune.models.checkpoint import FORMAT, check_tensors, load_into, read_safetensors
@@ -43,14 +44,18 @@ def load_generator(
     *,
     factory: str | Callable[[], nn.Module] | None = None,
     device: torch.device | str = "cpu",
+    trainable: bool = False,
 ) -> nn.Module:
     """Load a compact generator as a plain ``nn.Module`` in evaluation mode, without tracing anything.
+
+    Its parameters are frozen, so that it can be called as it is; to train it on, give ``trainable``.
 
     Args:
         path: ``run/A2B``, ``run/A2B.json`` or ``run/A2B.safetensors``.
         factory: makes the unpruned network, where ganprune does not know its architecture: a function or class, or
             ``package.module:factory``. Nothing that a file names is ever imported.
         device: where it goes.
+        trainable: whether its parameters take gradients.
 
     Raises:
         UserError: a file is missing or damaged, they do not belong together, or it takes a factory.
@@ -68,9 +73,26 @@ def load_generator(
     check_tensors(network, state, weights)
     # A factory's network has its own buffers beside what is saved; those of a skeleton are empty anyway.
     load_into(network.to_empty(device="cpu") if factory is None else network, state, weights)
-    network.eval().requires_grad_(False)
+    network.eval().requires_grad_(trainable)
     _check_widths(network, weights, description.get("size"))
     return network.to(device)
+
+
+def read_description(stem: Path) -> dict[str, Any]:
+    """Read the JSON file beside a compact generator's weights."""
+    path = stem.with_name(stem.name + ".json")
+    try:
+        data = parse_json(path.read_text(encoding="utf-8"))
+        check_format(data, FORMAT, path)
+        bits = data.get("bits", "")  # an exported original has none
+        if not isinstance(bits, str) or set(bits) - {"0", "1"}:
+            raise ValueError("bits other than 0 and 1")
+        return {**data, "architecture": data["architecture"]}
+    except FileNotFoundError as error:
+        found = f"{path} (missing)"
+        raise UserError("generator", found, "a compact generator's JSON file", "Check the path.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError("generator", f"{path} ({error})", "an undamaged file", "Restore the file.") from error
 
 
 def _check_widths(network: nn.Module, path: Path, size: Any) -> None:
@@ -87,38 +109,16 @@ def _check_widths(network: nn.Module, path: Path, size: Any) -> None:
         UserError: it fails, or the size is none.
     """
 
-    def learn(norm: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        norm.num_features = inputs[0].shape[1]  # type: ignore[assignment]
+    def learn(_name: str, norm: nn.BatchNorm2d | nn.InstanceNorm2d, inputs: tuple[torch.Tensor, ...]) -> None:
+        norm.num_features = inputs[0].shape[1]
 
     small = size is None or isinstance(network, ResnetGenerator)
     sides = (LEAST, LEAST) if small else read_size(size, f"size in {path.with_suffix('.json')}")
-    norms = [m for m in network.modules() if isinstance(m, (nn.BatchNorm2d, nn.InstanceNorm2d)) and m.weight is None]
-    handles = [norm.register_forward_pre_hook(learn) for norm in norms]
+    norms = {name: m for name, m in network.named_modules() if isinstance(m, Norm) and m.weight is None}
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), input_hooks(norms, learn):
             sides = sides if small else round_up(sides, size_multiple([network]))
             network(next(network.parameters()).new_zeros(1, input_channels(network), *sides))
     except Exception as error:  # networks that we did not write fail as they like
         reason = f"{path}, whose layers do not fit each other ({error})"
         raise UserError("generator", reason, "the tensors of one generator", "Restore the file.") from error
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def read_description(stem: Path) -> dict[str, Any]:
-    """Read the JSON file beside a compact generator's weights."""
-    path = stem.with_name(stem.name + ".json")
-    try:
-        data = parse_json(path.read_text(encoding="utf-8"))
-        check_format(data, FORMAT, path)
-        bits = data.get("bits", "")  # an exported original has none
-        if not isinstance(bits, str) or set(bits) - {"0", "1"}:
-            raise ValueError("bits other than 0 and 1")
-        return {**data, "architecture": data["architecture"]}
-    except FileNotFoundError as error:
-        raise UserError(
-            "generator", f"{path} (missing)", "a compact generator's JSON file", "Check the path."
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError("generator", f"{path} ({error})", "an undamaged file", "Restore the file.") from error

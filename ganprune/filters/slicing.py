@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ganprune.filters.layers import is_depthwise
+from ganprune.filters.layers import Convolution, Norm, channel_dims, is_depthwise
 
 Keep = Mapping[tuple[str, str, int], np.ndarray]  # (module path, tensor, dimension) -> the indices that stay
 
@@ -20,18 +20,15 @@ def slice_network(generator: nn.Module, keep: Keep) -> nn.Module:
     Tensors that nothing is taken from are copied whole.
     """
     network = _clone_modules(generator, {})
-    cuts: dict[tuple[str, str], list[tuple[int, np.ndarray]]] = {}
+    cuts: dict[str, dict[str, list[tuple[int, np.ndarray]]]] = {}  # module path -> tensor -> what stays of it
     for (path, name, dim), indices in keep.items():
-        cuts.setdefault((path, name), []).append((dim, indices))
+        cuts.setdefault(path, {}).setdefault(name, []).append((dim, indices))
     for path, module in network.named_modules():
-        for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
-            with torch.no_grad():
-                sliced = _slice(tensor, cuts.get((path, name), []))
-            if isinstance(tensor, nn.Parameter):
-                setattr(module, name, nn.Parameter(sliced, requires_grad=tensor.requires_grad))
-            else:
-                setattr(module, name, sliced)
-        refresh_widths(module, next((len(cut[0][1]) for (owner, _), cut in cuts.items() if owner == path), None))
+        own = cuts.get(path, {})
+        with torch.no_grad():
+            for name, tensor in _tensors(module).items():
+                _replace(module, name, _slice(tensor, own.get(name, [])))
+        refresh_widths(module, next((len(cut[0][1]) for cut in own.values()), None))
     return network
 
 
@@ -49,6 +46,48 @@ def silence_network(generator: nn.Module, keep: Keep) -> nn.Module:
                 silent[torch.as_tensor(indices, device=tensor.device)] = False
                 tensor[(slice(None),) * dim + (silent,)] = 0
     return network
+
+
+def fit_to_tensors(network: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """Give every layer, in place, the widths of the tensors in ``state`` (values are loaded separately)."""
+    for path, module in network.named_modules():
+        for name, tensor in _tensors(module).items():
+            saved = state.get(f"{path}.{name}" if path else name)
+            if saved is not None and saved.shape != tensor.shape and saved.ndim == tensor.ndim:
+                _replace(module, name, torch.empty(saved.shape, dtype=tensor.dtype))
+        weight = getattr(module, "weight", None)
+        refresh_widths(module, len(weight) if isinstance(module, Norm) and weight is not None else None)
+        if isinstance(module, nn.PReLU):
+            module.num_parameters = len(module.weight)
+
+
+def refresh_widths(module: nn.Module, features: int | None = None) -> None:
+    """Make a layer's recorded widths agree with its tensors.
+
+    Args:
+        module: any layer.
+        features: the width of a norm, which may have no tensors; None for what it was.
+    """
+    if isinstance(module, Convolution):
+        first, second = module.weight.shape[:2]
+        if is_depthwise(module):
+            module.groups = module.in_channels = module.out_channels = first
+        else:
+            counts = first, second * module.groups
+            module.in_channels, module.out_channels = (counts[dim] for dim in channel_dims(module))
+    elif isinstance(module, Norm) and features is not None:
+        module.num_features = features
+
+
+def _tensors(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Return a module's own parameters and buffers."""
+    return {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
+
+
+def _replace(module: nn.Module, name: str, tensor: torch.Tensor) -> None:
+    """Put a tensor in the place of a parameter, as one, or of a buffer."""
+    old = getattr(module, name)
+    setattr(module, name, nn.Parameter(tensor, old.requires_grad) if isinstance(old, nn.Parameter) else tensor)
 
 
 def _clone_modules(module: nn.Module, done: dict[int, nn.Module]) -> nn.Module:
@@ -69,37 +108,3 @@ def _slice(tensor: torch.Tensor, cuts: list[tuple[int, np.ndarray]]) -> torch.Te
         if len(indices) != result.shape[dim]:
             result = result.index_select(dim, torch.as_tensor(indices, device=tensor.device))
     return result.clone() if result.data_ptr() == tensor.data_ptr() else result
-
-
-def refresh_widths(module: nn.Module, features: int | None = None) -> None:
-    """Make a layer's recorded widths agree with its tensors.
-
-    Args:
-        module: any layer.
-        features: the width of a norm, which may have no tensors; None for what it was.
-    """
-    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-        first, second = module.weight.shape[:2]
-        if is_depthwise(module):
-            module.groups = module.in_channels = module.out_channels = first
-        elif isinstance(module, nn.ConvTranspose2d):
-            module.in_channels, module.out_channels = first, second * module.groups
-        else:
-            module.out_channels, module.in_channels = first, second * module.groups
-    elif isinstance(module, (nn.BatchNorm2d, nn.InstanceNorm2d)) and features is not None:
-        module.num_features = features
-
-
-def fit_to_tensors(network: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
-    """Give every layer, in place, the widths of the tensors in ``state`` (values are loaded separately)."""
-    for path, module in network.named_modules():
-        for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
-            saved = state.get(f"{path}.{name}" if path else name)
-            if saved is not None and saved.shape != tensor.shape and saved.ndim == tensor.ndim:
-                resized = torch.empty(saved.shape, dtype=tensor.dtype)
-                setattr(module, name, nn.Parameter(resized) if isinstance(tensor, nn.Parameter) else resized)
-        refresh_widths(module)
-        if isinstance(module, (nn.BatchNorm2d, nn.InstanceNorm2d)) and module.weight is not None:
-            module.num_features = len(module.weight)
-        elif isinstance(module, nn.PReLU):
-            module.num_parameters = len(module.weight)

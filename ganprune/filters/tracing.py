@@ -1,4 +1,7 @@
-"""Finds the filter groups of a generator by tracing it."""
+"""Finds the filter groups of a generator by tracing it.
+
+Tracing is Torch-Pruning's ``DependencyGraph`` (Fang et al., CVPR 2023).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from torch import nn
 
 from ganprune.errors import UserError
 from ganprune.filters.groups import FilterGroup, Member, merge_member, tie_grouped
-from ganprune.filters.layers import WIDTH, Convolution, Norm, is_depthwise
+from ganprune.filters.layers import WIDTH, Convolution, Norm, channel_dims, convolutions, input_hooks, is_depthwise
 from ganprune.filters.slicing import slice_network
 
 # Activations and other layers that keep zeros at zero, so that a masked filter is as if it were gone.
@@ -21,13 +24,11 @@ ZERO_KEEPING = (
     nn.ReplicationPad2d, nn.ZeroPad2d, nn.CircularPad2d, nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d,
     nn.PixelShuffle, nn.PixelUnshuffle, nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d,
 )  # fmt: skip
-
-
 MIXING = (nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm)  # what one filter gives depends on the others
 
 
 def find_groups(generator: nn.Module, example: torch.Tensor) -> tuple[list[FilterGroup], dict[str, str]]:
-    """Trace a generator and return its prunable groups in the order of its layers, and why others stay whole.
+    """Trace a generator and return its prunable groups in the order of its layers, and why others are unprunable.
 
     Groups that reach the output image stay; input image channels belong to no group.
 
@@ -36,7 +37,7 @@ def find_groups(generator: nn.Module, example: torch.Tensor) -> tuple[list[Filte
         example: (1, C, H, W); only its shape matters.
 
     Returns:
-        The groups, and by the name of each group that stays whole the reason.
+        The groups, and by the name of each unprunable group the reason.
 
     Raises:
         UserError: the generator can't be traced, or has a layer that can't be pruned (named).
@@ -47,27 +48,16 @@ def find_groups(generator: nn.Module, example: torch.Tensor) -> tuple[list[Filte
     names = {module: name for name, module in traced.named_modules()}
     groups: list[FilterGroup] = []
     seen: set[str] = set()
-    for name, module in traced.named_modules():
-        if isinstance(module, Convolution) and name not in seen and module in graph.module2node:
+    for name, module in convolutions(traced).items():
+        if name not in seen and module in graph.module2node:
             group = _group(graph, name, module, names, generator)
             seen |= group.convolutions(produces=True)
             groups.append(group)
     probe, image, shape = _probe(generator, example)
-    tied, whole = tie_grouped(groups, generator)
-    reasons = {group.name: _why_whole(probe, group, image, shape) for group in tied}
-    whole |= {name: reason for name, reason in reasons.items() if reason is not None}
-    return [group for group in tied if reasons[group.name] is None], whole
-
-
-def _probe(generator: nn.Module, example: torch.Tensor) -> tuple[nn.Module, torch.Tensor, torch.Size]:
-    """Return a copy that shapes can be tried on, an image for it and the shape of what it gives for that."""
-    probe = copy.deepcopy(generator).to("meta").eval()  # there, shapes are computed and nothing else
-    image = example.to("meta", next(generator.parameters()).dtype)
-    try:
-        return probe, image, probe(image).shape
-    except Exception:  # a network may make tensors of its own, which are not on "meta"
-        probe, image = copy.deepcopy(generator).cpu().eval(), example.to("cpu", image.dtype)
-        return probe, image, probe(image).shape
+    tied, unprunable = tie_grouped(groups, generator)
+    reasons = {group.name: _why_unprunable(probe, group, image, shape) for group in tied}
+    unprunable |= {name: reason for name, reason in reasons.items() if reason is not None}
+    return [group for group in tied if reasons[group.name] is None], unprunable
 
 
 def check_layers(generator: nn.Module) -> None:
@@ -77,13 +67,12 @@ def check_layers(generator: nn.Module) -> None:
         UserError: an activation with f(0) != 0 between convolutions, a norm over several channels, or a convolution
             whose weight is computed from other tensors.
     """
-    modules = dict(generator.named_modules())
-    convolutions = [name for name, module in modules.items() if isinstance(module, Convolution)]
-    if not convolutions:
+    layers = list(convolutions(generator))
+    if not layers:
         raise UserError("generator", type(generator).__name__, "a network with 2-d convolutions", "Use another one.")
-    order = list(modules)
-    last = order.index(convolutions[-1])
-    for name, module in modules.items():
+    before_last = True
+    for name, module in generator.named_modules():
+        before_last = before_last and name != layers[-1]
         if isinstance(module, Convolution) and "weight" not in module._parameters:
             raise UserError(
                 f"layer {name}", "a weight that is computed (spectral or weight norm)", "a plain weight",
@@ -96,7 +85,7 @@ def check_layers(generator: nn.Module) -> None:
             )  # fmt: skip
         leaf = not list(module.children()) and not list(module.parameters())
         known = isinstance(module, (*ZERO_KEEPING, *Norm))
-        if leaf and not known and order.index(name) < last and not _keeps_zero(module):
+        if before_last and leaf and not known and not _keeps_zero(module):
             raise UserError(
                 f"layer {name}", type(module).__name__, "an activation with f(0) = 0", "It can't be pruned."
             )
@@ -105,7 +94,7 @@ def check_layers(generator: nn.Module) -> None:
 def _keeps_zero(module: nn.Module) -> bool:
     try:
         return bool((module(torch.zeros(1, 4, 4, 4)) == 0).all())
-    except Exception:  # a layer of unknown kind and inputs: the law is checked on the whole network later
+    except Exception:  # a layer of unknown kind and inputs: the equivalence check tries the whole network later
         return True
 
 
@@ -144,19 +133,12 @@ def _trace(traced: nn.Module, example: torch.Tensor) -> torch_pruning.Dependency
 def _stopped_at(network: nn.Module, example: torch.Tensor) -> str:
     """Return words for the innermost module in which a network fails; "" if it does not."""
     entered: list[str] = []
-    handles = [
-        module.register_forward_pre_hook(lambda m, inputs, name=name: entered.append(name))
-        for name, module in network.named_modules()
-        if name
-    ]
+    inner = {name: module for name, module in network.named_modules() if name}
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), input_hooks(inner, lambda name, module, inputs: entered.append(name)):
             network(example)
     except Exception:
         return f"in layer {entered[-1]}: " if entered else ""
-    finally:
-        for handle in handles:
-            handle.remove()
     return ""
 
 
@@ -194,16 +176,25 @@ def _group(
 def _dimensions(traced: nn.Module, module: nn.Module, produces: bool) -> list[tuple[str, int]]:
     """Return (tensor, dimension) pairs of a layer that its output (or input) filters occupy."""
     if isinstance(traced, Convolution):
-        transposed, depthwise = isinstance(traced, nn.ConvTranspose2d), is_depthwise(traced)
-        weight = [("weight", 0 if depthwise else int(produces == transposed))]
-        bias = [("bias", 0)] if traced.bias is not None and (produces or depthwise) else []
-        return weight + bias
+        bias = [("bias", 0)] if traced.bias is not None and (produces or is_depthwise(traced)) else []
+        return [("weight", channel_dims(traced)[produces]), *bias]
     tensors = ("weight", "bias", "running_mean", "running_var")
     present = [(name, 0) for name in tensors if isinstance(getattr(module, name, None), torch.Tensor)]
     return present or [(WIDTH, 0)]
 
 
-def _why_whole(probe: nn.Module, group: FilterGroup, image: torch.Tensor, shape: torch.Size) -> str | None:
+def _probe(generator: nn.Module, example: torch.Tensor) -> tuple[nn.Module, torch.Tensor, torch.Size]:
+    """Return a copy that shapes can be tried on, an image for it and the shape of what it gives for that."""
+    probe = copy.deepcopy(generator).to("meta").eval()  # there, shapes are computed and nothing else
+    image = example.to("meta", next(generator.parameters()).dtype)
+    try:
+        return probe, image, probe(image).shape
+    except Exception:  # a network may make tensors of its own, which are not on "meta"
+        probe, image = copy.deepcopy(generator).cpu().eval(), example.to("cpu", image.dtype)
+        return probe, image, probe(image).shape
+
+
+def _why_unprunable(probe: nn.Module, group: FilterGroup, image: torch.Tensor, shape: torch.Size) -> str | None:
     """Return why no filter of this group can go (it would change the output's shape, or fail); None if one can."""
     keep: dict[tuple[str, str, int], np.ndarray] = {}
     for member in group.members:

@@ -1,66 +1,83 @@
-"""The bounds that repair holds every individual to, from settings."""
+"""From the settings' budgets to the repair that holds every individual to them."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 
+from ganprune.cost.latency_table import LatencyTable
+from ganprune.cost.network_cost import Budget, NetworkCost
 from ganprune.errors import UserError
 from ganprune.filters.space import FilterSpace
-from ganprune.fitness import CycleFitness
+from ganprune.pipeline.task import Task
 from ganprune.settings.evolve import EvolveSettings
 
+BUDGETS = {
+    "target_ratio": "parameters",
+    "max_macs": "macs",
+    "max_latency_ms": "latency_ms",
+}  # setting -> what it bounds
 SLOPES = [step / 10 for step in range(11)]  # from equal numbers of filters to equal shares
-
-
 USED_UP = 0.9  # the share of a budget that counts as all of it
 
 
-def set_budgets(fitness: Mapping[str, CycleFitness], settings: EvolveSettings) -> None:
-    """Make repair hold every individual to the settings' target ratio, MACs and predicted latency.
+def within_budgets(
+    task: Task, settings: EvolveSettings, spaces: Mapping[str, FilterSpace], latency: Mapping[str, LatencyTable]
+) -> dict[str, FilterSpace]:
+    """Return both sides' spaces with repair held to the settings' target ratio, MACs and predicted latency.
 
     Raises:
         UserError: a budget that nothing can meet; the message names the least that is possible.
     """
-    for side in fitness.values():
-        space, limits = side.space, dict[Callable[[Sequence[int]], float], float]()
-        least, full = space.repair([0] * len(space)), space.full()
-        counts = {"target_ratio": space.parameter_count, "max_macs": side.macs, "max_latency_ms": side.latency_ms}
-        for name, count in counts.items():
-            given = getattr(settings, name)
-            if given is None:
-                continue
-            limits[count] = count(full) / given if name == "target_ratio" else given
-            if count(least) > limits[count]:
-                most = f"at most {count(full) / count(least):.6g}"
-                expected = most if name == "target_ratio" else f"{count(least):.6g} or more"
-                advice = f"{'Lower' if name == 'target_ratio' else 'Raise'} --{name.replace('_', '-')}."
-                fewest = "one filter" if space.multiple == 1 else f"{space.multiple} filters"
-                found = f"{expected}, with {fewest} per group of {side.side}"
-                raise UserError(name.replace("_", " "), given, found, advice)
-        if limits:
-            space.slope = find_slope(space, limits) if settings.width_slope is None else settings.width_slope
-            space.limit(functools.partial(_fits, limits), "budget")
+    held = {}
+    for name, space in spaces.items():
+        cost = NetworkCost.of(task.cyclegan[name].generator, space, task.images.size, latency.get(name))
+        held[name] = hold_to_budgets(cost, settings, name)
+    return held
 
 
-def find_slope(space: FilterSpace, limits: Mapping[Callable[[Sequence[int]], float], float]) -> float:
-    """Return how repair cuts groups to these budgets where the settings do not say it: ``space.slope``.
+def hold_to_budgets(cost: NetworkCost, settings: EvolveSettings, side: str) -> FilterSpace:
+    """Return the space of one side with repair held to the settings' budgets.
+
+    Args:
+        cost: of the side's generator, with its space.
+        settings: of the run.
+        side: for messages.
+
+    Raises:
+        UserError: as :func:`within_budgets`.
+    """
+    space, limits = cost.space, dict[str, float]()
+    for name, counted in BUDGETS.items():
+        given = getattr(settings, name)
+        if given is None:
+            continue
+        least, full = (getattr(cost, counted)(bits) for bits in (space.repair.least(), space.full()))
+        limits[counted] = full / given if name == "target_ratio" else given
+        if least > limits[counted]:
+            expected, advice = f"{least:.6g} or more", "Raise"
+            if name == "target_ratio":
+                expected, advice = f"at most {full / least:.6g}", "Lower"
+            found = f"{expected}, with {space.repair.fewest} per group of {side}"
+            raise UserError(name.replace("_", " "), given, found, f"{advice} --{name.replace('_', '-')}.")
+    if not limits:
+        return space
+    slope = find_slope(cost, limits) if settings.width_slope is None else settings.width_slope
+    return space.with_repair(fits=Budget(cost, limits), slope=slope)
+
+
+def find_slope(cost: NetworkCost, limits: Mapping[str, float]) -> float:
+    """Return how repair cuts groups to these budgets where the settings do not say it: ``Repair.slope``.
 
     Equal numbers of filters, 0, unless both parameters and work are bounded: parameters are in the large groups, work
     is in the narrow ones at full resolution, which equal numbers leave nearly whole. Then it is the least slope at
     which an individual can use up both bounds; if there is none, the parameters' bound says nothing.
-    The space's own slope and budget are changed by looking for it.
     """
-    allowed = limits.get(space.parameter_count)
-    if allowed is None or len(limits) == 1:
+    if "parameters" not in limits or len(limits) == 1:
         return 0.0
-    space.limit(functools.partial(_fits, limits), "budget")
+    repair = replace(cost.space.repair, fits=Budget(cost, limits))
     for slope in SLOPES:
-        space.slope = slope
-        if space.parameter_count(space.repair(space.full())) >= USED_UP * allowed:
+        largest = replace(repair, slope=slope)(cost.space.full())
+        if cost.parameters(largest) >= USED_UP * limits["parameters"]:
             return slope
     return 0.0
-
-
-def _fits(limits: Mapping[Callable[[Sequence[int]], float], float], bits: Sequence[int]) -> bool:
-    return all(count(bits) <= most for count, most in limits.items())

@@ -22,7 +22,6 @@ from ganprune.pipeline.search import Search
 from ganprune.report.pareto import Panel, draw_fronts
 from ganprune.runs.directory import RunDirectory
 from ganprune.runs.files import check_format
-from ganprune.settings.fitness import FitnessSettings
 
 FRONT, PICTURE = "front.json", "front.png"
 FORMAT = 1
@@ -125,12 +124,11 @@ def save_fronts(directory: RunDirectory, search: Search, *, picture: bool = Fals
     if not fronts:
         return
     first = search.fitness[next(iter(fronts))]
-    settings, cyclic = first.settings, first.cyclic
-    objectives = {"size": settings.cost, "quality": quality_formula(settings, cyclic), "gamma": settings.gamma}
+    objectives = {"size": first.settings.cost, "quality": first.formula, "gamma": first.settings.gamma}
     sides = {name: front.to_json() for name, front in fronts.items()}
     directory.write_json(FRONT, {"format": FORMAT, "objectives": objectives, "sides": sides})
     if picture:
-        _draw(directory, fronts, settings, cyclic)
+        _draw(directory, fronts, first)
 
 
 def find_fronts(search: Search) -> dict[str, Front]:
@@ -147,18 +145,18 @@ def find_fronts(search: Search) -> dict[str, Front]:
 def _front(individuals: list[Any], fitness: CycleFitness) -> Front:
     points = tuple(
         Point(
-            pack_bits(individual), dict(individual.terms), fitness.space.parameter_count(individual),
-            fitness.macs(individual),
+            pack_bits(individual), dict(individual.terms), fitness.cost.parameters(individual),
+            fitness.cost.macs(individual),
         )
         for individual in individuals
     )  # fmt: skip
     order = sorted(range(len(points)), key=lambda index: points[index].terms["fitness"], reverse=True)
     middle = order[knee([individuals[index].fitness.values for index in order])]
     full = fitness.space.full()
-    return Front(points, middle, order[0], fitness.space.parameter_count(full), fitness.macs(full))
+    return Front(points, middle, order[0], fitness.cost.parameters(full), fitness.cost.macs(full))
 
 
-def _draw(directory: RunDirectory, fronts: Mapping[str, Front], settings: FitnessSettings, cyclic: bool) -> None:
+def _draw(directory: RunDirectory, fronts: Mapping[str, Front], fitness: CycleFitness) -> None:
     panels = [
         Panel(
             f"{name}: {len(front.points)} point" + "s" * (len(front.points) > 1),
@@ -169,22 +167,14 @@ def _draw(directory: RunDirectory, fronts: Mapping[str, Front], settings: Fitnes
         )
         for name, front in fronts.items()
     ]
-    formula = quality_formula(settings, cyclic)
+    formula = fitness.formula
     for plain, shown in {"l_disa": "L_DisA", "l_gena": "L_GenA", "l_cyc": "L_cyc", " * ": " "}.items():
         formula = formula.replace(plain, shown)
-    size = SIZE_LABELS.get(settings.cost, f"size ({settings.cost})")
+    size = SIZE_LABELS.get(fitness.settings.cost, f"size ({fitness.settings.cost})")
     draw_fronts(
         directory.path(PICTURE), panels, size_label=f"{size}\n(lower is smaller)",
         loss_label=f"loss, {formula}\n(lower is better)",
     )  # fmt: skip
-
-
-def quality_formula(settings: FitnessSettings, cyclic: bool = True) -> str:
-    """Return what the second objective is made of, such as ``l_disa + 10 * l_cyc``; the cycle where there is one."""
-    parts = [f"l_{settings.loss}", *([f"{settings.lam:g} * l_cyc"] if cyclic else [])]
-    if settings.identity:
-        parts.append(f"{settings.lam * settings.identity:g} * identity")
-    return " + ".join(parts)
 
 
 def read_fronts(directory: RunDirectory) -> dict[str, Front]:

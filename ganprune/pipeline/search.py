@@ -16,9 +16,10 @@ from ganprune.evolution.algorithms.strategy import Strategy
 from ganprune.evolution.registry import REGISTRY, resolve
 from ganprune.evolution.toolbox import make_toolbox
 from ganprune.filters.builder import NetworkBuilder, make_builders
+from ganprune.filters.space import FilterSpace
 from ganprune.fitness import CycleFitness
 from ganprune.models.checkpoint import SIDES
-from ganprune.pipeline.budgets import set_budgets
+from ganprune.pipeline.budgets import within_budgets
 from ganprune.pipeline.task import Task
 from ganprune.settings.evolve import EvolveSettings, fitness_settings, needs_latency, tuning_settings
 from ganprune.training.tuning import tuned
@@ -59,11 +60,11 @@ def prepare(task: Task, settings: EvolveSettings, stage: Callable[..., Any], lat
     """
     search = rebuild(task, settings, stage)
     started = time.perf_counter()
-    for builder in search.builders.values():
-        builder.space.round_to(settings.round_to)  # first, so that latencies are measured at numbers that can be
-    tables = latency_tables(task, settings, search.builders, latency, stage)
-    fitness = make_fitness(task, settings, search.builders, tables)
-    set_budgets(fitness, settings)
+    # Multiples come before budgets, so that latencies are measured at numbers that can be.
+    spaces = {name: b.space.with_repair(multiple=settings.round_to) for name, b in search.builders.items()}
+    tables = latency_tables(task, settings, spaces, latency, stage)
+    spaces = within_budgets(task, settings, spaces, tables)
+    fitness = make_fitness(task, settings, search.builders, tables, spaces)
     strategies = {name: make_strategy(settings, name) for name in fitness}
     toolboxes = make_toolboxes(fitness, strategies, settings)
     seconds = search.seconds + time.perf_counter() - started
@@ -109,12 +110,11 @@ def algorithms(settings: EvolveSettings) -> dict[str, str]:
 
 
 def latency_tables(
-    task: Task, settings: EvolveSettings, builders: Mapping[str, NetworkBuilder], saved: Any, stage: Callable[..., Any]
+    task: Task, settings: EvolveSettings, spaces: Mapping[str, FilterSpace], saved: Any, stage: Callable[..., Any]
 ) -> dict[str, LatencyTable]:
     """Return both sides' latency tables, the saved ones or measured now; none where the settings need none."""
     if not needs_latency(settings):
         return {}
-    spaces = {name: builder.space for name, builder in builders.items()}
     if saved is not None:
         return from_json(saved, spaces, task.images.size)
     stage("measuring the latency of every layer")
@@ -127,12 +127,13 @@ def make_fitness(
     settings: EvolveSettings,
     builders: Mapping[str, NetworkBuilder],
     latency: Mapping[str, LatencyTable],
+    spaces: Mapping[str, FilterSpace] | None = None,
 ) -> dict[str, CycleFitness]:
-    """Return both sides' fitness, sharing their networks."""
+    """Return both sides' fitness, sharing their networks; ``spaces`` have the repair, where not the builders'."""
     terms = fitness_settings(settings)
     return {
         name: CycleFitness(
-            task.cyclegan, task.images, name, settings=terms, builders=builders,
+            task.cyclegan, task.images, name, settings=terms, builders=builders, spaces=spaces,
             validation_images=settings.validation_images,
             precision=settings.precision, latency=latency.get(name),
         )

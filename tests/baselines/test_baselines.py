@@ -9,15 +9,16 @@ from torch.nn import functional as F
 
 from ganprune.assets import default_checkpoint
 from ganprune.baselines.allocation import allocate, order_filters
-from ganprune.baselines.builder import BaselineBuilder
-from ganprune.baselines.importance import average_percentage_of_zeros, chance, l1, trimming
+from ganprune.baselines.choose import BaselineBuilder
 from ganprune.baselines.registry import BASELINES, Baseline
+from ganprune.baselines.scores import average_percentage_of_zeros, chance, l1, trimming
 from ganprune.baselines.slimming import GatedGenerator, slimming
 from ganprune.baselines.subject import Ranking, Subject
 from ganprune.baselines.thinet import contributions, removal_order, thinet
 from ganprune.errors import UserError
 from ganprune.filters.compact import compact, mask
-from ganprune.filters.reconstruction import layer_at, restore_batch_statistics
+from ganprune.filters.layers import layer_at
+from ganprune.filters.reconstruction import restore_batch_statistics
 from ganprune.filters.space import FilterSpace, combine, norms, read, written
 from ganprune.models.checkpoint import load_cyclegan
 
@@ -116,10 +117,10 @@ def test_l1_by_hand():
     assert norms(subject.space, network) == pytest.approx([1.75, 0.5, 0.75])
 
 
-def test_l1_is_the_norm_of_the_weights_whatever_the_space_was_ranked_by():
+def test_l1_is_the_norm_of_the_weights_whatever_the_importance_order_of_the_space():
     subject = subject_of(toy_generator())
     before = l1(subject).scores
-    subject.space.rank(list(range(len(subject.space))))
+    subject.space = subject.space.with_repair(order=range(len(subject.space)))
     assert l1(subject).scores.tolist() == before.tolist()
 
 

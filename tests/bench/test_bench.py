@@ -33,7 +33,7 @@ def test_individuals_keep_the_stated_share_of_macs(shipped, images, tmp_path):
     subject = make_subject(shipped, tmp_path, images, scored=2, individuals=2)
     fitness = subject.fitness["A2B"]
     for bits in subject.individuals:
-        assert 0.1 < fitness.macs(bits) / fitness.macs(fitness.space.full()) <= 0.25
+        assert 0.1 < fitness.cost.macs(bits) / fitness.cost.macs(fitness.space.full()) <= 0.25
 
 
 def test_every_figure_is_there_and_positive(shipped, images):

@@ -25,7 +25,7 @@ from ganprune.filters.compact import compact
 from ganprune.filters.space import FilterSpace
 from ganprune.fitness import CycleFitness
 from ganprune.pipeline import search
-from ganprune.pipeline.budgets import set_budgets
+from ganprune.pipeline.budgets import hold_to_budgets
 from ganprune.pipeline.reporter import Reporter
 from ganprune.settings.evolve import EvolveSettings, make_settings, needs_latency
 from ganprune.settings.fitness import FitnessSettings
@@ -177,8 +177,7 @@ def test_dropping_filters_never_takes_longer_and_repair_drops_no_more_than_neede
         fewer = space.repair([bit and draw.random() < 0.7 for bit in more])
         assert table(space.widths(fewer)) <= table(space.widths(more))
     most = 0.4 * table(space.widths(space.full()))
-    space.limit(lambda bits: table(space.widths(bits)) <= most, "max-latency-ms")
-    repaired = space.repair(space.full())
+    repaired = space.with_repair(fits=lambda bits: table(space.widths(bits)) <= most).repair(space.full())
     last = max((i for i, bit in enumerate(repaired) if not bit), key=space.saliency.__getitem__)
     one_more = [bit or index == last for index, bit in enumerate(repaired)]
     assert table(space.widths(repaired)) <= most < table(space.widths(one_more))
@@ -213,15 +212,14 @@ def test_terms_hold_the_share_and_the_milliseconds_only_where_there_is_a_table(s
 @pytest.mark.parametrize("name", REGISTRY["algorithm"])
 def test_every_strategy_obeys_the_budget(side_fitness, name):
     fitness = side_fitness()
-    most = 0.5 * fitness.latency_ms(fitness.space.full())
-    settings = EvolveSettings(target_ratio=None, max_latency_ms=most)
-    set_budgets({"A2B": fitness}, settings)
+    most = 0.5 * fitness.cost.latency_ms(fitness.space.full())
+    space = hold_to_budgets(fitness.cost, EvolveSettings(target_ratio=None, max_latency_ms=most), "A2B")
     toolboxes, reached = {}, []
     for side in SIDES:
-        toolboxes[side] = make_toolbox(fitness.space, larger_is_better, init="initUniform:density=0.9")
+        toolboxes[side] = make_toolbox(space, larger_is_better, init="initUniform:density=0.9")
         resolve("algorithm", name).function(population=6).register(toolboxes[side])
     coevolve(
-        toolboxes, generations=3, seed=3, on_evaluation=lambda side, one: reached.append(fitness.latency_ms(one))
+        toolboxes, generations=3, seed=3, on_evaluation=lambda side, one: reached.append(fitness.cost.latency_ms(one))
     )  # fmt: skip
     assert (
         0.7 * most < max(reached) <= most
@@ -345,7 +343,7 @@ def test_a_latency_that_nothing_reaches_is_refused_with_the_least_that_is_possib
     checkpoint, image_folder, tmp_path, fake_clock
 ):
     space = FilterSpace(toy_generator(), size=SIZE)
-    least = by_hand(space, space.repair([0] * len(space)))
+    least = by_hand(space, space.repair.least())
     message = rf"max latency ms: got 0.01; expected {least:.6g} or more.*Raise --max-latency-ms"
     with pytest.raises(UserError, match=message):
         toy_run(checkpoint, image_folder, tmp_path / "run", max_latency_ms=0.01)

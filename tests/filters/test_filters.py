@@ -1,7 +1,8 @@
-"""Filter groups, bits and compact networks. The law: masked == compact, for every architecture."""
+"""Filter groups, bits and compact networks. Masked == compact, for every architecture."""
 
 import json
 import warnings
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
@@ -21,8 +22,9 @@ from ganprune.cost.profile import parameters, weight_counts
 from ganprune.errors import UserError
 from ganprune.filters.builder import KEPT_NETWORKS, NetworkBuilder
 from ganprune.filters.compact import compact, mask
+from ganprune.filters.groups import tie_blocks
 from ganprune.filters.saving import load_generator, save_generator
-from ganprune.filters.space import FilterSpace, _tie
+from ganprune.filters.space import FilterSpace
 from ganprune.filters.tracing import find_groups
 from ganprune.models.architecture import input_channels
 from ganprune.models.generator import GeneratorConfig, ResnetGenerator
@@ -66,7 +68,7 @@ def test_masked_equals_compact(name, encoding):
     assert torch.equal(network(toy_images(channels=channels)), original), "the original was changed"
 
 
-def test_the_law_holds_in_training_mode_too(generator, space):
+def test_masked_equals_compact_in_training_mode_too(generator, space):
     bits = random_bits(space, 3)
     masked, small = (form(generator, space, bits).train() for form in (mask, compact))
     assert (masked(toy_images()) - small(toy_images())).abs().max() < 1e-10
@@ -89,7 +91,7 @@ def test_a_last_layer_in_parts_with_fewer_outputs_than_inputs_keeps_its_filters(
     network = enliven(nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 8, 3, padding=1), nn.ReLU(),
                                     nn.Conv2d(8, 4, 3, padding=1, groups=4))).double().eval()  # fmt: skip
     space = FilterSpace(network, size=SIZE)
-    assert [group.name for group in space.groups] == ["0"] and "2" in space.whole
+    assert [group.name for group in space.groups] == ["0"] and "2" in space.unprunable
     image, bits = toy_images(2), random_bits(space, 0)
     assert torch.allclose(compact(network, space, bits)(image), mask(network, space, bits)(image), atol=1e-10, rtol=0)
 
@@ -107,7 +109,7 @@ def test_every_bit_of_a_grouped_network_counts():
 def test_filters_that_a_pixel_shuffle_rearranges_stay():
     space = case("pixel shuffle", "grouped")[1]
     assert [group.name for group in space.groups] == ["0", "5"]
-    assert list(space.whole) == ["2", "7"] and space.whole["2"] == "5 reads them in another arrangement"
+    assert list(space.unprunable) == ["2", "7"] and space.unprunable["2"] == "5 reads them in another arrangement"
 
 
 def test_all_bits_on_is_the_original(generator, space):
@@ -152,7 +154,7 @@ def test_groups_are_the_layers_with_the_trunk_as_one(space):
     assert [group.name for group in space.groups] == [
         "model.1", "model.4", "model.7", "model.10.conv_block.1", "model.11.conv_block.1", "model.12", "model.15",
     ]  # fmt: skip
-    assert space.group_sizes == [4, 8, 16, 16, 16, 8, 4] and len(space) == 72
+    assert space.group_sizes == (4, 8, 16, 16, 16, 8, 4) and len(space) == 72
     trunk = space.groups[2]
     blocks = {f"model.{index}.conv_block.{{}}" for index in (10, 11)}
     assert trunk.convolutions(produces=True) == {"model.7", *(name.format(5) for name in blocks)}
@@ -160,17 +162,17 @@ def test_groups_are_the_layers_with_the_trunk_as_one(space):
 
 
 def test_tied_blocks_share_the_trunks_bits(tied):
-    assert tied.group_sizes == [4, 8, 16, 8, 4] and len(tied) == 40
+    assert tied.group_sizes == (4, 8, 16, 8, 4) and len(tied) == 40
     small = compact(toy_generator(torch.float64), tied, tied.encode({"model.7": [1, 5, 6]}))
     for block in (small.model[10], small.model[11]):
         assert block.conv_block[1].weight.shape == block.conv_block[5].weight.shape == (3, 3, 3, 3)
 
 
 def test_bit_counts_of_the_papers_generator():
-    groups, whole = find_groups(ResnetGenerator(GeneratorConfig()), torch.zeros(1, 3, 16, 16))
-    assert whole == {"model.26": "they are channels of the output image"}
+    groups, unprunable = find_groups(ResnetGenerator(GeneratorConfig()), torch.zeros(1, 3, 16, 16))
+    assert unprunable == {"model.26": "they are channels of the output image"}
     assert sum(group.size for group in groups) == 2944
-    assert sum(group.size for group in _tie(groups)) == 640
+    assert sum(group.size for group in tie_blocks(groups)) == 640
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -237,12 +239,12 @@ def test_repair_adds_the_most_salient_filter_of_an_empty_group_only(space):
     assert bits == [0, 1, 0, 1] + [0] * 68, "the argument was changed"
 
 
-def test_repair_is_idempotent_leaves_legal_bits_and_draws_nothing(space):
+def test_repair_is_idempotent_leaves_individuals_alone_and_draws_nothing(space):
     state = np.random.get_state()[1].copy(), torch.get_rng_state()
     for seed in range(5):
-        legal = random_bits(space, seed, 0.3)
-        assert space.repair(legal) == legal
-    empty = space.repair([0] * len(space))
+        bits = random_bits(space, seed, 0.3)
+        assert space.repair(bits) == bits
+    empty = space.repair.least()
     assert space.repair(empty) == empty and sum(empty) == len(space.groups)
     assert (np.random.get_state()[1] == state[0]).all() and torch.equal(torch.get_rng_state(), state[1])
 
@@ -275,7 +277,7 @@ def test_saliency_is_the_mean_absolute_weight_relative_to_the_layer():
         ([1] * 4 + [0] * 8 + [1] * 60, r"bits: got no filter left in model\.4; .*Call space\.repair"),
     ],
 )
-def test_illegal_bits_are_named(space, generator, bits, message):
+def test_bits_that_are_no_individual_are_named(space, generator, bits, message):
     for use in (
         space.check,
         space.size_share,
@@ -416,6 +418,21 @@ def test_an_output_sigmoid_is_no_obstacle():
     assert len(make_space(nn.Sequential(*chain(nn.ReLU())[:-1], nn.Sigmoid()))) == 4
 
 
+def test_a_space_never_changes(space):
+    before = vars(space).copy()
+    other = space.with_repair(multiple=4, order=range(len(space)), fits=lambda bits: sum(bits) <= 40, slope=1.0)
+    assert sum(other.repair(space.full())) <= 40 and space.repair(space.full()) == space.full()
+    assert other.groups is space.groups and other.saliency != space.saliency
+    assert vars(space) == before
+    for one in (space, other):
+        with pytest.raises(AttributeError, match="a filter space never changes, nor does its repair"):
+            one.repair = None
+        with pytest.raises(FrozenInstanceError):
+            one.repair.multiple = 2
+    with pytest.raises(TypeError, match="multiples"):
+        space.with_repair(multiples=4)
+
+
 def test_an_unknown_encoding_is_named(generator):
     with pytest.raises(UserError, match=r"encoding: got group; expected grouped or tied. Did you mean 'grouped'"):
         make_space(generator, "group")
@@ -446,6 +463,7 @@ def test_saved_generators_come_back_exactly(tmp_path, options, suffix):
         warnings.simplefilter("error")
         assert torch.equal(loaded(image), compact(network, space, bits)(image))
     assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
+    assert all(p.requires_grad for p in load_generator(tmp_path / "A2B.v1.json", trainable=True).parameters())
     assert json.loads((tmp_path / "A2B.v1.json").read_text())["side"] == "A2B"
 
 

@@ -1,4 +1,4 @@
-"""The greedy keeping order: against an exhaustive search, and what it promises."""
+"""The greedy importance order: against an exhaustive search, and what it promises."""
 
 import itertools
 
@@ -9,8 +9,9 @@ from networks import SIZE, UNet, enliven, separable, toy_generator, toy_images
 from torch import nn
 
 from ganprune.filters.builder import NetworkBuilder
-from ganprune.filters.ranking import keeping_order
-from ganprune.filters.reconstruction import Reconstruction, layer_at
+from ganprune.filters.importance import importance_order
+from ganprune.filters.layers import layer_at
+from ganprune.filters.reconstruction import Reconstruction
 from ganprune.filters.space import FilterSpace
 
 
@@ -41,7 +42,7 @@ def lost(reconstruction, name, kept):
 
 def test_each_choice_is_the_one_that_helps_its_layer_most(toy):
     # The first group feeds the second convolution and nothing else.
-    order = np.argsort(keeping_order(toy)[: toy.space.group_sizes[0]])
+    order = np.argsort(importance_order(toy)[: toy.space.group_sizes[0]])
     name = list(toy.layers)[1]
     for step in range(len(order)):
         errors = {c: lost(toy, name, [*order[:step], c]) for c in order[step:]}
@@ -50,7 +51,7 @@ def test_each_choice_is_the_one_that_helps_its_layer_most(toy):
 
 def test_what_is_kept_is_nearly_as_good_as_the_best_set(toy):
     name, size = list(toy.layers)[1], toy.space.group_sizes[0]
-    order = np.argsort(keeping_order(toy)[:size])
+    order = np.argsort(importance_order(toy)[:size])
     sets = {kept: lost(toy, name, kept) for kept in itertools.combinations(range(size), size // 2)}
     chosen = lost(toy, name, sorted(order[: size // 2]))
     assert chosen <= np.median(list(sets.values()))
@@ -62,7 +63,7 @@ def test_a_copy_of_a_filter_is_kept_last():
     first = layer_at(generator, "model.1")
     with torch.no_grad():
         first.weight[3], first.bias[3] = first.weight[0], first.bias[0]
-    places = keeping_order(reconstruction_of(generator))[:4]
+    places = importance_order(reconstruction_of(generator))[:4]
     assert max(places[0], places[3]) == 3
 
 
@@ -71,8 +72,8 @@ def test_a_copy_of_a_filter_is_kept_last():
 )
 def test_every_group_gets_an_order_of_its_own(network):
     reconstruction = reconstruction_of(network)
-    places = keeping_order(reconstruction)
-    assert places == keeping_order(reconstruction)
+    places = importance_order(reconstruction)
+    assert places == importance_order(reconstruction)
     space = reconstruction.space
     for start, end in zip(space.offsets[:-1], space.offsets[1:], strict=True):
         assert sorted(places[start:end]) == list(range(end - start))
@@ -83,20 +84,20 @@ def test_a_silent_filter_breaks_nothing():
     for module in generator.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.zeros_(module.weight)
-    places = keeping_order(reconstruction_of(generator))
+    places = importance_order(reconstruction_of(generator))
     assert sorted(places[:4]) == [0, 1, 2, 3]
 
 
-def test_a_builder_that_reconstructs_ranks_its_space_and_repair_keeps_the_first():
+def test_a_builder_that_reconstructs_repairs_by_importance_and_leaves_its_space_as_it_was():
     generator = toy_generator()
     space = FilterSpace(generator, size=SIZE)
-    before = list(space.saliency)
-    NetworkBuilder(generator, space)
-    assert space.saliency == before
+    before = space.saliency
+    assert NetworkBuilder(generator, space).space is space
     builder = NetworkBuilder(generator, space, toy_images(8, dtype=torch.float32))
-    places = keeping_order(builder.reconstruction)
+    assert space.saliency == before != builder.space.saliency
+    places = importance_order(builder.reconstruction)
     most = space.parameter_count(space.full()) / 2
-    space.limit(lambda bits: space.parameter_count(bits) <= most, "target-ratio")
+    space = builder.space.with_repair(fits=lambda bits: space.parameter_count(bits) <= most)
     repaired = space.repair(space.full())
     for start, end in zip(space.offsets[:-1], space.offsets[1:], strict=True):
         kept = [places[i] for i in range(start, end) if repaired[i]]

@@ -23,15 +23,15 @@ from torch import nn
 
 from ganprune.filters.builder import NetworkBuilder
 from ganprune.filters.compact import compact
+from ganprune.filters.layers import input_hooks, layer_at
 from ganprune.filters.reconstruction import (
     RIDGE,
     PatchSampler,
     Reconstruction,
-    convolutions,
-    input_of,
     patch_matrices,
     restore_batch_statistics,
     set_weight_matrix,
+    solvable_layers,
     solve_ridge,
     weight_matrix,
 )
@@ -80,6 +80,14 @@ def indices_of(reconstruction, bits, name):
     return [
         kept.get((name, "weight", dim), np.arange(layer.weight.shape[dim])).tolist() for dim in (out_dim, 1 - out_dim)
     ]
+
+
+def input_of(network, name, images):
+    """What a layer is given when its network sees these images."""
+    given = []
+    with input_hooks({name: layer_at(network, name)}, lambda name, layer, inputs: given.append(inputs[0].clone())):
+        network(images)
+    return given[0]
 
 
 def rows(layer, inputs):
@@ -137,7 +145,7 @@ def test_patches_come_in_bounded_parts_in_the_order_of_the_images(monkeypatch):
     assert len(parts) == 5 and torch.equal(torch.cat(parts), whole)
 
 
-def test_the_sampler_takes_the_same_places_again_and_all_of_a_small_image():
+def test_samplers_take_the_same_places_as_each_other_and_all_of_a_small_image():
     layer = nn.Conv2d(3, 4, 3).double()  # 28 unknowns: 224 patches, of 16 images: 64 of each at least
     sampler = PatchSampler(layer, 16)
     assert sampler.per_image == 64 and PatchSampler(layer, 2).per_image == 112
@@ -146,17 +154,17 @@ def test_the_sampler_takes_the_same_places_again_and_all_of_a_small_image():
     assert first.shape == (3, 1, 64) and all(len(set(image[0].tolist())) == 64 for image in first)
     assert not torch.equal(first[0], first[1])
     assert not torch.equal(sampler(places), first)
-    sampler.restart()
-    assert torch.equal(torch.cat([sampler(places[:1]), sampler(places[1:])]), first), "however the images are batched"
+    again = PatchSampler(layer, 16)
+    assert torch.equal(torch.cat([again(places[:1]), again(places[1:])]), first), "however the images are batched"
     assert sampler(places[..., :64]) is not None and sampler(places[..., :64]).shape[-1] == 64
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_moments_are_those_of_all_patches_of_small_images(name):
     reconstruction = reconstructed(name)
-    for path, layer in convolutions(reconstruction.generator):
+    for path, layer in solvable_layers(reconstruction.generator).items():
         patches = rows(layer, input_of(reconstruction.generator, path, reconstruction.images))
-        assert len(patches) <= 2 * reconstruction.samplers[path].per_image
+        assert len(patches) <= 2 * PatchSampler(layer, 2).per_image
         moments = reconstruction.moments[path]
         assert torch.allclose(moments.gram, patches.T @ patches / len(patches), rtol=1e-10, atol=1e-12)
         assert torch.allclose(moments.product, moments.weight @ moments.gram)
@@ -168,7 +176,6 @@ def test_all_bits_on_changes_nothing(name):
     full = reconstruction.space.full()
     wanted = reconstruction.generator(reconstruction.images)
     assert torch.equal(reconstruction.network(full)(reconstruction.images), wanted)
-    assert (reconstruction.sequential(full)(reconstruction.images) - wanted).abs().max() < 1e-7
 
 
 @pytest.mark.parametrize("density", [0.3, 0.6])
@@ -178,7 +185,7 @@ def test_no_solved_layer_is_worse_than_the_sliced_one(name, density):
     bits = random_bits(reconstruction.space, 1, density)
     networks = reconstruction.network(bits), compact(reconstruction.generator, reconstruction.space, bits)
     better = 0
-    for path, original in convolutions(reconstruction.generator):
+    for path, original in solvable_layers(reconstruction.generator).items():
         given = input_of(reconstruction.generator, path, reconstruction.images)
         outputs, inputs = indices_of(reconstruction, bits, path)
         wanted = original(given)[:, outputs]
@@ -194,7 +201,7 @@ def test_solved_weights_are_those_of_ridge_least_squares(name):
     bits = random_bits(reconstruction.space, 2)
     network = reconstruction.network(bits)
     solved = 0
-    for path, original in convolutions(reconstruction.generator):
+    for path, original in solvable_layers(reconstruction.generator).items():
         outputs, inputs = indices_of(reconstruction, bits, path)
         layer = network.get_submodule(path)
         given = input_of(reconstruction.generator, path, reconstruction.images)
@@ -227,13 +234,12 @@ def test_a_layer_whose_lost_inputs_are_copies_of_kept_ones_is_reconstructed_exac
     assert (sliced(IMAGES) - generator(IMAGES)).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("form", ["network", "sequential"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_reconstruction_is_deterministic_finite_and_leaves_the_original_alone(name, form):
+def test_reconstruction_is_deterministic_finite_and_leaves_the_original_alone(name):
     reconstruction = reconstructed(name)
     bits = random_bits(reconstruction.space, 3)
     before = {key: tensor.clone() for key, tensor in reconstruction.generator.state_dict().items()}
-    one, two = (getattr(reconstruction, form)(bits).state_dict() for _ in range(2))
+    one, two = (reconstruction.network(bits).state_dict() for _ in range(2))
     assert all(torch.equal(one[key], two[key]) and torch.isfinite(one[key]).all() for key in one)
     assert all(torch.equal(before[key], tensor) for key, tensor in reconstruction.generator.state_dict().items())
     assert not any(module._forward_pre_hooks for module in reconstruction.generator.modules())
@@ -243,25 +249,22 @@ def test_reconstruction_is_deterministic_finite_and_leaves_the_original_alone(na
 def test_images_are_nearer_to_the_originals_than_sliced_ones(name):
     reconstruction = reconstructed(name)
     wanted = reconstruction.generator(IMAGES)
-    distances = {"sliced": [], "network": [], "sequential": []}
+    distances = {"sliced": [], "network": []}
     for seed in range(3):
         bits = random_bits(reconstruction.space, seed, 0.6)
         networks = {
             "sliced": compact(reconstruction.generator, reconstruction.space, bits),
             "network": reconstruction.network(bits),
-            "sequential": reconstruction.sequential(bits),
         }
         for form, network in networks.items():
             distances[form].append(float((network(IMAGES) - wanted).square().mean()))
     assert np.mean(distances["network"]) < np.mean(distances["sliced"])
-    assert np.mean(distances["sequential"]) < np.mean(distances["sliced"])
 
 
-def test_sequential_serves_a_depthwise_layer_with_one_filter_left():
+def test_a_depthwise_layer_with_one_filter_left_is_served():
     reconstruction = reconstructed("separable")
     bits = reconstruction.space.encode({group.name: [1] for group in reconstruction.space.groups})
-    for form in (reconstruction.network, reconstruction.sequential):
-        assert torch.isfinite(form(bits)(IMAGES)).all()
+    assert torch.isfinite(reconstruction.network(bits)(IMAGES)).all()
 
 
 def test_batch_norms_get_the_statistics_of_the_compact_networks_own_activations():
@@ -345,7 +348,7 @@ def test_the_builder_reconstructs_where_there_are_calibration_images():
 def test_very_wide_layers_are_sliced():
     network = nn.Sequential(nn.Conv2d(3, 320, 1), nn.Conv2d(320, 2, 4, padding=2), nn.Conv2d(2, 3, 2))
     network = network.double().eval()
-    assert [name for name, _ in convolutions(network)] == ["0", "2"]
+    assert list(solvable_layers(network)) == ["0", "2"]
     space = FilterSpace(network, size=SIZE)
     bits = random_bits(space, 0)
     reconstruction = Reconstruction(network, space, IMAGES)

@@ -42,37 +42,38 @@ def test_numbers_by_hand(size, multiple):
 @pytest.fixture
 def space():
     """Groups of 8, 16, 32 ... filters, rounded to multiples of 4."""
-    space = FilterSpace(toy_generator(ngf=8), size=SIZE)
-    space.round_to(MULTIPLE)
-    return space
+    return FilterSpace(toy_generator(ngf=8), size=SIZE).with_repair(multiple=MULTIPLE)
 
 
 def counts(space, bits):
     return [sum(part) for part in space.split(bits)]
 
 
-def legal(space, bits):
-    return all(
-        kept in allowed(size, space.multiple) for kept, size in zip(counts(space, bits), space.group_sizes, strict=True)
-    )
+def obeys(space, bits):
+    kept = zip(counts(space, bits), space.group_sizes, strict=True)
+    return all(count in allowed(size, space.repair.multiple) for count, size in kept)
+
+
+def held_to(space, most):
+    return space.with_repair(fits=lambda bits: space.parameter_count(bits) <= most)
 
 
 @pytest.mark.parametrize("multiple", [2, 4, 8, 16])
 @pytest.mark.parametrize("density", [0.0, 0.1, 0.5, 0.9])
 def test_repair_rounds_every_group_and_changes_as_little_as_it_can(multiple, density):
-    plain, space = (FilterSpace(toy_generator(ngf=8), size=SIZE) for _ in range(2))
-    space.round_to(multiple)
+    plain = FilterSpace(toy_generator(ngf=8), size=SIZE)
+    space = plain.with_repair(multiple=multiple)
     bits = random_bits(plain, 1, density)
     repaired = space.repair(bits)
-    assert legal(space, repaired) and space.repair(repaired) == repaired
+    assert obeys(space, repaired) and space.repair(repaired) == repaired
     for before, after, size in zip(space.split(bits), space.split(repaired), space.group_sizes, strict=True):
         assert sum(after) == nearest(int(sum(before)), size, multiple)
         assert (before <= after).all() or (after <= before).all(), "filters are added, or dropped, not both"
 
 
-def test_a_rank_says_which_filters_come_and_go(space):
-    places = [place for size in space.group_sizes for place in range(size)]
-    space.rank(places)
+def test_the_importance_order_says_which_filters_come_and_go(space):
+    space = space.with_repair(order=[place for size in space.group_sizes for place in range(size)])
+    assert space.saliency[:4] == (1.0, 0.875, 0.75, 0.625)
     first = [1, 1, 0, 0, 0, 1, 0, 1] + [0] * (len(space) - 8)
     assert space.repair(first)[:8] == first[:8]
     one_more, one_less = [*first[:2], 1, *first[3:]], [0, *first[1:]]
@@ -83,10 +84,10 @@ def test_a_rank_says_which_filters_come_and_go(space):
 @pytest.mark.parametrize("ratio", [1.3, 2, 4, 8])
 def test_a_budget_holds_and_takes_no_more_than_it_must(space, ratio):
     most = space.parameter_count(space.full()) / ratio
-    space.limit(lambda bits: space.parameter_count(bits) <= most, "target-ratio")
+    space = held_to(space, most)
     for seed in range(4):
         repaired = space.repair(random_bits(space, seed, 0.95))
-        assert legal(space, repaired) and space.parameter_count(repaired) <= most
+        assert obeys(space, repaired) and space.parameter_count(repaired) <= most
         assert space.repair(repaired) == repaired
     repaired = space.repair(space.full())
     wider = []
@@ -100,52 +101,47 @@ def test_a_budget_holds_and_takes_no_more_than_it_must(space, ratio):
 def test_what_fits_goes_on_to_fit_as_a_budget_shrinks(space):
     full, kept = space.parameter_count(space.full()), None
     for ratio in (1.2, 1.5, 2, 3, 5, 8, 12):
-        most = full / ratio
-        space.limit(lambda bits, most=most: space.parameter_count(bits) <= most, "target-ratio")
-        smaller = space.repair(space.full())
+        smaller = held_to(space, full / ratio).repair(space.full())
         assert kept is None or all(new <= old for new, old in zip(smaller, kept, strict=True))
         kept = smaller
 
 
 def test_a_budget_below_one_multiple_per_group_is_refused_whichever_comes_first(space):
-    least = space.parameter_count(space.repair([0] * len(space)))
+    least = space.parameter_count(space.repair.least())
     message = "got less than 4 filters per group; expected a budget that can be met"
     with pytest.raises(UserError, match=message):
-        space.limit(lambda bits: space.parameter_count(bits) < least, "max-params")
-    space.limit(lambda bits: space.parameter_count(bits) <= least, "max-params")
-    assert counts(space, space.repair(space.full())) == [MULTIPLE] * len(space.groups)
-    space.round_to(1)
+        held_to(space, least - 1)
+    assert counts(space, held_to(space, least).repair(space.full())) == [MULTIPLE] * len(space.groups)
+    tight = held_to(space.with_repair(multiple=1), least - 1)
     with pytest.raises(UserError, match=message):
-        space.limit(lambda bits: space.parameter_count(bits) < least, "max-params")
-        space.round_to(4)
+        tight.with_repair(multiple=4)
 
 
 @pytest.mark.parametrize("multiple", [0, -4, 17])
 def test_multiples_that_no_group_can_keep_are_refused(space, multiple):
     with pytest.raises(UserError, match=f"round to: got {multiple}; expected 1 to 16, half of the widest layer"):
-        space.round_to(multiple)
-    assert space.multiple == MULTIPLE
+        space.with_repair(multiple=multiple)
+    assert space.repair.multiple == MULTIPLE
 
 
 def test_latencies_are_measured_at_numbers_that_can_be(space):
     for inputs, outputs in grid_axes(space).values():
         for axis in (inputs, outputs):
             assert axis == (3,) or all(channels % MULTIPLE == 0 for channels in axis)
-    space.round_to(1)
-    assert grid_axes(space)["model.4"] == ((1, 3, 4, 6, 8), (1, 5, 8, 12, 16))
+    assert grid_axes(space.with_repair(multiple=1))["model.4"] == ((1, 3, 4, 6, 8), (1, 5, 8, 12, 16))
 
 
 @pytest.mark.parametrize("name", REGISTRY["algorithm"])
 def test_every_strategy_obeys(space, name):
     most = space.parameter_count(space.full()) / 2
-    space.limit(lambda bits: space.parameter_count(bits) <= most, "target-ratio")
+    space = held_to(space, most)
     toolboxes, reached = {}, []
     for side in ("A2B", "B2A"):
         toolboxes[side] = make_toolbox(space, larger_is_better, init="initUniform:density=0.7")
         resolve("algorithm", name).function(population=6).register(toolboxes[side])
     random.seed(1)
     coevolve(toolboxes, generations=3, seed=3, on_evaluation=lambda side, one: reached.append(list(one)))
-    assert len(reached) > 6 and all(legal(space, bits) for bits in reached)
+    assert len(reached) > 6 and all(obeys(space, bits) for bits in reached)
     assert max(map(space.parameter_count, reached)) <= most
 
 
@@ -157,10 +153,9 @@ def larger_is_better(individual, partner=None):
 def test_a_run_keeps_multiples_interrupted_or_not(checkpoint, image_folder, tmp_path):
     options = {"round_to": 2, "generations": 1, "finetune_steps": 0, "target_ratio": 2.0}
     whole = toy_run(checkpoint, image_folder, tmp_path / "whole", **options)
-    space = FilterSpace(toy_generator(), size=SIZE)
-    space.round_to(2)
+    space = FilterSpace(toy_generator(), size=SIZE).with_repair(multiple=2)
     for bits in elites(whole).values():
-        assert legal(space, [int(bit) for bit in bits])
+        assert obeys(space, [int(bit) for bit in bits])
     assert whole.read_json("config.json")["settings"]["round_to"] == 2
 
     def press(progress):

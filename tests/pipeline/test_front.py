@@ -66,10 +66,10 @@ def test_a_points_figures_are_its_bits(front_run, fronts, side, checkpoint, imag
     front = fronts[side]
     fitness = CycleFitness(ganprune.load_cyclegan(checkpoint), images, side)
     full = fitness.space.full()
-    assert (front.parameters, front.macs_per_image) == (fitness.space.parameter_count(full), fitness.macs(full))
+    assert (front.parameters, front.macs_per_image) == (fitness.cost.parameters(full), fitness.cost.macs(full))
     for point in front.points:
         bits = unpack_bits(point.bits)
-        assert (point.parameters, point.macs_per_image) == (fitness.space.parameter_count(bits), fitness.macs(bits))
+        assert (point.parameters, point.macs_per_image) == (fitness.cost.parameters(bits), fitness.cost.macs(bits))
         assert point.terms["n"] == point.terms["size"] == fitness.space.size_share(bits)
         assert point.terms["macs"] == pytest.approx(point.macs_per_image / front.macs_per_image)
         assert point.terms["quality"] == pytest.approx(point.terms["l_disa"] + 10 * point.terms["l_cyc"])

@@ -110,9 +110,9 @@ def test_encode_and_decode_are_inverse_and_repair_changes_only_what_is_empty(dat
 @given(st.data())
 def test_repair_keeps_to_any_budget_that_can_be_met(data):
     space = FilterSpace(toy_generator(), size=SIZE)
-    least = space.parameter_count(space.repair([0] * len(space)))
+    least = space.parameter_count(space.repair.least())
     most = data.draw(st.integers(least, space.parameter_count(space.full())))
-    space.limit(lambda bits: space.parameter_count(bits) <= most, "budget")
+    space = space.with_repair(fits=lambda bits: space.parameter_count(bits) <= most)
     bits = data.draw(bits_of(space))
     repaired = space.repair(bits)
     assert space.parameter_count(repaired) <= most and space.repair(repaired) == repaired

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ganprune.baselines.subject import Ranking, Subject
-from ganprune.filters.reconstruction import Layer, input_hooks, layer_at
+from ganprune.filters.layers import Layer, input_hooks, layer_at
 from ganprune.filters.space import combine, norms, read
 
 BATCH = 8
@@ -57,9 +57,9 @@ def average_percentage_of_zeros(subject: Subject) -> np.ndarray:
     zeros: dict[str, torch.Tensor] = {}
     counts = dict.fromkeys(channels, 0)
 
-    def count(name: str, layer: Layer, inputs: torch.Tensor) -> None:  # (B, C_in, H, W)
-        zeros[name] = zeros.get(name, 0) + (inputs == 0).sum((0, 2, 3))
-        counts[name] += inputs[:, 0].numel()
+    def count(name: str, layer: Layer, inputs: tuple[torch.Tensor, ...]) -> None:
+        zeros[name] = zeros.get(name, 0) + (inputs[0] == 0).sum((0, 2, 3))  # of (B, C_in, H, W)
+        counts[name] += inputs[0][:, 0].numel()
 
     with input_hooks({name: layer_at(subject.generator, name) for name in channels}, count):
         for part in subject.calibration.split(BATCH):

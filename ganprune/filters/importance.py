@@ -1,4 +1,4 @@
-"""In which order to keep the filters of a group, where weights are reconstructed.
+"""The importance order of each group's filters, where weights are reconstructed.
 
 Reconstruction makes a layer's kept inputs stand in for the lost ones, so a filter is worth what the others can't
 express, not its own strength. Filters are chosen greedily: first the one that alone lets the layers it feeds come
@@ -15,15 +15,15 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import nn
 
-from ganprune.filters.reconstruction import Reconstruction
+from ganprune.filters.layers import channel_dims
+from ganprune.filters.reconstruction import Reconstruction, columns_of
 from ganprune.filters.space import FilterSpace
 
 JITTER = 1e-6  # relative to the mean diagonal, so that blocks which nothing is left of can be factorised
 
 
-def keeping_order(reconstruction: Reconstruction) -> list[int]:
+def importance_order(reconstruction: Reconstruction) -> list[int]:
     """Return, per bit of the filter space, its place in its group: 0 is kept first.
 
     A group that feeds no layer which can be reconstructed keeps the order of its saliency.
@@ -32,17 +32,13 @@ def keeping_order(reconstruction: Reconstruction) -> list[int]:
         reconstruction: with the moments of the original generator's layers.
     """
     space = reconstruction.space
-    places = [0] * len(space)
+    order: list[int] = []
     for start, end in zip(space.offsets[:-1], space.offsets[1:], strict=True):
-        consumers = [
-            consumer
-            for name in reconstruction.layers
-            if (consumer := _consumer(reconstruction, space, name, range(start, end))) is not None
-        ]
-        order = _greedy(consumers, end - start) if consumers else np.argsort(-np.asarray(space.saliency[start:end]))
-        for place, filter_ in enumerate(order):
-            places[start + int(filter_)] = place
-    return places
+        found = [_consumer(reconstruction, space, name, range(start, end)) for name in reconstruction.layers]
+        consumers = [consumer for consumer in found if consumer is not None]
+        best = _greedy(consumers, end - start) if consumers else np.argsort(-np.asarray(space.saliency[start:end]))
+        order += np.argsort(best).tolist()  # from the filter at each place to the place of each filter
+    return order
 
 
 class _Consumer:
@@ -88,16 +84,14 @@ class _Consumer:
 def _consumer(reconstruction: Reconstruction, space: FilterSpace, name: str, bits: range) -> _Consumer | None:
     """Return the layer ``name`` as a consumer of these filters; None if it is not fed by them, or unevenly."""
     layer, moments = reconstruction.layers[name], reconstruction.moments[name]
-    controller = space.controller(name, 0 if isinstance(layer, nn.ConvTranspose2d) else 1)
+    controller = space.controller(name, channel_dims(layer)[0])
     if controller is None:
         return None
-    taps = layer.kernel_size[0] * layer.kernel_size[1]
     channels = [np.flatnonzero(controller == bit) for bit in bits]
     if len({len(own) for own in channels}) > 1 or not len(channels[0]):
         return None
-    columns = [(own[:, None] * taps + np.arange(taps)).ravel() for own in channels]
     energy = max(float((moments.product * moments.weight).sum()), 1e-30)
-    blocks = torch.as_tensor(np.array(columns), device=moments.gram.device)
+    blocks = torch.as_tensor(np.array([columns_of(layer, own) for own in channels]), device=moments.gram.device)
     return _Consumer(moments.gram, moments.product, blocks, energy)
 
 
