@@ -11,11 +11,10 @@ translated images are kept for individuals that meet another partner later.
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from operator import attrgetter
 
 import torch
 from torch import nn
@@ -27,6 +26,7 @@ from ganprune.errors import UserError
 from ganprune.evolution.individual import BROKEN as BROKEN_TERM
 from ganprune.evolution.individual import Score
 from ganprune.filters.builder import NetworkBuilder, shared_builders
+from ganprune.filters.recent import Recent
 from ganprune.filters.space import FilterSpace
 from ganprune.losses import cycle_consistency, discriminator_aware, generator_aware, identity
 from ganprune.models.checkpoint import OTHER, CycleGAN, domain_channels
@@ -188,7 +188,7 @@ class CycleFitness(Portable):
         original = cyclegan[side]
         if original.discriminator is None:
             self.settings = replace(self.settings, loss="gena")
-        self.cyclegan, self.batch, self.precision, self.cache_bytes = cyclegan, batch, precision, cache_bytes
+        self.cyclegan, self.batch, self.precision = cyclegan, batch, precision
         self._notes: list[str] = []
         self.builders = builders or shared_builders(cyclegan, images, reconstruct=reconstruct)
         self.spaces = spaces or {name: builder.space for name, builder in self.builders.items()}
@@ -208,7 +208,7 @@ class CycleFitness(Portable):
             self.fake_original = self.translate(original.generator, self.real)
             if original.discriminator is not None:
                 self.maps_original = self.discriminate(self.fake_original)
-        self._translated: OrderedDict[tuple[int, ...], Translated] = OrderedDict()
+        self.translated: Recent[Translated] = Recent(cache_bytes, attrgetter("images.nbytes"))
 
     @torch.inference_mode()
     def __call__(self, individual: Sequence[int], partner: Sequence[int] | None = None) -> Score:
@@ -237,7 +237,7 @@ class CycleFitness(Portable):
         if builder.needs_partner:
             translated = self._first_half(bits, builder.against(bits, reverse))
         else:
-            translated = self._translated_by(bits)
+            translated = self.translated.get(bits, lambda: self._first_half(bits, builder(bits)))
         terms = dict(translated.terms)
         if reverse is not None:
             recovered = self.translate(reverse, translated.images)
@@ -248,13 +248,9 @@ class CycleFitness(Portable):
         notes, self._notes = self._notes, []
         return Score((self.value(terms),), terms, notes)
 
-    def travelling(self) -> dict[str, Any]:
-        """Return all attributes, without the translated images that are kept."""
-        return {**super().travelling(), "_translated": OrderedDict()}
-
     def forget(self) -> None:
         """Drop the translated images that were kept; scores stay the same."""
-        self._translated.clear()
+        self.translated.clear()
 
     @property
     def cyclic(self) -> bool:
@@ -282,17 +278,6 @@ class CycleFitness(Portable):
             if weight is not None:
                 quality += weight * terms.get(term.name, 0.0)
         return {"size": terms[COSTS[self.settings.cost]], "quality": quality}
-
-    def _translated_by(self, bits: tuple[int, ...]) -> Translated:
-        if bits in self._translated:
-            self._translated.move_to_end(bits)
-            return self._translated[bits]
-        result = self._first_half(bits, self.builders[self.side](bits))
-        self._translated[bits] = result
-        held = result.images.nelement() * result.images.element_size()
-        while len(self._translated) > max(1, self.cache_bytes // held):
-            self._translated.popitem(last=False)
-        return result
 
     def _first_half(self, bits: tuple[int, ...], network: nn.Module) -> Translated:
         """Return everything that needs no partner's pass: the images, and all terms but the reverse generator's."""

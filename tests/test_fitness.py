@@ -14,15 +14,17 @@ from networks import random_bits, toy_cyclegan
 from torch.nn import functional as F
 
 import ganprune.cost.network_cost as cost_module
+import ganprune.filters.builder as builder_module
 import ganprune.filters.space as space_module
 from ganprune.data.images import UnpairedImages
 from ganprune.errors import UserError
 from ganprune.evolution import make_toolbox
 from ganprune.evolution.individual import Individual
 from ganprune.filters.builder import make_builders
-from ganprune.filters.compact import mask
+from ganprune.filters.compact import compact, mask
 from ganprune.filters.space import FilterSpace
-from ganprune.fitness import BROKEN, CycleFitness
+from ganprune.fitness import BROKEN, REVERSE, TERMS, CycleFitness, Term
+from ganprune.parallel.payload import pack, release
 from ganprune.settings.fitness import FitnessSettings
 
 OTHER = {"A2B": "B2A", "B2A": "A2B"}
@@ -184,6 +186,32 @@ def test_each_setting_changes_the_value_as_its_formula_says(cyclegan, images, bu
     assert parts == pytest.approx(size_and_quality(score.terms), rel=1e-9)
 
 
+def edges(trial):
+    """A term from outside: the absolute difference of neighbours' differences, original and compact."""
+    compact_edges, original_edges = (x.diff(dim=-1) for x in (trial.fake, trial.fitness.fake_original))
+    return (compact_edges - original_edges).abs().mean()
+
+
+def brightness(trial):
+    return trial.recovered.mean()
+
+
+def test_a_term_from_outside_is_one_row(cyclegan, images, builders, fitness):
+    rows = (*TERMS, Term("edges", edges, weight=(0.5, "lam")), Term("brightness", brightness, needs=REVERSE))
+    other = CycleFitness(cyclegan, images, "A2B", builders=builders, terms=rows)
+    bits, partner = random_bits(fitness.space, 8), random_bits(builders["B2A"].space, 9)
+    score, usual = other(bits, partner), fitness(bits, partner)
+    assert list(score.terms) == [*list(usual.terms)[:4], "edges", "l_cyc", "brightness", "size", "quality"]
+    assert all(score.terms[name] == usual.terms[name] for name in usual.terms if name != "quality")
+    assert score.terms["edges"] > 0 and -1 < score.terms["brightness"] < 1
+    assert score.terms["quality"] == pytest.approx(usual.terms["quality"] + 0.5 * 10 * score.terms["edges"], rel=1e-12)
+    assert other.formula == "l_disa + 10 * l_cyc + 5 * edges" and fitness.formula == "l_disa + 10 * l_cyc"
+    assert other(bits, random_bits(builders["B2A"].space, 3)).terms["edges"] == score.terms["edges"]  # kept
+    payload = pack({"A2B": other})
+    release(payload.digest)
+    assert b"edges" in payload.data, "what workers are sent has the row"
+
+
 @torch.no_grad()
 def test_identity_is_measured_on_images_of_the_target_domain(cyclegan, images, builders):
     fitness = settings_fitness(cyclegan, images, builders, identity=1.0)
@@ -196,10 +224,11 @@ def test_identity_is_measured_on_images_of_the_target_domain(cyclegan, images, b
 @torch.no_grad()
 def test_discriminator_output_and_cycle_norm_change_their_terms(cyclegan, images, builders, fitness):
     bits = random_bits(fitness.space, 9)
-    real, generator, judge = images["A"].validation.tensor(), cyclegan["A2B"].generator, cyclegan["A2B"].discriminator
+    real, generator = images["A"].validation.tensor(), cyclegan["A2B"].generator
+    discriminator = cyclegan["A2B"].discriminator
     fake = mask(generator, fitness.space, bits)(real)
     mean = settings_fitness(cyclegan, images, builders, discriminator_output="mean")(bits).terms
-    pooled = judge(generator(real)).mean((1, 2, 3)) - judge(fake).mean((1, 2, 3))
+    pooled = discriminator(generator(real)).mean((1, 2, 3)) - discriminator(fake).mean((1, 2, 3))
     assert mean["l_disa"] == pytest.approx(float(pooled.square().mean()), rel=1e-3)
     assert mean["l_cyc"] == fitness(bits).terms["l_cyc"]
     absolute = settings_fitness(cyclegan, images, builders, cycle_norm="l1")(bits).terms
@@ -221,9 +250,12 @@ def test_the_share_of_macs_weighs_layers_by_their_positions(fitness):
 
 def test_a_second_partner_does_not_run_the_individuals_own_network_again(fitness, builders, monkeypatch):
     built = {side: [] for side in builders}
-    for side, builder in builders.items():
-        original = builder._build
-        monkeypatch.setattr(builder, "_build", lambda bits, s=side, o=original: built[s].append(bits) or o(bits))
+
+    def counted(generator, space, bits):
+        built[next(side for side, builder in builders.items() if builder.generator is generator)].append(bits)
+        return compact(generator, space, bits)
+
+    monkeypatch.setattr(builder_module, "compact", counted)
     bits, partners = random_bits(fitness.space, 10), [random_bits(builders["B2A"].space, seed) for seed in (11, 12)]
     judged = count_calls(fitness.cyclegan["A2B"].discriminator)
     fitness(bits, partners[0])
@@ -235,8 +267,8 @@ def test_a_second_partner_does_not_run_the_individuals_own_network_again(fitness
 
 
 def test_what_does_not_depend_on_the_individual_is_computed_once(fitness, builders, monkeypatch):
-    original, judge = (getattr(fitness.cyclegan["A2B"], part) for part in ("generator", "discriminator"))
-    forwards, judged = count_calls(original), count_calls(judge)
+    original, discriminator = (getattr(fitness.cyclegan["A2B"], part) for part in ("generator", "discriminator"))
+    forwards, judged = count_calls(original), count_calls(discriminator)
     monkeypatch.setattr(space_module, "find_groups", lambda *arguments: pytest.fail("traced again"))
     monkeypatch.setattr(cost_module, "layer_positions", lambda *arguments: pytest.fail("measured again"))
     partner = random_bits(builders["B2A"].space, 20)
@@ -258,12 +290,11 @@ def test_the_cache_is_bounded_in_bytes_and_never_changes_a_value(cyclegan, image
             for bounded in (small, none):
                 score = bounded(individual, partner)
                 assert (score, score.terms) == (expected, expected.terms)
-        held = sum(known.images.nbytes for known in small._translated.values())
-        assert held <= 2 * each and len(none._translated) == 1
-    assert list(small._translated) == [tuple(population[1]), tuple(population[0])]
+        assert small.translated.held <= 2 * each and len(list(none.translated)) == 1
+    assert list(small.translated) == [tuple(population[1]), tuple(population[0])]
     small(population[1])
     small(population[2])
-    assert list(small._translated) == [tuple(population[1]), tuple(population[2])]  # the latest used stay
+    assert list(small.translated) == [tuple(population[1]), tuple(population[2])]  # the latest used stay
 
 
 def test_batches_do_not_change_the_value(cyclegan, spaces, tmp_path):

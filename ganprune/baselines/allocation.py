@@ -37,8 +37,8 @@ def order_filters(space: FilterSpace, scores: np.ndarray, width: str) -> list[in
 def allocate(space: FilterSpace, order: Sequence[int], most: int) -> list[int]:
     """Return the bits that keep as much of ``order`` as ``most`` parameters allow.
 
-    The longest prefix that fits is found by bisection; then each later filter that still fits is added, so that no
-    single filter more would fit. Every group keeps a prefix of its own part of the order.
+    Each filter is kept that still fits beside those before it, so that no single filter more would fit. Every group
+    keeps a prefix of its own part of the order.
 
     Args:
         space: the filter space.
@@ -48,35 +48,17 @@ def allocate(space: FilterSpace, order: Sequence[int], most: int) -> list[int]:
     Raises:
         UserError: not even one filter per group fits.
     """
-    bits = np.zeros(len(space), dtype=int)
-    low, high = len(space.groups), len(order) + 1  # `low` filters fit, `high` do not, or are more than there are
-
-    def fits(count: int) -> bool:
-        bits[:] = 0
-        bits[list(order[:count])] = 1
-        return space.parameter_count(bits.tolist()) <= most
-
-    if not fits(low):
-        least = space.parameter_count(bits.tolist())
+    first = set(order[: len(space.groups)])
+    bits = [int(index in first) for index in range(len(space))]
+    least = space.parameter_count(bits)
+    if least > most:
         raise UserError("parameters", most, f"{least} or more, with one filter per group", "Allow more.")
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    fits(low)
-    _fill_up(space, bits, order[low:], most)
-    return [int(bit) for bit in bits]
-
-
-def _fill_up(space: FilterSpace, bits: np.ndarray, order: Sequence[int], most: int) -> None:
-    """Switch on, in place, whatever still fits, in that order."""
     group_of = np.repeat(np.arange(len(space.groups)), space.group_sizes)
     full: set[int] = set()  # all filters of a group cost the same, so one that does not fit speaks for the rest
-    for index in order:
-        if group_of[index] in full:
-            continue
-        bits[index] = 1
-        if space.parameter_count(bits.tolist()) > most:
-            bits[index] = 0
-            full.add(group_of[index])
-        if len(full) == len(space.groups):
-            return
+    for index in order[len(first) :]:
+        if group_of[index] not in full:
+            bits[index] = 1
+            if space.parameter_count(bits) > most:
+                bits[index] = 0
+                full.add(group_of[index])
+    return bits

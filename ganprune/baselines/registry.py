@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from ganprune.errors import UserError, did_you_mean
+from ganprune.specs import load_function
 
 WEIGHTS = ("own", "sliced", "reconstructed")
 WIDTHS = ("uniform", "global")
@@ -64,9 +64,7 @@ class Baseline:
 
     def criterion(self) -> Callable[..., Any]:
         """Import and return the function that ranks filters."""
-        module, _, name = BASELINES[self.method].target.partition(":")
-        function: Callable[..., Any] = getattr(importlib.import_module(module), name)
-        return function
+        return load_function("baseline", self.method, BASELINES[self.method].target)
 
     def to_json(self) -> dict[str, str]:
         return asdict(self)

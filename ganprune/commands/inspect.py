@@ -204,7 +204,7 @@ def search_cost(task: Task, settings: EvolveSettings) -> dict[str, Any]:
         "seconds_prepare": search.seconds,
         "seconds_per_evaluation": seconds,
         "seconds_search": search.seconds + sum(counts[name] * seconds[name] for name in seconds),
-        "images_bytes": sum(one.cache_bytes for one in fitness.values()),
+        "images_bytes": sum(one.translated.most for one in fitness.values()),
         "images_scored": {name: len(one.real) for name, one in fitness.items()},
     }
 

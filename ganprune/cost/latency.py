@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +22,7 @@ import torch
 from torch import nn
 
 from ganprune.cost.latency_table import Axes, Grid, LatencyTable, grid_axes
-from ganprune.cost.profile import synchronise
+from ganprune.cost.profile import take_turns
 from ganprune.data.sizes import Size, read_size
 from ganprune.filters.layers import WIDTH, Convolution, Norm, channel_dims, input_hooks, is_depthwise, is_grouped
 from ganprune.filters.slicing import slice_network
@@ -98,8 +96,10 @@ def measure_latency(
     for name, segment in segments.items():
         for point in itertools.product(*segment.axes):
             calls[name, point] = segment.narrowed(*point, weight)
-    times = _least_times(calls, weight.device)
-    shapes = {name: _grid(segment.axes, times, name) for name, segment in segments.items()}
+    with torch.inference_mode():
+        turns = take_turns(calls, weight.device, warm_up=1, rounds=ROUNDS, least=LEAST_ROUNDS, seconds=SECONDS)
+    times = {call: min(values) for call, values in turns.items()}
+    shapes = {name: least_grid(segment.axes, times, name) for name, segment in segments.items()}
     tables = {}
     for side, found in layers.items():
         own = {path: names[segment.key] for path, segment in found.items()}
@@ -131,25 +131,7 @@ def find_segments(generator: nn.Module, space: FilterSpace, size: int | Size) ->
     return segments
 
 
-@torch.inference_mode()
-def _least_times(calls: Mapping[Any, Callable[[], Any]], device: torch.device) -> dict[Any, float]:
-    """Return the least milliseconds of each call, all of them taking turns."""
-    least = dict.fromkeys(calls, math.inf)
-    started = time.perf_counter()
-    for turn in range(ROUNDS + 1):  # the first one warms up
-        if turn > LEAST_ROUNDS and time.perf_counter() - started > SECONDS:
-            break
-        for key, call in calls.items():
-            synchronise(device)
-            start = time.perf_counter()
-            call()
-            synchronise(device)
-            if turn:
-                least[key] = min(least[key], (time.perf_counter() - start) * 1e3)
-    return least
-
-
-def _grid(axes: Axes, times: Mapping[Any, float], name: str) -> Grid:
+def least_grid(axes: Axes, times: Mapping[Any, float], name: str) -> Grid:
     """Return a layer's grid: the least time of as many channels or more, so that fewer never take longer."""
     inputs, outputs = axes
     least = np.array([[times[name, (row, column)] for column in outputs] for row in inputs])[::-1, ::-1]

@@ -7,11 +7,13 @@ second; the paper's Table 1 implies the second.
 
 from __future__ import annotations
 
+import functools
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -19,6 +21,7 @@ from torch import nn
 from ganprune.data.sizes import Size, read_size
 from ganprune.filters.layers import convolutions, evaluating
 
+Key = TypeVar("Key")
 CONVENTIONS = ("input_size", "output_size")
 
 
@@ -97,16 +100,38 @@ def latency_ms(
         warm_up: untimed calls of each before.
         statistic: in the median's place; the least where other programs disturb, since they can only add.
     """
-    times: dict[str, list[float]] = {name: [] for name in networks}
-    for turn in range(warm_up + repeats):
-        for name, network in networks.items():
-            synchronise(example.device)
-            start = time.perf_counter()
-            network(example)
-            synchronise(example.device)
-            if turn >= warm_up:
-                times[name].append((time.perf_counter() - start) * 1e3)
+    calls = {name: functools.partial(network, example) for name, network in networks.items()}
+    times = take_turns(calls, example.device, warm_up=warm_up, rounds=repeats)
     return {name: statistic(values) for name, values in times.items()}
+
+
+def take_turns(
+    calls: Mapping[Key, Callable[[], Any]], device: torch.device, *, warm_up: int, rounds: int, least: int = 0,
+    seconds: float = math.inf,
+) -> dict[Key, list[float]]:  # fmt: skip
+    """Return the milliseconds of each call, once in each round.
+
+    Args:
+        calls: by name.
+        device: that they compute on.
+        warm_up: untimed rounds before.
+        rounds: timed ones.
+        least: as many of these at any rate, after ``seconds`` too.
+        seconds: after which no further round begins.
+    """
+    times: dict[Key, list[float]] = {name: [] for name in calls}
+    started = time.perf_counter()
+    for turn in range(-warm_up, rounds):
+        if turn >= least and time.perf_counter() - started > seconds:
+            break
+        for name, call in calls.items():
+            synchronise(device)
+            start = time.perf_counter()
+            call()
+            synchronise(device)
+            if turn >= 0:
+                times[name].append((time.perf_counter() - start) * 1e3)
+    return times
 
 
 def synchronise(device: torch.device) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import nn
@@ -13,6 +11,7 @@ from ganprune.data.images import UnpairedImages
 from ganprune.errors import UserError
 from ganprune.filters.compact import compact
 from ganprune.filters.importance import importance_order
+from ganprune.filters.recent import Recent
 from ganprune.filters.reconstruction import Reconstruction
 from ganprune.filters.space import FilterSpace
 from ganprune.models.checkpoint import CycleGAN
@@ -39,22 +38,13 @@ class NetworkBuilder:
         self.reconstruction = None if calibration is None else Reconstruction(generator, space, calibration)
         if self.reconstruction is not None:
             self.space = space.with_repair(order=importance_order(self.reconstruction))
-        self._recent: OrderedDict[tuple[int, ...], nn.Module] = OrderedDict()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_recent": OrderedDict()}  # no worker is sent what was kept
+        self.recent: Recent[nn.Module] = Recent(KEPT_NETWORKS)
 
     def __call__(self, bits: Sequence[int]) -> nn.Module:
         """Return the compact network of ``bits``; the last few are kept and must not be changed."""
-        key = tuple(bits)
-        if key not in self._recent:
-            # Tensors made in inference mode could never be trained or trained through.
-            with torch.inference_mode(False), torch.no_grad():
-                self._recent[key] = self._build(key)
-            if len(self._recent) > KEPT_NETWORKS:
-                self._recent.popitem(last=False)
-        self._recent.move_to_end(key)
-        return self._recent[key]
+        # Tensors made in inference mode could never be trained or trained through.
+        with torch.inference_mode(False), torch.no_grad():
+            return self.recent.get(tuple(bits), lambda: self._build(bits))
 
     def _build(self, bits: Sequence[int]) -> nn.Module:
         if self.reconstruction is None:
@@ -63,9 +53,9 @@ class NetworkBuilder:
 
     def forget(self) -> None:
         """Drop the networks and solved layers that were kept."""
-        self._recent.clear()
+        self.recent.clear()
         if self.reconstruction is not None:
-            self.reconstruction.forget()
+            self.reconstruction.solved.clear()
 
     def fresh(self, bits: Sequence[int]) -> nn.Module:
         """Return the same network as :meth:`__call__`, but one of the caller's own."""

@@ -15,10 +15,11 @@ a U-Net with 512 inputs and 4x4 taps would take 0.25 to 1 GB each and minutes to
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from operator import attrgetter
+from typing import cast
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ganprune.filters.layers import Layer, channel_dims, convolutions, input_hooks, layer_at
+from ganprune.filters.recent import Recent
 from ganprune.filters.slicing import Keep, slice_network
 from ganprune.filters.space import FilterSpace
 
@@ -72,8 +74,7 @@ class Reconstruction:
         self.has_batch_norm = any(isinstance(module, nn.BatchNorm2d) for module in generator.modules())
         self.moments = self._collect()
         # Relatives share layers: a crossover of whole groups leaves most of a parent's layers as they were.
-        self._solved: OrderedDict[tuple[str, bytes, bytes], torch.Tensor] = OrderedDict()
-        self._solved_bytes = 0
+        self.solved: Recent[torch.Tensor] = Recent(SOLVED_BYTES, attrgetter("nbytes"))
 
     @torch.no_grad()
     def _collect(self) -> dict[str, LayerMoments]:
@@ -97,14 +98,6 @@ class Reconstruction:
             moments[name] = LayerMoments(gram, weight, weight @ gram)
         return moments
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_solved": OrderedDict(), "_solved_bytes": 0}  # no worker is sent what was kept
-
-    def forget(self) -> None:
-        """Drop the solved layers that were kept; networks stay the same."""
-        self._solved.clear()
-        self._solved_bytes = 0
-
     @torch.no_grad()
     def network(self, bits: Sequence[int]) -> nn.Module:
         """Return the compact network of ``bits`` with reconstructed weights.
@@ -116,21 +109,12 @@ class Reconstruction:
         for name, original in self.layers.items():
             outputs, inputs = kept_filters(original, name, kept)
             if len(inputs) < original.in_channels:
-                self._solve_layer(name, layer_at(network, name), outputs, inputs)
+                layer, key = layer_at(network, name), (name, outputs.tobytes(), inputs.tobytes())
+                solve = functools.partial(self._solve, name, layer, outputs, inputs)
+                set_weight_matrix(layer, self.solved.get(key, solve))
         if self.has_batch_norm and not all(bits):
             restore_batch_statistics(network, self.images, self.batch)
         return network
-
-    def _solve_layer(self, name: str, layer: Layer, outputs: np.ndarray, inputs: np.ndarray) -> None:
-        key = name, outputs.tobytes(), inputs.tobytes()
-        solved = self._solved.pop(key, None)
-        if solved is None:
-            solved = self._solve(name, layer, outputs, inputs)
-            self._solved_bytes += solved.nbytes
-        self._solved[key] = solved
-        while self._solved_bytes > SOLVED_BYTES:
-            self._solved_bytes -= self._solved.popitem(last=False)[1].nbytes
-        set_weight_matrix(layer, solved)
 
     def _solve(self, name: str, layer: Layer, outputs: np.ndarray, inputs: np.ndarray) -> torch.Tensor:
         """Return the (out, s) weights of a layer that is sliced already."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +16,8 @@ import torch
 from torch import nn
 
 from ganprune.data.images import ImageSet, Split, UnpairedImages
-from ganprune.filters.builder import NetworkBuilder
+from ganprune.filters.builder import KEPT_NETWORKS, NetworkBuilder
+from ganprune.filters.recent import Recent
 from ganprune.filters.space import FilterSpace
 from ganprune.models.checkpoint import OTHER, CycleGAN
 from ganprune.settings.training import TrainingSettings, TuningSettings
@@ -56,7 +56,7 @@ class TunedBuilder(NetworkBuilder):
     ):
         self.untuned, self.cyclegan, self.side, self.settings = builder, cyclegan, side, settings
         self.images = TuningImages(images, settings.seed, settings.share)
-        self._recent: OrderedDict[tuple[int, ...], nn.Module] = OrderedDict()
+        self.recent = Recent(KEPT_NETWORKS)
         count = len(self.images[cyclegan[side].source].train)
         self.steps = settings.steps or max(1, math.ceil(settings.passes * count / settings.batch))
 
@@ -103,7 +103,7 @@ class TunedBuilder(NetworkBuilder):
 
     def forget(self) -> None:
         """Drop the networks that were kept, tuned and untuned."""
-        self._recent.clear()
+        self.recent.clear()
         self.untuned.forget()
 
     def final(self, bits: Sequence[int]) -> nn.Module:

@@ -14,7 +14,7 @@ from toytask import FILES, QUICK, contents, elites, outcome, toy_run
 import ganprune.cost.latency as measure_module
 from ganprune.cli import main
 from ganprune.commands.evolve import resume
-from ganprune.cost.latency import find_segments, measure_latency
+from ganprune.cost.latency import find_segments, least_grid, measure_latency
 from ganprune.cost.latency_table import LATENCY, Grid, LatencyTable, from_json, grid_axes, to_json
 from ganprune.errors import UserError
 from ganprune.evolution import coevolve, make_toolbox
@@ -134,10 +134,13 @@ def test_every_grid_point_is_a_layer_of_that_many_channels(options):
 def test_equal_layers_of_both_sides_are_measured_once(space, monkeypatch):
     monkeypatch.setattr(measure_module, "ROUNDS", 1)
     rounds = []
-    original = measure_module._least_times
-    monkeypatch.setattr(
-        measure_module, "_least_times", lambda calls, device: rounds.append(calls) or original(calls, device)
-    )
+    original = measure_module.take_turns
+
+    def watched(calls, device, **limits):
+        rounds.append(calls)
+        return original(calls, device, **limits)
+
+    monkeypatch.setattr(measure_module, "take_turns", watched)
     generators = {side: toy_generator(seed=seed) for seed, side in enumerate(SIDES)}
     before = copy.deepcopy(generators["A2B"].state_dict())
     tables = measure_latency(generators, dict.fromkeys(SIDES, space), SIZE)
@@ -164,7 +167,7 @@ def test_noise_never_lets_fewer_channels_take_longer():
     times = {
         ("x", point): ms for point, ms in zip(itertools.product((1, 2), (1, 2, 3)), (5.0, 2, 9, 3, 4, 6), strict=True)
     }
-    grid = measure_module._grid(((1, 2), (1, 2, 3)), times, "x")
+    grid = least_grid(((1, 2), (1, 2, 3)), times, "x")
     assert grid.ms == ((2.0, 2.0, 6.0), (3.0, 4.0, 6.0))
 
 
