@@ -75,6 +75,7 @@ def test_the_loader_executes_nothing_from_its_files(tmp_path, monkeypatch):
     assert not (tmp_path / "executed").exists()
 
 
+@pytest.mark.slow
 def test_the_program_for_onnxruntime_gives_what_translate_gives(run, image_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     export_run(run.directory, "exported", options=Options(directions=("A2B",), speed=False), threads=1)

@@ -10,6 +10,7 @@ from test_layers import ROOMS
 from ganprune.cli import main
 
 
+@pytest.mark.slow
 def test_the_generator_of_a_run_is_loaded_as_the_readme_says(run, tmp_path, monkeypatch):
     (code,) = blocks(read("README.md"), "python")
     (tmp_path / "runs").mkdir()
