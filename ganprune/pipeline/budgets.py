@@ -10,19 +10,16 @@ from ganprune.cost.network_cost import Budget, NetworkCost
 from ganprune.errors import UserError
 from ganprune.filters.space import FilterSpace
 from ganprune.pipeline.task import Task
-from ganprune.settings.evolve import EvolveSettings
+from ganprune.settings.evolve import BudgetSettings
 
-BUDGETS = {
-    "target_ratio": "parameters",
-    "max_macs": "macs",
-    "max_latency_ms": "latency_ms",
-}  # setting -> what it bounds
+# setting -> what it bounds
+BUDGETS = {"target_ratio": "parameters", "max_macs": "macs", "max_latency_ms": "latency_ms"}
 SLOPES = [step / 10 for step in range(11)]  # from equal numbers of filters to equal shares
 USED_UP = 0.9  # the share of a budget that counts as all of it
 
 
 def within_budgets(
-    task: Task, settings: EvolveSettings, spaces: Mapping[str, FilterSpace], latency: Mapping[str, LatencyTable]
+    task: Task, settings: BudgetSettings, spaces: Mapping[str, FilterSpace], latency: Mapping[str, LatencyTable]
 ) -> dict[str, FilterSpace]:
     """Return both sides' spaces with repair held to the settings' target ratio, MACs and predicted latency.
 
@@ -36,7 +33,7 @@ def within_budgets(
     return held
 
 
-def hold_to_budgets(cost: NetworkCost, settings: EvolveSettings, side: str) -> FilterSpace:
+def hold_to_budgets(cost: NetworkCost, settings: BudgetSettings, side: str) -> FilterSpace:
     """Return the space of one side with repair held to the settings' budgets.
 
     Args:

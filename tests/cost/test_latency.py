@@ -27,7 +27,7 @@ from ganprune.fitness import CycleFitness
 from ganprune.pipeline import search
 from ganprune.pipeline.budgets import hold_to_budgets
 from ganprune.pipeline.reporter import Reporter
-from ganprune.settings.evolve import EvolveSettings, make_settings, needs_latency
+from ganprune.settings.evolve import BudgetSettings, make_settings
 from ganprune.settings.fitness import FitnessSettings
 
 SIDES = ("A2B", "B2A")
@@ -216,7 +216,7 @@ def test_terms_hold_the_share_and_the_milliseconds_only_where_there_is_a_table(s
 def test_every_strategy_obeys_the_budget(side_fitness, name):
     fitness = side_fitness()
     most = 0.5 * fitness.cost.latency_ms(fitness.space.full())
-    space = hold_to_budgets(fitness.cost, EvolveSettings(target_ratio=None, max_latency_ms=most), "A2B")
+    space = hold_to_budgets(fitness.cost, BudgetSettings(target_ratio=None, max_latency_ms=most), "A2B")
     toolboxes, reached = {}, []
     for side in SIDES:
         toolboxes[side] = make_toolbox(space, larger_is_better, init="initUniform:density=0.9")
@@ -378,5 +378,5 @@ def test_bad_values_are_refused(tmp_path, monkeypatch, value, message):
 
 
 def test_the_quick_run_asks_for_no_latency():
-    assert not needs_latency(make_settings("quick", **QUICK))
-    assert needs_latency(make_settings("quick", cost="latency"))
+    assert not make_settings("quick", **QUICK).needs_latency
+    assert make_settings("quick", cost="latency").needs_latency

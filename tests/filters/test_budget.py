@@ -112,7 +112,7 @@ def test_one_budget_alone_is_met_by_equal_numbers(cost):
 
 def test_settings_become_the_repair_of_another_space(space, cost):
     before = vars(space).copy()
-    settings = make_settings("quick", target_ratio=3.0, max_macs=6.0)
+    settings = make_settings("quick", target_ratio=3.0, max_macs=6.0).budget
     held = hold_to_budgets(cost, settings, "A2B")
     bits = held.repair(space.full())
     assert space.parameter_count(bits) <= space.parameter_count(space.full()) / 3 and cost.macs(bits) <= 6
@@ -147,6 +147,6 @@ def test_a_budget_that_nothing_meets_is_refused(space):
 
 @pytest.mark.parametrize("budget", [{"max_macs": 1e6}, {"max_latency_ms": 3.0}])
 def test_a_budget_of_ones_own_takes_the_place_of_the_presets(budget):
-    assert make_settings("quick").target_ratio > 1
-    assert make_settings("quick", **budget).target_ratio is None
-    assert make_settings("quick", target_ratio=2.0, **budget).target_ratio == 2.0
+    assert make_settings("quick").budget.target_ratio > 1
+    assert make_settings("quick", **budget).budget.target_ratio is None
+    assert make_settings("quick", target_ratio=2.0, **budget).budget.target_ratio == 2.0
