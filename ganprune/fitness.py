@@ -28,7 +28,7 @@ from ganprune.evolution.individual import Score
 from ganprune.filters.builder import NetworkBuilder, shared_builders
 from ganprune.filters.recent import Recent
 from ganprune.filters.space import FilterSpace
-from ganprune.losses import cycle_consistency, discriminator_aware, generator_aware, identity
+from ganprune.losses import cycle_consistency, discriminator_aware, generator_aware
 from ganprune.models.checkpoint import OTHER, CycleGAN, domain_channels
 from ganprune.parallel.payload import Portable
 from ganprune.settings.fitness import COSTS, FitnessSettings
@@ -60,18 +60,6 @@ class Trial:
         """What the discriminator says of ``fake``, (N, 1, h, w)."""
         return self.fitness.discriminate(self.fake)
 
-    def size_share(self) -> float:
-        return self.fitness.cost.size_share(self.bits)
-
-    def macs_share(self) -> float:
-        return self.fitness.cost.macs_share(self.bits)
-
-    def latency_ms(self) -> float:
-        return self.fitness.cost.latency_ms(self.bits)
-
-    def latency_share(self) -> float:
-        return self.fitness.cost.latency_share(self.bits)
-
     def l_disa(self) -> torch.Tensor:
         return discriminator_aware(self.maps, self.fitness.maps_original, self.fitness.settings.discriminator_output)
 
@@ -83,9 +71,10 @@ class Trial:
         return cycle_consistency(self.recovered, self.fitness.real, self.fitness.settings.cycle_norm)
 
     def identity(self) -> torch.Tensor:
+        """Measure whether the generator leaves images of its own target domain as they are."""
         assert self.network is not None
         same = self.fitness.translate(self.network, self.fitness.real_target)
-        return identity(same, self.fitness.real_target, self.fitness.settings.cycle_norm)
+        return cycle_consistency(same, self.fitness.real_target, self.fitness.settings.cycle_norm)
 
 
 @dataclass(frozen=True)
@@ -94,17 +83,23 @@ class Term:
 
     Attributes:
         name: in ``Score.terms``.
-        measure: the trial -> one number.
+        measure: the trial -> one number; or the name of a method of :class:`NetworkCost`.
         weight: factors of its weight in the quality, numbers or names of settings; None for what is not part of it.
         needs: one of the four names above: what has to be there for the term to be measured.
         loss: the settings' ``loss`` with which it is part of the quality; None for any.
     """
 
     name: str
-    measure: Callable[[Trial], float | torch.Tensor]
+    measure: Callable[[Trial], float | torch.Tensor] | str
     weight: tuple[str | float, ...] | None = None
     needs: str | None = None
     loss: str | None = None
+
+    def value(self, trial: Trial) -> float:
+        """Return the term of a trial."""
+        if isinstance(self.measure, str):
+            return float(getattr(trial.fitness.cost, self.measure)(trial.bits))
+        return float(self.measure(trial))
 
     def weight_by(self, settings: FitnessSettings) -> float | None:
         """Return the weight of the term in the quality; None where it is not part of it."""
@@ -114,12 +109,12 @@ class Term:
 
 
 TERMS = (
-    Term("n", Trial.size_share),
-    Term("macs", Trial.macs_share),
+    Term("n", "size_share"),
+    Term("macs", "macs_share"),
     Term("l_disa", Trial.l_disa, weight=(), needs=DISCRIMINATOR, loss="disa"),
     Term("l_gena", Trial.l_gena, weight=(), loss="gena"),
-    Term("latency_ms", Trial.latency_ms, needs=LATENCY),
-    Term("latency", Trial.latency_share, needs=LATENCY),
+    Term("latency_ms", "latency_ms", needs=LATENCY),
+    Term("latency", "latency_share", needs=LATENCY),
     Term("l_cyc", Trial.l_cyc, weight=("lam",), needs=REVERSE),
     Term("identity", Trial.identity, weight=("lam", "identity"), needs=TARGET),
 )
@@ -260,9 +255,9 @@ class CycleFitness(Portable):
     @property
     def formula(self) -> str:
         """What the quality is made of, such as ``l_disa + 10 * l_cyc``."""
-        weights = {term.name: term.weight_by(self.settings) for term in self.terms}
-        parts = {name: weight for name, weight in weights.items() if weight is not None}
-        return " + ".join(name if weight == 1 else f"{weight:g} * {name}" for name, weight in parts.items())
+        weights = [(term, term.weight_by(self.settings)) for term in self.terms]
+        parts = [(f"{weight:g} * " * bool(term.weight)) + term.name for term, weight in weights if weight is not None]
+        return " + ".join(parts)
 
     def value(self, terms: Mapping[str, float]) -> float:
         """Combine terms to F of Eq. 11; :data:`BROKEN` if they are not finite."""
@@ -287,7 +282,7 @@ class CycleFitness(Portable):
     def _measure(self, trial: Trial) -> dict[str, float]:
         """Return the terms of a trial: those that need the reverse generator if it has been used, or all others."""
         reverse = trial.recovered is not None
-        return {term.name: float(term.measure(trial)) for term in self.terms if (term.needs == REVERSE) == reverse}
+        return {term.name: term.value(trial) for term in self.terms if (term.needs == REVERSE) == reverse}
 
     def discriminate(self, fake: torch.Tensor) -> torch.Tensor:
         """Return what the side's discriminator says of images, (N, 1, h, w); only where there is one."""

@@ -29,13 +29,11 @@ def discriminator_aware(maps: torch.Tensor, maps_original: torch.Tensor, output:
 
 
 def cycle_consistency(recovered: torch.Tensor, real: torch.Tensor, norm: str = "l2") -> torch.Tensor:
-    """L_cyc, Eq. 6: error between G_partner(G^(x)) and x; "l2" as in the paper, "l1" as in CycleGAN's training."""
+    """L_cyc, Eq. 6: error between G_partner(G^(x)) and x; "l2" as in the paper, "l1" as in CycleGAN's training.
+
+    The identity loss is the same, of G^(y) and y for images of the target domain.
+    """
     return F.l1_loss(recovered, real) if norm == "l1" else F.mse_loss(recovered, real)
-
-
-def identity(fake: torch.Tensor, real: torch.Tensor, norm: str = "l2") -> torch.Tensor:
-    """Identity loss: a generator should leave an image ``real`` of its own target domain as it is."""
-    return cycle_consistency(fake, real, norm)
 
 
 def adversarial(maps: torch.Tensor, real: bool) -> torch.Tensor:

@@ -366,7 +366,7 @@ def test_a_plain_deap_loop_can_use_the_toolbox(fitness):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"gamma": -1}, "gamma: got -1; expected a number of 0 or more"),
+        ({"gamma": -1}, "gamma: got -1; expected 0 or more"),
         ({"gamma": math.nan}, "gamma: got nan"),
         ({"lam": math.inf}, "lam: got inf"),
         ({"identity": -0.5}, "identity: got -0.5"),

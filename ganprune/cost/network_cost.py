@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from ganprune.cost.latency_table import LatencyTable
-from ganprune.cost.profile import LayerPositions, layer_positions, macs
+from ganprune.cost.profile import layer_positions, macs
 from ganprune.data.sizes import Size
 from ganprune.filters.space import FilterSpace
 from ganprune.models.architecture import input_channels
@@ -25,7 +25,7 @@ class NetworkCost:
     """
 
     space: FilterSpace
-    positions: Mapping[str, LayerPositions]
+    positions: Mapping[str, Mapping[str, int]]
     latency: LatencyTable | None = None
 
     @classmethod

@@ -12,7 +12,6 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -23,14 +22,6 @@ from ganprune.filters.layers import convolutions, evaluating
 
 Key = TypeVar("Key")
 CONVENTIONS = ("input_size", "output_size")
-
-
-@dataclass(frozen=True)
-class LayerPositions:
-    """Positions at which each weight of a convolution is used once, for one image."""
-
-    input_size: int
-    output_size: int
 
 
 def parameters(network: nn.Module) -> int:
@@ -44,18 +35,24 @@ def memory_mb(network: nn.Module) -> float:
 
 
 @torch.no_grad()
-def layer_positions(network: nn.Module, channels: int, size: int | Size) -> dict[str, LayerPositions]:
-    """Return, by path, the positions of each convolution for one image of (height, width) ``size``.
+def layer_positions(network: nn.Module, channels: int, size: int | Size) -> dict[str, dict[str, int]]:
+    """Return, by path, at how many positions of an image a convolution's weights are used, by :data:`CONVENTIONS`.
 
     A convolution's MACs are its weight elements times its output positions; a transposed one's are its weight elements
     times its input positions, or, by the other convention, times its output positions.
+
+    Args:
+        network: any network.
+        channels: of the image.
+        size: its (height, width).
     """
-    found: dict[str, LayerPositions] = {}
+    found: dict[str, dict[str, int]] = {}
 
     def hook(name: str) -> Callable[[nn.Module, tuple[torch.Tensor, ...], torch.Tensor], None]:
         def record(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
             inside, outside = (tensor.shape[-2] * tensor.shape[-1] for tensor in (inputs[0], output))
-            found[name] = LayerPositions(inside if isinstance(module, nn.ConvTranspose2d) else outside, outside)
+            transposed = isinstance(module, nn.ConvTranspose2d)
+            found[name] = {"input_size": inside if transposed else outside, "output_size": outside}
 
         return record
 
@@ -70,10 +67,10 @@ def layer_positions(network: nn.Module, channels: int, size: int | Size) -> dict
     return found
 
 
-def macs(weight_counts: Mapping[str, int], positions: Mapping[str, LayerPositions]) -> dict[str, int]:
+def macs(weight_counts: Mapping[str, int], positions: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
     """Return the MACs of one image by both conventions, from each convolution's weight elements (no biases)."""
     return {
-        convention: sum(count * getattr(positions[name], convention) for name, count in weight_counts.items())
+        convention: sum(count * positions[name][convention] for name, count in weight_counts.items())
         for convention in CONVENTIONS
     }
 

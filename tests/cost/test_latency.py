@@ -373,7 +373,7 @@ def test_bad_values_are_refused(tmp_path, monkeypatch, value, message):
     assert result.exit_code == 2 and message in result.stderr and "Traceback" not in result.output
     assert contents(tmp_path) == {}
     result = CliRunner().invoke(main, ["evolve", "--cost", "latencies"])
-    assert result.exit_code == 2 and "cost: got latencies; expected params or macs or latency" in result.stderr
+    assert result.exit_code == 2 and "cost: got latencies; expected params, macs or latency" in result.stderr
     assert "Did you mean 'latency'?" in result.stderr
 
 

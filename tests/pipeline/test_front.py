@@ -107,12 +107,12 @@ class Batch(NSGA2):
 
 
 class Counted:
-    """A fitness whose filter space counts bits."""
+    """A fitness whose filter space and cost count bits."""
 
     def __init__(self):
-        self.space = self
+        self.space = self.cost = self
 
-    def parameter_count(self, bits):
+    def parameters(self, bits):
         return 10 * sum(bits)
 
     def macs(self, bits):
