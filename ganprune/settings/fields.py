@@ -162,7 +162,8 @@ def _put(settings: Any, path: tuple[str, ...], value: Any) -> Any:
 
 
 def _kinds(each: Field[Any]) -> set[str]:
-    return set(str(each.type).split(" | "))
+    written = each.type.__name__ if isinstance(each.type, type) else str(each.type)
+    return set(written.split(" | "))
 
 
 def _check(each: Field[Any], value: Any) -> None:
