@@ -152,6 +152,7 @@ class CycleFitness(Portable):
         space: the side's filter space.
         cost: what its compact networks cost.
         terms: those that can be measured.
+        weights: of those that are part of the quality, by name.
 
     Raises:
         UserError: latency is the size term, and there is no table.
@@ -195,6 +196,8 @@ class CycleFitness(Portable):
             LATENCY: latency is not None,
         }  # fmt: skip
         self.terms = tuple(term for term in terms if there[term.needs])
+        weights = {term.name: term.weight_by(self.settings) for term in self.terms}
+        self.weights = {name: weight for name, weight in weights.items() if weight is not None}
         self.cost = NetworkCost.of(original.generator, self.space, images.size, latency)
         self.real = _chosen(images, original.source, validation_images, skip).to(cyclegan.device)
         if targeted:
@@ -255,9 +258,8 @@ class CycleFitness(Portable):
     @property
     def formula(self) -> str:
         """What the quality is made of, such as ``l_disa + 10 * l_cyc``."""
-        weights = [(term, term.weight_by(self.settings)) for term in self.terms]
-        parts = [(f"{weight:g} * " * bool(term.weight)) + term.name for term, weight in weights if weight is not None]
-        return " + ".join(parts)
+        plain = [term.name for term in self.terms if term.weight == ()]
+        return " + ".join(n if n in plain else f"{weight:g} * {n}" for n, weight in self.weights.items())
 
     def value(self, terms: Mapping[str, float]) -> float:
         """Combine terms to F of Eq. 11; :data:`BROKEN` if they are not finite."""
@@ -268,10 +270,8 @@ class CycleFitness(Portable):
     def _size_and_quality(self, terms: Mapping[str, float]) -> dict[str, float]:
         """Return the two things that the fitness weighs, and that NSGA-II takes as objectives."""
         quality = 0.0
-        for term in self.terms:
-            weight = term.weight_by(self.settings)
-            if weight is not None:
-                quality += weight * terms.get(term.name, 0.0)
+        for name, weight in self.weights.items():
+            quality += weight * terms.get(name, 0.0)
         return {"size": terms[COSTS[self.settings.cost]], "quality": quality}
 
     def _first_half(self, bits: tuple[int, ...], network: nn.Module) -> Translated:
