@@ -8,7 +8,7 @@ from torch import nn
 
 from ganprune.data.sizes import Size
 from ganprune.errors import UserError
-from ganprune.filters.layers import Layer, channel_dims, convolutions, evaluating, input_hooks, is_grouped
+from ganprune.filters.layers import convolutions, evaluating, input_hooks
 from ganprune.filters.slicing import Keep, silence_network, slice_network
 
 SMALL = 32  # a side length that is enough for most networks
@@ -42,7 +42,7 @@ def check_equivalence(generator: nn.Module, kept: Keep, written: Keep, channels:
     except Exception as error:  # a network that we did not write may do anything with its channels
         holds, reason = False, f"differ: the latter fails ({type(error).__name__}: {str(error).splitlines()[0][:160]})"
     if not holds:
-        where = first_difference(masked, small, kept, image, tolerance)
+        where = _first_difference(masked, small, image, tolerance)
         found = f"{type(generator).__name__}, whose masked and compact forms {reason}{where}"
         expected = "layers for which a removed filter equals a silent one"
         raise UserError("generator", found, expected, "It can't be pruned exactly.")
@@ -57,29 +57,26 @@ def _takes(network: nn.Module, image: torch.Tensor) -> bool:
         return False
 
 
-def first_difference(masked: nn.Module, small: nn.Module, keep: Keep, image: torch.Tensor, tolerance: float) -> str:
+def _first_difference(masked: nn.Module, small: nn.Module, image: torch.Tensor, tolerance: float) -> str:
     """Return words for the first convolution that is given something else in the compact network; "" for none."""
-    seen, compact = (_inputs(network, image) for network in (masked, small))
-    for name, (layer, full) in seen.items():
-        kept = _kept_inputs(name, layer, keep)
-        silent = np.setdiff1d(np.arange(full.shape[1]), kept)
-        part = compact[name][1] if name in compact else None
-        same = (
-            part is not None
-            and part.shape == full[:, kept].shape
-            and torch.allclose(part, full[:, kept], atol=tolerance, rtol=tolerance)
-        )
-        if not same or full[:, silent].any():
+    full, compact = (_inputs(network, image) for network in (masked, small))
+    for name, wanted in full.items():
+        got = compact.get(name)
+        same = got is not None and got.shape == wanted.shape
+        if not (same and torch.allclose(compact[name], wanted, atol=tolerance, rtol=tolerance)):
             return f" from what layer {name} is given on"
     return ""
 
 
-def _inputs(network: nn.Module, image: torch.Tensor) -> dict[str, tuple[Layer, torch.Tensor]]:
-    """Return the convolutions and what each is given, in the order in which they are reached, as far as it runs."""
-    seen: dict[str, tuple[Layer, torch.Tensor]] = {}
+def _inputs(network: nn.Module, image: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return what each convolution is given, summed over its channels, of which the silent ones should be 0.
 
-    def record(name: str, layer: Layer, inputs: tuple[torch.Tensor, ...]) -> None:
-        seen.setdefault(name, (layer, inputs[0].clone()))
+    In the order in which they are reached, as far as the network runs.
+    """
+    seen: dict[str, torch.Tensor] = {}
+
+    def record(name: str, layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        seen.setdefault(name, inputs[0].sum(1))
 
     try:
         with torch.inference_mode(), input_hooks(convolutions(network), record):
@@ -87,13 +84,3 @@ def _inputs(network: nn.Module, image: torch.Tensor) -> dict[str, tuple[Layer, t
     except Exception:  # what was reached before it failed is what we are here for
         pass
     return seen
-
-
-def _kept_inputs(name: str, layer: Layer, keep: Keep) -> np.ndarray:
-    """Return the input channels of a convolution that stay."""
-    dim = channel_dims(layer)[0]
-    kept = keep.get((name, "weight", dim), np.arange(layer.weight.shape[dim]))
-    if is_grouped(layer) and dim == 1:  # the tensor holds one block's channels
-        width = layer.in_channels // layer.groups
-        return np.concatenate([kept + block * width for block in range(layer.groups)])
-    return kept
