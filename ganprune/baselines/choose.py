@@ -34,8 +34,8 @@ class BaselineBuilder(NetworkBuilder):
         self.reconstruction = subject.reconstruction if weights == "reconstructed" else None
         self._rescaled = ranking.rescaled if weights == "own" else None
 
-    def _build(self, bits: Sequence[int]) -> nn.Module:
-        network = super()._build(bits)
+    def fresh(self, bits: Sequence[int]) -> nn.Module:
+        network = super().fresh(bits)
         for name, factors in (self._rescaled(bits) if self._rescaled else {}).items():
             layer = layer_at(network, name)
             shape = (-1, 1, 1, 1) if isinstance(layer, nn.ConvTranspose2d) else (1, -1, 1, 1)

@@ -74,5 +74,5 @@ def published_tuning_seconds(subject: Subject, bits: Sequence[int], steps: int) 
 class MaskedBuilder(NetworkBuilder):
     """Full-size masked networks, as the published code trains them."""
 
-    def _build(self, bits: Sequence[int]) -> torch.nn.Module:
+    def fresh(self, bits: Sequence[int]) -> torch.nn.Module:
         return use_pytorchs_norms(mask(self.generator, self.space, bits))

@@ -190,12 +190,12 @@ def timed_builds(subject: Subject) -> Iterator[list[float]]:
 
     for builder in builders:
         builder.forget()
-        builder._build = functools.partial(timed, builder._build)  # type: ignore[method-assign]
+        builder.fresh = functools.partial(timed, builder.fresh)  # type: ignore[method-assign]
     try:
         yield seconds
     finally:
         for builder in builders:
-            del builder._build
+            del builder.fresh
 
 
 def bench(

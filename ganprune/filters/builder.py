@@ -44,9 +44,10 @@ class NetworkBuilder:
         """Return the compact network of ``bits``; the last few are kept and must not be changed."""
         # Tensors made in inference mode could never be trained or trained through.
         with torch.inference_mode(False), torch.no_grad():
-            return self.recent.get(tuple(bits), lambda: self._build(bits))
+            return self.recent.get(tuple(bits), lambda: self.fresh(bits))
 
-    def _build(self, bits: Sequence[int]) -> nn.Module:
+    def fresh(self, bits: Sequence[int]) -> nn.Module:
+        """Return the same network as :meth:`__call__`, but one of the caller's own."""
         if self.reconstruction is None:
             return compact(self.generator, self.space, bits)
         return self.reconstruction.network(bits)
@@ -57,10 +58,6 @@ class NetworkBuilder:
         if self.reconstruction is not None:
             self.reconstruction.solved.clear()
 
-    def fresh(self, bits: Sequence[int]) -> nn.Module:
-        """Return the same network as :meth:`__call__`, but one of the caller's own."""
-        return self._build(bits)
-
     def against(self, bits: Sequence[int], partner: nn.Module | None) -> nn.Module:
         """Return the network of ``bits`` to be scored with ``partner``; here the same for all partners."""
         return self(bits)
@@ -70,7 +67,7 @@ class NetworkBuilder:
 
         Reconstructed from its own activations, layer after layer, it would be no better (docs/fidelity.md).
         """
-        return self._build(bits)
+        return self.fresh(bits)
 
 
 def shared_builders(cyclegan: CycleGAN, images: UnpairedImages, *, reconstruct: bool) -> dict[str, NetworkBuilder]:

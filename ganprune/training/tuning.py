@@ -82,7 +82,7 @@ class TunedBuilder(NetworkBuilder):
         """Whether a network's tuning depends on the partner that it is scored with."""
         return self.settings.objective == "cyclegan"
 
-    def _build(self, bits: Sequence[int]) -> nn.Module:
+    def fresh(self, bits: Sequence[int]) -> nn.Module:
         return self.against(bits, self.cyclegan.reverse(self.side))
 
     def against(self, bits: Sequence[int], partner: nn.Module | None) -> nn.Module:
