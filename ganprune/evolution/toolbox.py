@@ -94,7 +94,7 @@ def _register(toolbox: Toolbox, alias: str, kind: str, operator: str | Callable[
     if isinstance(operator, str):
         resolved = registry.resolve(kind, operator)
     else:
-        resolved = registry.Operator(str(operator), operator, {}, registry.space_needs(operator))
+        resolved = registry.Operator(operator, {}, registry.space_needs(operator))
     toolbox.register(alias, resolved.function, **resolved.keywords(space))
 
 

@@ -35,10 +35,9 @@ def parameters(kind, name):
     """What a registered name takes, as text, with its defaults; neither what DEAP nor the filter space gives it."""
     entry = registry.REGISTRY[kind][name]
     operator = registry.resolve(kind, name)
-    skipped = {"select": 2, "mate": 2, "mutate": 1, "init": 0, "algorithm": 0}[kind]
-    arguments = list(inspect.signature(operator.function).parameters.values())[skipped:]
-    values = {a.name: a.default for a in arguments if a.name not in (*entry.needs, *FROM_DEAP)} | dict(entry.parameters)
-    return {key: getattr(value, "__name__", str(value)) for key, value in values.items()}
+    arguments = list(inspect.signature(operator.function).parameters.values())[registry.KINDS[kind].positional :]
+    own = {a.name: a.default for a in arguments if a.name not in (*operator.needs, *FROM_DEAP)}
+    return {key: getattr(value, "__name__", str(value)) for key, value in {**own, **entry.defaults}.items()}
 
 
 def test_the_table_of_operators_names_those_registered_and_no_others():

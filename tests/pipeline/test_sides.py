@@ -16,7 +16,7 @@ from ganprune.pipeline.reporter import Reporter
 from ganprune.pipeline.search import Search, algorithms, make_strategy
 from ganprune.settings.evolve import make_settings
 
-TWO = "ga:population=4,reproduction=0.1,crossover=0.4,mutation=0.5/annealing:population=2,rate=0.8"
+TWO = "ga:population=4,reproduction=0.1,crossover=0.4,mutation=0.5/sa:population=2,rate=0.8"
 
 
 def interrupted(moment):
@@ -33,6 +33,10 @@ def interrupted(moment):
 def test_one_specification_serves_both_sides_and_two_are_in_order():
     assert algorithms(make_settings("quick")) == {"A2B": "ga", "B2A": "ga"}
     assert algorithms(make_settings("quick", algorithm=" ga / swarm ")) == {"A2B": "ga", "B2A": "swarm"}
+    assert algorithms(make_settings("quick", algorithm="SA/pso:clamp=4")) == {
+        "A2B": "annealing",
+        "B2A": "swarm:clamp=4",
+    }
     settings = make_settings("quick", algorithm=TWO, population=9)
     first, second = make_strategy(settings, "A2B"), make_strategy(settings, "B2A")
     assert isinstance(first, Genetic) and (first.size, first.crossover) == (4, 0.4)
@@ -84,7 +88,8 @@ def test_an_algorithm_from_a_module_has_to_be_given_again():
     with pytest.raises(UserError, match=f"--algorithm: got ga; expected {own}"):
         check_references(settings, {"algorithm": "ga"})
     check_references(settings, {"algorithm": own})
-    check_references(make_settings("quick", algorithm=TWO), {})
+    for typed in (TWO, "sa/pso"):
+        check_references(make_settings("quick", algorithm=typed, mate="two-point"), {})
 
 
 @pytest.mark.parametrize(
