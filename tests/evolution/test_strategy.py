@@ -247,11 +247,10 @@ def test_genetic_refuses_settings(arguments, message):
         Genetic(**arguments)
 
 
-def test_a_state_of_another_population_size_is_refused():
-    random.seed(7)
-    state = make_side(Genetic(4)).state_dict()
-    with pytest.raises(UserError, match="population: got 6; expected 4, as saved"):
-        make_side(Genetic(6)).load_state_dict(state)
+def test_the_genetic_algorithm_refuses_a_state_of_other_rates():
+    state = make_side(Genetic(4, reproduction=0.1, crossover=0.8)).state_dict()
+    with pytest.raises(UserError, match=r"reproduction: got 0\.2; expected 0\.1, as saved"):
+        make_side(Genetic(4)).load_state_dict(state)
 
 
 def test_a_strategy_serves_one_toolbox_only(make_strategy):

@@ -17,7 +17,7 @@ import random
 from typing import Any
 
 from ganprune.errors import UserError
-from ganprune.evolution.algorithms.strategy import Strategy, best_of, check_population
+from ganprune.evolution.algorithms.strategy import Strategy, best_of, check_population, check_saved
 from ganprune.evolution.individual import Individual
 
 
@@ -58,11 +58,12 @@ class Genetic(Strategy):
             )
         self.size = check_population(population)
         self.reproduction, self.crossover, self.mutation = reproduction, crossover, mutation
-        self.population: list[Individual] = []
+        self.settings = {"population": population, **rates}
+        self.parents: list[Individual] = []
 
     def generate(self) -> list[Individual]:
         """Return the first population, or the elite and its generation's offspring; none has a fitness."""
-        if not self.population:
+        if not self.parents:
             return self.toolbox.population(n=self.size)
         batch = [self._copy(self.get_best())]
         while len(batch) < self.size:
@@ -71,21 +72,20 @@ class Genetic(Strategy):
 
     def update(self, evaluated: list[Individual]) -> None:
         """Make the evaluated batch the parents of the next."""
-        self.population = list(evaluated)
+        self.parents = list(evaluated)
 
     def get_best(self) -> Individual:
         """Return the best individual of the last batch; among equals the first."""
-        return best_of(self.population)
+        return best_of(self.parents)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the last batch with its fitness, as JSON data."""
-        return {"size": self.size, "population": [individual.record() for individual in self.population]}
+        return {"settings": dict(self.settings), "parents": [parent.record() for parent in self.parents]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a ``state_dict`` of the same population size, else UserError."""
-        if state["size"] != self.size:
-            raise UserError("population", self.size, f"{state['size']}, as saved", "Resume with the run's own size.")
-        self.population = self._restore(state["population"])
+        """Continue from a ``state_dict`` of the same settings, else UserError."""
+        check_saved(state["settings"], self.settings)
+        self.parents = self._restore(state["parents"])
 
     def _breed(self, room: int) -> list[Individual]:
         s = random.random()
@@ -98,4 +98,4 @@ class Genetic(Strategy):
         return [self._repair(child) for child in children[:room]]
 
     def _parents(self, count: int) -> list[Individual]:
-        return self.toolbox.select(self.population, count)
+        return self.toolbox.select(self.parents, count)
