@@ -1,6 +1,6 @@
 """Toy problems on bits for the tests: three groups of filters and fitnesses that depend on the partner."""
 
-from ganprune.evolution import Score, make_toolbox
+from ganprune.evolution import Score, make_toolbox, registry
 
 SIZES = (5, 3, 4)
 
@@ -60,3 +60,17 @@ def make_side(strategy, evaluate=agreement, **operators):
     toolbox = make_toolbox(ToySpace(), evaluate, **operators)
     strategy.register(toolbox)
     return toolbox
+
+
+ARGUMENTS = {"nsga2": {"objectives": shortfalls}}  # what an algorithm has to be told on these problems
+
+OUTSIDE = [  # rows for outside.py
+    ("algorithm", "climber", registry.Entry("outside:HillClimber", "mutants of the elite", aliases=("hill-climbing",))),
+    ("mutate", "mutDropLast", registry.Entry("outside:mutDropLast", "drop filters", {"times": 2}, {"times": (1, 8)})),
+]
+
+
+def make_strategy(name, **settings):
+    """A strategy for these problems, of any registered algorithm."""
+    settings = {"population": 16, **ARGUMENTS.get(name, {}), **settings}
+    return registry.resolve("algorithm", name).function(**settings)

@@ -41,7 +41,7 @@ class Search:
         """Return about how many individuals are still to be scored after ``done`` of the steps of both sides."""
         sides = len(self.strategies)  # they take turns
         left = (generations + 1 - (done + sides - 1 - turn) // sides for turn in range(sides))
-        return sum(s.size * s.later * steps for s, steps in zip(self.strategies.values(), left, strict=True))
+        return sum(s.population * s.later * steps for s, steps in zip(self.strategies.values(), left, strict=True))
 
 
 def prepare(task: Task, settings: EvolveSettings, stage: Callable[..., Any], latency: Any = None) -> Search:

@@ -426,7 +426,7 @@ def test_the_paper_preset_is_the_papers():
     }  # fmt: skip
     assert {name: getattr(settings, name) for name in expected} == expected
     strategy = search.make_strategy(settings, "A2B")
-    assert strategy.size == 32
+    assert strategy.population == 32
     assert (strategy.reproduction, strategy.crossover, strategy.mutation) == (0.2, 0.7, 0.1)
     training = finetune_settings(settings)
     assert (training.lam, training.identity, training.adversarial, training.distil) == (10, 0.5, 1, 0)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from toys import agreement, make_side, score, shortfalls
+from toys import agreement, make_side, make_strategy, score
 
 import ganprune
 import ganprune.evolution
@@ -79,10 +79,7 @@ def test_a_sections_parameters_are_the_algorithms(name):
 @pytest.mark.parametrize("name", registry.REGISTRY["algorithm"])
 def test_a_sections_batch_is_as_large_as_it_says(name):
     said = re.search(r"\*\*Batch\*\*, ([^:]+):", section(f"### {name}: "))[1]
-    strategy = registry.resolve("algorithm", name).function(population=4)
-    if name == "nsga2":
-        strategy.objectives = shortfalls
-    toolbox = make_side(strategy, agreement)
+    toolbox = make_side(make_strategy(name, population=4), agreement)
     first = score(toolbox, toolbox.generate())
     toolbox.update(first)
     assert len(first) == 4

@@ -191,7 +191,7 @@ def test_resolve_reads_parameters():
     mutate = registry.resolve("mutate", "mutGroupOrFlip: flip=0.25, indpb=1e-3")
     assert mutate.parameters == {"flip": 0.25, "indpb": 1e-3}
     assert mutate.needs == ("group_sizes",)
-    assert registry.resolve("algorithm", "ga:population=8").function(population=8).size == 8
+    assert registry.resolve("algorithm", "ga:population=8").function(population=8).population == 8
 
 
 def test_resolve_imports_a_function_the_user_names():

@@ -39,9 +39,9 @@ def test_one_specification_serves_both_sides_and_two_are_in_order():
     }
     settings = make_settings("quick", algorithm=TWO, population=9)
     first, second = make_strategy(settings, "A2B"), make_strategy(settings, "B2A")
-    assert isinstance(first, Genetic) and (first.size, first.crossover) == (4, 0.4)
-    assert isinstance(second, Annealing) and (second.size, second.rate) == (2, 0.8)
-    assert make_strategy(make_settings("quick", algorithm="random/umda", population=9), "B2A").size == 9
+    assert isinstance(first, Genetic) and (first.population, first.crossover) == (4, 0.4)
+    assert isinstance(second, Annealing) and (second.population, second.rate) == (2, 0.8)
+    assert make_strategy(make_settings("quick", algorithm="random/umda", population=9), "B2A").population == 9
 
 
 @pytest.fixture(scope="module")
