@@ -9,13 +9,21 @@ import math
 import sys
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple, get_type_hints
 
 from ganprune.errors import UserError, did_you_mean
 
-Range = tuple[float, float]
-
 HERE = ""  # how sys.path names the current directory
+
+
+class Range(NamedTuple):
+    """The least and the largest number. A function may state it: ``indpb: Annotated[float, Range(0, 1)]``."""
+
+    low: float
+    high: float
+
+
+ANY = Range(-math.inf, math.inf)
 
 
 def load_function(kind: str, spec: str, target: str) -> Callable[..., Any]:
@@ -65,7 +73,7 @@ def given_parameters(
         function: whose arguments they are.
         options: the text; may be empty.
         defaults: values that take the place of the function's own defaults.
-        ranges: the least and the largest value of an argument, where it has such.
+        ranges: of arguments whose annotations state none (see :class:`Range`).
         hidden: arguments that somebody else gives.
 
     Returns:
@@ -81,6 +89,7 @@ def given_parameters(
         if argument.kind in named and argument.name not in hidden and not inspect.isroutine(argument.default)
     }
     known.update(defaults)
+    limits = {**_stated_ranges(function), **ranges}
     values = dict(defaults)
     for option in filter(None, (part.strip() for part in options.split(","))):
         key, equals, text = (part.strip() for part in option.partition("="))
@@ -88,11 +97,20 @@ def given_parameters(
             raise UserError(f"{field} {name}", option, "KEY=VALUE", _remedy(option, known))
         if key not in known:
             raise UserError(f"parameter of {name}", key, "one that it takes", _remedy(key, known))
-        values[key] = _value(f"{name}:{key}", text, known[key], ranges.get(key, (-math.inf, math.inf)))
+        values[key] = _value(f"{name}:{key}", text, known[key], limits.get(key, ANY))
     missing = [key for key, value in {**known, **values}.items() if value is inspect.Parameter.empty]
     if missing:
         raise UserError(f"{field} {name}", f"no {missing[0]}", "a value for it", f"Write {name}:{missing[0]}=VALUE.")
     return values
+
+
+def _stated_ranges(function: Callable[..., Any]) -> dict[str, Range]:
+    try:
+        hints = get_type_hints(function, include_extras=True)
+    except (NameError, TypeError, AttributeError):  # names that only a type checker can resolve, or no annotations
+        return {}
+    found = ((name, part) for name, hint in hints.items() for part in getattr(hint, "__metadata__", ()))
+    return {name: part for name, part in found if isinstance(part, Range)}
 
 
 def _remedy(key: str, choices: Mapping[str, Any]) -> str:

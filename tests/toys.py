@@ -1,6 +1,7 @@
 """Toy problems on bits for the tests: three groups of filters and fitnesses that depend on the partner."""
 
 from ganprune.evolution import Score, make_toolbox, registry
+from ganprune.specs import Range
 
 SIZES = (5, 3, 4)
 
@@ -66,7 +67,11 @@ ARGUMENTS = {"nsga2": {"objectives": shortfalls}}  # what an algorithm has to be
 
 OUTSIDE = [  # rows for outside.py
     ("algorithm", "climber", registry.Entry("outside:HillClimber", "mutants of the elite", aliases=("hill-climbing",))),
-    ("mutate", "mutDropLast", registry.Entry("outside:mutDropLast", "drop filters", {"times": 2}, {"times": (1, 8)})),
+    (
+        "mutate",
+        "mutDropLast",
+        registry.Entry("outside:mutDropLast", "drop filters", {"times": 2}, {"times": Range(1, 8)}),
+    ),
 ]
 
 

@@ -24,7 +24,8 @@ from ganprune.specs import Range, given_parameters, load_function
 SPACE_DATA = ("group_sizes", "saliency")
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
-_RATE = (0.0, 1.0)
+SHARE = Range(0.0, 1.0)
+FROM_ONE = Range(1, math.inf)
 
 
 class Entry(NamedTuple):
@@ -36,7 +37,7 @@ class Entry(NamedTuple):
         target: ``module:function``, or the class of an algorithm.
         doc: one line of help.
         defaults: of parameters that have none in the function, or another one.
-        ranges: the least and the largest value of parameters that the function does not check before it is used.
+        ranges: of parameters, where the function's annotations state none; an algorithm checks its own.
         aliases: further names; case, hyphens and underscores don't matter.
     """
 
@@ -75,77 +76,49 @@ _INITIALIZATION = "ganprune.evolution.operators.initialization"
 REGISTRY: dict[str, dict[str, Entry]] = {
     "select": {
         "selTournament": Entry(
-            "deap.tools:selTournament", "the best of a few random ones", {"tournsize": 3}, {"tournsize": (1, math.inf)}
+            "deap.tools:selTournament", "the best of a few random ones", {"tournsize": 3}, {"tournsize": FROM_ONE}
         ),
         "selRoulette": Entry(f"{_SELECTION}:selRoulette", "in proportion to fitness (the paper's Eq. 12)"),
         "selStochasticUniversalSampling": Entry(
             f"{_SELECTION}:selStochasticUniversalSampling", "Eq. 12 with one spin of evenly spaced pointers"
         ),
-        "selRank": Entry(
-            f"{_SELECTION}:selRank", "by rank in place of fitness (Baker 1985)", ranges={"pressure": (1, 2)}
-        ),
+        "selRank": Entry(f"{_SELECTION}:selRank", "by rank in place of fitness (Baker 1985)"),
         "selBest": Entry("deap.tools:selBest", "the best ones only"),
         "selWorst": Entry("deap.tools:selWorst", "the worst ones only, as a control"),
         "selRandom": Entry("deap.tools:selRandom", "any, without looking at fitness"),
     },
     "mate": {
-        "cxGroup": Entry(f"{_VARIATION}:cxGroup", "swap whole groups of filters", ranges={"indpb": _RATE}),
+        "cxGroup": Entry(f"{_VARIATION}:cxGroup", "swap whole groups of filters"),
         "cxTwoPoint": Entry("deap.tools:cxTwoPoint", "swap the bits between two points (--preset paper)"),
         "cxOnePoint": Entry("deap.tools:cxOnePoint", "swap the bits after one point"),
         "cxUniform": Entry(
-            "deap.tools:cxUniform", "swap each bit with probability indpb", {"indpb": 0.5}, {"indpb": _RATE}
+            "deap.tools:cxUniform", "swap each bit with probability indpb", {"indpb": 0.5}, {"indpb": SHARE}
         ),
     },
     "mutate": {
-        "mutGroupOrFlip": Entry(
-            f"{_VARIATION}:mutGroupOrFlip",
-            "widen or narrow one group, or flip a few bits",
-            ranges={"flip": _RATE, "indpb": _RATE, "share": _RATE},
-        ),
-        "mutGroup": Entry(f"{_VARIATION}:mutGroup", "widen or narrow one group", ranges={"share": _RATE}),
-        "mutDensity": Entry(
-            f"{_VARIATION}:mutDensity", "redraw the density of one group", ranges={"low": _RATE, "high": _RATE}
-        ),
+        "mutGroupOrFlip": Entry(f"{_VARIATION}:mutGroupOrFlip", "widen or narrow one group, or flip a few bits"),
+        "mutGroup": Entry(f"{_VARIATION}:mutGroup", "widen or narrow one group"),
+        "mutDensity": Entry(f"{_VARIATION}:mutDensity", "redraw the density of one group"),
         "mutFlipSegment": Entry(f"{_VARIATION}:mutFlipSegment", "invert a random segment (--preset paper)"),
         "mutFlipBit": Entry(
-            "deap.tools:mutFlipBit", "flip each bit with probability indpb", {"indpb": 0.01}, {"indpb": _RATE}
+            "deap.tools:mutFlipBit", "flip each bit with probability indpb", {"indpb": 0.01}, {"indpb": SHARE}
         ),
         "mutFlipBitPerGroup": Entry(
-            f"{_VARIATION}:mutFlipBitPerGroup",
-            "flip bits, as many in a narrow group as in a wide one",
-            ranges={"flips": (0, math.inf)},
+            f"{_VARIATION}:mutFlipBitPerGroup", "flip bits, as many in a narrow group as in a wide one"
         ),
         "mutFlipBitGuided": Entry(
-            f"{_VARIATION}:mutFlipBitGuided",
-            "flip bits, rather dropping weak filters and adding strong ones",
-            ranges={"indpb": _RATE, "guidance": _RATE},
+            f"{_VARIATION}:mutFlipBitGuided", "flip bits, rather dropping weak filters and adding strong ones"
         ),
         "mutShuffleIndexes": Entry(
-            "deap.tools:mutShuffleIndexes", "exchange bits with random others", {"indpb": 0.01}, {"indpb": _RATE}
+            "deap.tools:mutShuffleIndexes", "exchange bits with random others", {"indpb": 0.01}, {"indpb": SHARE}
         ),
         "mutInversion": Entry("deap.tools:mutInversion", "reverse the order of a random segment"),
     },
     "init": {
-        "initMixed": Entry(
-            f"{_INITIALIZATION}:initMixed",
-            "initGuided or initDensity, by chance",
-            ranges={"low": _RATE, "high": _RATE, "guided": _RATE},
-        ),
-        "initDensity": Entry(
-            f"{_INITIALIZATION}:initDensity",
-            "random filters, own density per group",
-            ranges={"low": _RATE, "high": _RATE},
-        ),
-        "initGuided": Entry(
-            f"{_INITIALIZATION}:initGuided",
-            "the strongest filters, own density",
-            ranges={"low": _RATE, "high": _RATE},
-        ),
-        "initUniform": Entry(
-            f"{_INITIALIZATION}:initUniform",
-            "every bit with one probability (--preset paper)",
-            ranges={"density": _RATE},
-        ),
+        "initMixed": Entry(f"{_INITIALIZATION}:initMixed", "initGuided or initDensity, by chance"),
+        "initDensity": Entry(f"{_INITIALIZATION}:initDensity", "random filters, own density per group"),
+        "initGuided": Entry(f"{_INITIALIZATION}:initGuided", "the strongest filters, own density"),
+        "initUniform": Entry(f"{_INITIALIZATION}:initUniform", "every bit with one probability (--preset paper)"),
     },
     "algorithm": {
         "ga": Entry(

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 
 import pytest
+from deap import tools
 
 from ganprune.errors import UserError
 from ganprune.evolution import Individual, registry
@@ -41,7 +42,7 @@ def test_cxGroup_swaps_whole_groups_in_place(monkeypatch):
 
 def test_cxTwoPoint_swaps_between_the_points(monkeypatch):
     draws(monkeypatch, "randint", [2, 4])
-    first, second = operators.cxTwoPoint(individual("11111111"), individual("00000000"))
+    first, second = tools.cxTwoPoint(individual("11111111"), individual("00000000"))
     assert (first.key(), second.key()) == ("11000111", "00111000")
 
 
@@ -273,17 +274,21 @@ def test_no_name_stands_for_two(kind):
 
 @pytest.mark.parametrize("kind", ["select", "mate", "mutate", "init"])
 def test_numbers_of_every_operator_have_a_range(kind):
-    """A row without one would let a probability of 7 through."""
+    """By its row or its annotation; one without would let a probability of 7 through."""
     for name in registry.names(kind):
-        operator, entry = registry.resolve(kind, name), registry.REGISTRY[kind][name]
+        operator = registry.resolve(kind, name)
         arguments = inspect.signature(operator.function).parameters
         defaults = {key: argument.default for key, argument in arguments.items()} | dict(operator.parameters)
-        numbers = {key for key, value in defaults.items() if isinstance(value, (int, float))}
-        assert numbers == set(entry.ranges), name
-        for key, (low, high) in entry.ranges.items():
-            assert low <= defaults[key] <= high
-            with pytest.raises(UserError, match=f"{name}:{key}: got -1; expected"):
-                registry.resolve(kind, f"{name}:{key}=-1")
+        for key, value in defaults.items():
+            if isinstance(value, (int, float)):
+                assert registry.resolve(kind, f"{name}:{key}={value}").parameters[key] == value
+                with pytest.raises(UserError, match=f"{name}:{key}: got -1; expected"):
+                    registry.resolve(kind, f"{name}:{key}=-1")
+
+
+def test_a_function_of_the_users_may_state_a_range_too():
+    with pytest.raises(UserError, match=r"mutGroup:share: got 1\.5; expected a number from 0\.0 to 1\.0"):
+        registry.resolve("mutate", "ganprune.evolution.operators.variation:mutGroup:share=1.5")
 
 
 def test_selRank_follows_the_linear_ranking():
