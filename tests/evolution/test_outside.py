@@ -56,7 +56,7 @@ def test_help_lists_both():
         "for kind, name, entry in OUTSIDE:\n"
         "    registry.REGISTRY[kind][name] = entry\n"
         "from ganprune.cli import main\n"
-        "main(['evolve', '--help'])"
+        "main(['evolve', '--help-all'])"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert all(name in shown for _, name, _ in OUTSIDE)
