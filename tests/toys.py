@@ -1,6 +1,6 @@
 """Toy problems on bits for the tests: three groups of filters and fitnesses that depend on the partner."""
 
-from ganprune.evolution import Score, make_toolbox, registry
+from ganprune.evolution import Individual, Score, make_toolbox, registry
 from ganprune.specs import Range
 
 SIZES = (5, 3, 4)
@@ -24,6 +24,16 @@ class ToySpace:
 def legal(bits):
     """Whether the bits are what repair would leave."""
     return len(bits) == sum(SIZES) and set(bits) <= {0, 1} and ToySpace().repair(bits) == list(bits)
+
+
+def from_text(text):
+    """The individual whose bits the text shows: ``from_text("0110")``."""
+    return Individual(map(int, text))
+
+
+def to_text(individual):
+    """What :func:`from_text` reads."""
+    return "".join(map(str, individual))
 
 
 def onemax(individual, partner=None):

@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 from deap import tools
-from toys import SIZES, ToySpace, agreement, make_side, onemax, score, shortfalls
+from toys import SIZES, ToySpace, agreement, from_text, make_side, onemax, score, shortfalls, to_text
 
 from ganprune.errors import UserError
 from ganprune.evolution import (
@@ -162,7 +162,7 @@ def test_swarm_accelerates_towards_personal_and_global_best(monkeypatch):
     toolbox = make_side(BinarySwarm(3, inertia=0.5, cognitive=1.0, social=2.0, clamp=1.5))
     strategy = toolbox.generate.func.__self__
     strategy.velocities = np.tile(np.array([1.0, -1.0, 0.0]), (3, 1))
-    strategy.bests = [Individual.from_key(key) for key in ("110", "011", "101")]
+    strategy.bests = [from_text(key) for key in ("110", "011", "101")]
     for best, value in zip(strategy.bests, (1.0, 3.0, 2.0), strict=True):
         best.fitness.values = (value,)
     monkeypatch.setattr(np.random, "random", lambda shape: np.full(shape, 0.5))
@@ -241,7 +241,7 @@ def test_nsga2_parents_are_chosen_by_front_then_by_crowding():
     batch = toolbox.generate()
     assert len(batch) == 8
     assert batch[:4] == parents
-    assert {child.key() for child in batch[4:]} <= {Individual(ToySpace().repair(p)).key() for p in parents}
+    assert {to_text(child) for child in batch[4:]} <= {to_text(Individual(ToySpace().repair(p))) for p in parents}
 
 
 @pytest.mark.parametrize("population", [4, 5, 7, 10])
@@ -348,13 +348,13 @@ def test_random_search_keeps_the_elite_and_draws_the_rest():
 
 def test_umda_moves_its_probabilities_towards_the_best_half():
     toolbox = make_side(UMDA(4, truncation=0.5, learning_rate=0.25, margin=0.1))
-    batch = [Individual.from_key(key) for key in ("1100", "1000", "1010", "1001")]
+    batch = [from_text(key) for key in ("1100", "1000", "1010", "1001")]
     evaluated(toolbox, batch, [1.0, 4.0, 3.0, 2.0])
     # Of all: 1, 1/4, 1/4, 1/4; of the best two: 1, 0, 1/2, 0.
     expected = [0.9, 0.75 * 0.25, 0.75 * 0.25 + 0.25 * 0.5, 0.75 * 0.25]
     assert toolbox.state_dict()["probabilities"] == pytest.approx(expected)
     assert toolbox.get_best() is batch[1]
-    batch = [Individual.from_key("1001"), Individual.from_key("1011")]
+    batch = [from_text("1001"), from_text("1011")]
     evaluated(toolbox, batch, [2.0, 1.0])
     expected = [0.9, 0.75 * expected[1], 0.75 * expected[2], 0.75 * expected[3] + 0.25]
     assert toolbox.state_dict()["probabilities"] == pytest.approx(expected)

@@ -8,10 +8,10 @@ import types
 
 import numpy as np
 import pytest
-from toys import SIZES, agreement, make_side, onemax
+from toys import SIZES, agreement, from_text, make_side, onemax
 
 from ganprune.errors import UserError
-from ganprune.evolution import Genetic, Individual, Interrupted, Score, Strategy, coevolution, coevolve
+from ganprune.evolution import Genetic, Interrupted, Score, Strategy, coevolution, coevolve
 from ganprune.evolution.individual import unpack_bits
 from ganprune.evolution.ledger import Ledger
 from ganprune.evolution.randomness import Randomness
@@ -73,7 +73,7 @@ class Scripted(Strategy):
         self.batches, self.asked, self.last = batches, 0, []
 
     def generate(self):
-        return [Individual.from_key(key) for key in self.batches[self.asked]]
+        return [from_text(key) for key in self.batches[self.asked]]
 
     def update(self, evaluated):
         self.asked, self.last = self.asked + 1, evaluated

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from deap import algorithms, tools
-from toys import OUTSIDE, SIZES, ToySpace, agreement, legal, make_side, make_strategy, onemax, score
+from toys import OUTSIDE, SIZES, ToySpace, agreement, legal, make_side, make_strategy, onemax, score, to_text
 
 from ganprune import evolution
 from ganprune.errors import UserError
@@ -29,11 +29,10 @@ def make(request, monkeypatch):
     return partial(make_strategy, request.param)
 
 
-def test_individual_keeps_bits_key_and_record():
+def test_individual_keeps_bits_and_record():
     individual = Individual(np.array([0, 1, 1, 0, True]))
     assert individual == [0, 1, 1, 0, 1]
     assert all(type(bit) is int for bit in individual)
-    assert Individual.from_key(individual.key()).key() == "01101"
     individual.fitness.values, individual.terms = (0.1 + 0.2,), {"n": 1 / 3}
     twin = Individual.from_record(json.loads(json.dumps(individual.record())))
     assert (twin, twin.fitness.values, twin.terms) == (
@@ -274,7 +273,7 @@ def test_every_strategy_is_deterministic_legal_and_solves_onemax(make):
         elites = coevolve(sides, generations=60, seed=1, callback=lambda step: batches.append(step.population))
         assert all(legal(individual) for batch in batches for individual in batch)
         assert all(individual.fitness.valid for batch in batches for individual in batch)
-        return elites, [[individual.key() for individual in batch] for batch in batches]
+        return elites, [[to_text(individual) for individual in batch] for batch in batches]
 
     elites, batches = search()
     assert {side: sum(elite) for side, elite in elites.items()} == dict.fromkeys("ab", sum(SIZES))

@@ -142,7 +142,7 @@ class NSGA2(Strategy):
         if not self.batch:
             return []
         first = tools.sortNondominated(self.batch, len(self.batch), first_front_only=True)[0]
-        unique = {individual.key(): individual for individual in first}
+        unique = {tuple(individual): individual for individual in first}
         return sorted(unique.values(), key=lambda individual: individual.fitness.values)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
