@@ -18,6 +18,7 @@ from ganprune.errors import UserError
 from ganprune.evolution.individual import Individual, pack_bits, unpack_bits
 from ganprune.evolution.ledger import Ledger
 from ganprune.evolution.randomness import Randomness
+from ganprune.evolution.toolbox import operators_of
 from ganprune.runs.directory import CONFIG, EVALUATIONS, LOGBOOK, STATE, RunDirectory, refuse_changes
 from ganprune.runs.files import check_format
 
@@ -121,6 +122,7 @@ class SearchState:
             "generation": self.generation,
             "side": self.side,
             "previous": previous,
+            "operators": self._operators(),
             "strategies": {side: toolbox.state_dict() for side, toolbox in self.toolboxes.items()},
             "random": self.randomness.state_dict(),
             "evaluations": self.ledger.evaluations,
@@ -152,14 +154,18 @@ class SearchState:
                 "Restore the file, or start a new run.",
             ) from error
 
+    def _operators(self) -> dict[str, dict[str, str | None]]:
+        return {side: operators_of(toolbox) for side, toolbox in self.toolboxes.items()}
+
     def _check(self, state: Any) -> None:
         found = state if isinstance(state, dict) else {}
         check_format(found, FORMAT, STATE)
-        refuse_changes(found, self.settings, "saved", "Resume with the saved ones, or start a new run.")
         saved = found.get("strategies")
         sides = list(saved) if isinstance(saved, dict) else saved
         if sides != list(self.toolboxes):
             raise UserError("sides", list(self.toolboxes), f"{sides}, as saved", "Resume the same sides.")
+        asked = {**self.settings, "operators": self._operators()}
+        refuse_changes(found, asked, "saved", "Resume with the saved ones, or start a new run.")
 
 
 def _count(value: Any) -> int:

@@ -80,6 +80,25 @@ def register_evaluate(toolbox: Toolbox, evaluate: Callable[..., Any]) -> None:
         toolbox.evaluate.__name__ = "evaluate"
 
 
+def operators_of(toolbox: Toolbox) -> dict[str, str | None]:
+    """Return the toolbox's operators as text, to tell whether a run goes on with those that it began with.
+
+    Returns:
+        ``attributes``, ``select``, ``mate`` and ``mutate`` -> ``package.module:function`` with the arguments that are
+        numbers or text, such as ``deap.tools.selection:selTournament:tournsize=3``; None where there is none.
+    """
+    return {name: _described(getattr(toolbox, name, None)) for name in ("attributes", "select", "mate", "mutate")}
+
+
+def _described(operator: Any) -> str | None:
+    if operator is None:
+        return None
+    function, keywords = getattr(operator, "func", operator), getattr(operator, "keywords", {})
+    named = function if hasattr(function, "__qualname__") else type(function)
+    values = [f"{key}={value}" for key, value in sorted(keywords.items()) if isinstance(value, (int, float, str))]
+    return ":".join([f"{named.__module__}:{named.__qualname__}", *filter(None, [",".join(values)])])
+
+
 def _individual(toolbox: Toolbox) -> Individual:
     """Return a new random individual, repaired."""
     return Individual(toolbox.repair(toolbox.attributes()))

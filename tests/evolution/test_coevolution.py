@@ -486,9 +486,37 @@ def test_a_run_is_never_overwritten_nor_resumed_with_other_settings(tmp_path):
         coevolve(sides(), run=path, generations=1, seed=1, schedule="separate", resume=True)
     with pytest.raises(UserError, match="population: got 4; expected 6, as saved"):
         coevolve(sides(size=4), run=path, generations=1, seed=1, resume=True)
+    with pytest.raises(
+        UserError,
+        match=r"operators\.A2B\.mate, operators\.B2A\.mate: got .*:cxOnePoint.*; expected .*:cxGroup.*, as saved",
+    ):
+        coevolve(sides(mate="cxOnePoint"), run=path, generations=1, seed=1, resume=True)
     renamed = dict(zip("xy", sides().values(), strict=True))
     with pytest.raises(UserError, match="sides: got"):
         coevolve(renamed, run=path, generations=1, seed=1, resume=True)
+
+
+@pytest.mark.parametrize("name", ["attributes", "select", "mate", "mutate"])
+def test_an_operator_that_the_saved_run_had_not_is_refused(tmp_path, name):
+    """Another function, other parameters, one more or one less; equal ones go on."""
+
+    def own(*arguments):
+        return arguments
+
+    def search(change, **options):
+        pair = {side: scripted(["01"], ["11"], ["10"]) for side in "AB"}
+        change(pair["B"])
+        return coevolve(pair, run=tmp_path / "run", **options)
+
+    search(lambda toolbox: toolbox.register(name, own, times=2), generations=1)
+    for change in (
+        lambda toolbox: toolbox.register(name, own, times=3),
+        lambda toolbox: toolbox.register(name, onemax, times=2),
+        lambda toolbox: toolbox.unregister(name),
+    ):
+        with pytest.raises(UserError, match=rf"operators\.B\.{name}: got .*; expected .*own:times=2, as saved"):
+            search(change, generations=2, resume=True)
+    search(lambda toolbox: toolbox.register(name, own, times=2), generations=2, resume=True)
 
 
 def test_damaged_files_are_named_on_resume(tmp_path):
