@@ -126,6 +126,11 @@ def pack_bits(bits: Iterable[int]) -> str:
     return f"{len(key)}:{int(key or '0', 2):0{digits}x}" if key else "0:"
 
 
+def pack_partner(partner: Iterable[int] | None) -> str | None:
+    """Return a partner's bits packed, None for the original network."""
+    return None if partner is None else pack_bits(partner)
+
+
 def unpack_bits(text: str) -> list[int]:
     """Return the bits that :func:`pack_bits` packed.
 

@@ -120,13 +120,9 @@ def _register(toolbox: Toolbox, alias: str, kind: str, operator: str | Callable[
 def _check_space(space: Space) -> None:
     sizes = list(space.group_sizes)
     if not sizes or min(sizes) < 1:
-        raise UserError(
-            "group_sizes of the space", sizes, "one or more groups of at least 1 filter", "Check the space."
-        )
+        expected = "one or more groups of at least 1 filter"
+        raise UserError("group_sizes of the space", sizes, expected, "Check the space.")
     if len(space.saliency) != sum(sizes):
-        raise UserError(
-            "saliency of the space",
-            f"{len(space.saliency)} numbers",
-            f"one per bit, {sum(sizes)}",
-            "Give one number per filter, in the order of the groups.",
-        )
+        found, expected = f"{len(space.saliency)} numbers", f"one per bit, {sum(sizes)}"
+        remedy = "Give one number per filter, in the order of the groups."
+        raise UserError("saliency of the space", found, expected, remedy)

@@ -478,7 +478,7 @@ def test_a_run_is_never_overwritten_nor_resumed_with_other_settings(tmp_path):
     coevolve(sides(), run=path, generations=1, seed=1)
     with pytest.raises(UserError, match="holds no run yet"):
         coevolve(sides(), run=path, generations=1)
-    with pytest.raises(UserError, match=r"no state\.json in it yet"):
+    with pytest.raises(UserError, match="holds no run yet"):
         coevolve(sides(), run=RunDirectory.open(path), generations=1)
     with pytest.raises(UserError, match="seed: got 2; expected 1, as saved"):
         coevolve(sides(), run=path, generations=1, seed=2, resume=True)

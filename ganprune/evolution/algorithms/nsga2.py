@@ -61,12 +61,8 @@ def size_and_quality(score: Score) -> tuple[float, float]:
     if quality is None and score[0] <= _BROKEN:
         quality = 1 / _BROKEN
     if size is None or quality is None:
-        raise UserError(
-            "terms of the score",
-            ", ".join(terms) or "none",
-            "n, and quality or l_disa and l_cyc",
-            "Give NSGA2 a function objectives(score) of your own.",
-        )
+        found, expected = ", ".join(terms) or "none", "n, and quality or l_disa and l_cyc"
+        raise UserError("terms of the score", found, expected, "Give NSGA2 a function objectives(score) of your own.")
     return size, quality
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Annotated, Any
+from typing import Annotated
+
+import numpy as np
 
 from ganprune.specs import Range
 
@@ -17,16 +19,7 @@ def slices(group_sizes: Sequence[int]) -> list[slice]:
     return [slice(end - size, end) for size, end in zip(group_sizes, accumulate(group_sizes), strict=True)]
 
 
-def ranks(values: Sequence[Any]) -> list[float]:
+def ranks(values: Sequence[float]) -> list[float]:
     """Return the rank of each value, from 0 for the smallest; equals share the mean of theirs."""
-    order = sorted(range(len(values)), key=values.__getitem__)
-    found = [0.0] * len(values)
-    start = 0
-    while start < len(order):
-        end = start + 1
-        while end < len(order) and values[order[end]] == values[order[start]]:
-            end += 1
-        for index in order[start:end]:
-            found[index] = (start + end - 1) / 2
-        start = end
-    return found
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts + 1) / 2)[places].tolist()

@@ -69,11 +69,7 @@ def initGuided(group_sizes: Sequence[int], saliency: Sequence[float], low: Share
 
 
 def initMixed(
-    group_sizes: Sequence[int],
-    saliency: Sequence[float],
-    low: Share = 0.1,
-    high: Share = 1.0,
-    guided: Share = 0.5,
+    group_sizes: Sequence[int], saliency: Sequence[float], low: Share = 0.1, high: Share = 1.0, guided: Share = 0.5
 ) -> list[int]:
     """Draw from :func:`initGuided` with probability ``guided`` (in [0, 1]), else from :func:`initDensity`.
 

@@ -47,7 +47,7 @@ def selRank(individuals: Sequence[Any], k: int, pressure: Annotated[float, Range
     is better, so the selection stays sharp where all fitnesses are nearly alike, and takes any sign.
 
     Args:
-        individuals: evaluated individuals.
+        individuals: evaluated individuals; the first fitness value of each counts.
         k: how many to select.
         pressure: in [1, 2]: 1 does not look at the fitness, 2 never selects the worst.
 
@@ -60,7 +60,8 @@ def selRank(individuals: Sequence[Any], k: int, pressure: Annotated[float, Range
     if not 1 <= pressure <= 2:
         raise UserError("pressure of selRank", pressure, "a number from 1 to 2", "Choose another value.")
     steps = max(1, len(individuals) - 1)
-    weights = [2 - pressure + 2 * (pressure - 1) * rank / steps for rank in ranks([i.fitness for i in individuals])]
+    values = [individual.fitness.wvalues[0] for individual in individuals]
+    weights = [2 - pressure + 2 * (pressure - 1) * rank / steps for rank in ranks(values)]
     return random.choices(individuals, weights=weights, k=k)
 
 
