@@ -21,7 +21,7 @@ class ToySpace:
         return bits
 
 
-def legal(bits):
+def repaired(bits):
     """Whether the bits are what repair would leave."""
     return len(bits) == sum(SIZES) and set(bits) <= {0, 1} and ToySpace().repair(bits) == list(bits)
 

@@ -26,7 +26,7 @@ class Space(Protocol):
         """One number per bit, larger = more worth keeping."""
 
     def repair(self, bits: Sequence[int]) -> list[int]:
-        """Return legal bits, changing as few as needed; draws nothing."""
+        """Return bits that the space allows, changing as few as needed; draws nothing."""
 
 
 def make_toolbox(

@@ -22,7 +22,6 @@ from ganprune.evolution import (
     coevolve,
     registry,
 )
-from ganprune.evolution.algorithms import swarm
 from ganprune.evolution.algorithms.annealing import initial_temperature
 from ganprune.evolution.algorithms.nsga2 import FrontIndividual, knee, size_and_quality
 from ganprune.runs.directory import RunDirectory
@@ -161,16 +160,18 @@ def test_swarm_keeps_the_better_of_particle_and_personal_best():
 def test_swarm_accelerates_towards_personal_and_global_best(monkeypatch):
     toolbox = make_side(BinarySwarm(3, inertia=0.5, cognitive=1.0, social=2.0, clamp=1.5))
     strategy = toolbox.generate.func.__self__
-    strategy.velocities = np.tile(np.array([1.0, -1.0, 0.0]), (3, 1))
-    strategy.bests = [from_text(key) for key in ("110", "011", "101")]
-    for best, value in zip(strategy.bests, (1.0, 3.0, 2.0), strict=True):
-        best.fitness.values = (value,)
     monkeypatch.setattr(np.random, "random", lambda shape: np.full(shape, 0.5))
-    x = np.array([[0, 1, 0], [0, 1, 1], [1, 1, 1]], dtype=float)
-    # v = 0.5 v + 0.5 (p - x) + (g - x), with g = 011
-    assert strategy._accelerate(x).tolist() == [[1.0, -0.5, 1.0], [0.5, -0.5, 0.0], [-0.5, -1.0, 0.0]]
-    strategy.velocities *= 9
-    assert strategy._accelerate(x)[0].tolist() == [1.5, -1.5, 1.0]
+
+    def accelerate(velocity):
+        """Velocities after a batch whose personal bests 110, 011 and 101 stay; the global one is 011."""
+        strategy.velocities = np.tile(np.array(velocity), (3, 1))
+        batch = [from_text(text) for text in ("010", "011", "111", "110", "011", "101")]
+        evaluated(toolbox, batch, [0.1, 0.2, 0.3, 1.0, 3.0, 2.0])
+        return toolbox.state_dict()["velocities"]
+
+    # v = 0.5 v + 0.5 (p - x) + (g - x)
+    assert accelerate([1.0, -1.0, 0.0]) == [[1.0, -0.5, 1.0], [0.5, -0.5, 0.0], [-0.5, -1.0, 0.0]]
+    assert accelerate([9.0, -9.0, 0.0])[0] == [1.5, -1.5, 1.0]
 
 
 def test_swarm_draws_bits_by_the_sigmoid_of_their_velocity():
@@ -195,7 +196,16 @@ def test_swarm_begins_in_the_direction_of_its_first_particles():
     velocities = np.array(toolbox.state_dict()["velocities"])
     assert ((velocities >= 0) == np.array(first)).mean() > 0.99
     assert 2 < np.abs(velocities).mean() < 4
-    assert swarm._sigmoid(np.array(-6.0)) == pytest.approx(1 / 404, rel=0.01)
+
+
+@pytest.mark.parametrize(("drawn", "ones"), [(1 / 405, BITS), (1 / 404, len(SIZES))])
+def test_at_a_clamp_of_6_a_bit_changes_against_its_velocity_once_in_404_draws(monkeypatch, drawn, ones):
+    toolbox = make_side(BinarySwarm(2))
+    strategy = toolbox.generate.func.__self__
+    strategy.bests = [Individual(FULL)] * 2
+    strategy.velocities = np.full((2, BITS), -6.0)
+    monkeypatch.setattr(np.random, "random", lambda shape: np.full(shape, drawn))
+    assert [sum(particle) for particle in toolbox.generate()[:2]] == [ones] * 2  # repair keeps one of each group
 
 
 # --- nsga2

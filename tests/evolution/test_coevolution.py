@@ -179,6 +179,7 @@ def test_compared_fitness_was_measured_against_the_current_partner(schedule):
     assert all(elite.fitness.valid and elite.terms for elite in elites.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", ["alternate", "simultaneous"])
 def test_resumed_equals_uninterrupted_at_every_evaluation(tmp_path, schedule):
     options = {"generations": GENERATIONS, "schedule": schedule, "seed": 5}

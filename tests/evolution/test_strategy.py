@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from deap import algorithms, tools
-from toys import OUTSIDE, SIZES, ToySpace, agreement, legal, make_side, make_strategy, onemax, score, to_text
+from toys import OUTSIDE, SIZES, ToySpace, agreement, make_side, make_strategy, onemax, repaired, score, to_text
 
 from ganprune import evolution
 from ganprune.errors import UserError
@@ -101,7 +101,7 @@ def test_toolbox_makes_repaired_individuals_with_every_initialiser():
     for init in registry.names("init"):
         toolbox = make_toolbox(ToySpace(), onemax, init=init)
         population = toolbox.population(n=20)
-        assert all(type(individual) is Individual and legal(individual) for individual in population)
+        assert all(type(individual) is Individual and repaired(individual) for individual in population)
         assert not any(individual.fitness.valid for individual in population)
     empty = make_toolbox(ToySpace(), onemax, init="initUniform:density=0")
     assert sum(empty.individual()) == len(SIZES)
@@ -266,12 +266,12 @@ def test_strategy_state_is_json_and_continues_exactly(make):
     assert toolbox.state_dict() == make_side(make()).state_dict()
 
 
-def test_every_strategy_is_deterministic_legal_and_solves_onemax(make):
+def test_every_strategy_is_deterministic_repaired_and_solves_onemax(make):
     def search():
         sides = {side: make_side(make(), evaluate=agreement) for side in "ab"}
         batches = []
         elites = coevolve(sides, generations=60, seed=1, callback=lambda step: batches.append(step.population))
-        assert all(legal(individual) for batch in batches for individual in batch)
+        assert all(repaired(individual) for batch in batches for individual in batch)
         assert all(individual.fitness.valid for batch in batches for individual in batch)
         return elites, [[to_text(individual) for individual in batch] for batch in batches]
 
