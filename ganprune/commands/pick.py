@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,55 +19,13 @@ from ganprune.pipeline.results import materialise
 from ganprune.pipeline.search import Search, rebuild
 from ganprune.runs.directory import CONFIG, LOGBOOK, SUMMARY, RunDirectory
 from ganprune.settings.fields import changed
+from ganprune.settings.pick import Criterion
 
 BUDGETS: dict[str, Callable[[Front, Point], float]] = {
     "max_macs": lambda front, point: point.macs_per_image,
     "max_params": lambda front, point: point.parameters,
     "target_ratio": lambda front, point: front.parameters / point.parameters,
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Criterion:
-    """Which point of each side's front is wanted: exactly one of these.
-
-    Attributes:
-        max_macs: the best quality within this many multiply-accumulates per image (counted at input size).
-        max_params: the best quality within this many parameters.
-        target_ratio: the best quality with at least this many times fewer parameters than the original.
-        min_quality: the smallest that keeps at least this share, in (0, 1], of the front's best quality. "quality" in
-            the files is a loss; here it is 1 / loss, so that 1 is the best point and 0.8 allows 1.25 times its loss.
-        knee: the point with the most to lose either way.
-        index: the number of the point on A2B's and on B2A's front, from 0; 0 for a side without one.
-
-    Raises:
-        UserError: none or several are given, or a value can't be.
-    """
-
-    max_macs: float | None = None
-    max_params: float | None = None
-    target_ratio: float | None = None
-    min_quality: float | None = None
-    knee: bool = False
-    index: tuple[int, int] | None = None
-
-    def __post_init__(self) -> None:
-        names = ["--" + field.name.replace("_", "-") for field in fields(self)]
-        given = ["--" + name.replace("_", "-") for name in self.to_json()]
-        if len(given) != 1:
-            expected = f"exactly one of {', '.join(names)}"
-            raise UserError("criterion", " and ".join(given) or "none", expected, "Say which point is wanted.")
-        for name in BUDGETS:
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                _refuse(name, value, "a number above 0")
-        if self.min_quality is not None and not 0 < self.min_quality <= 1:
-            _refuse("min_quality", self.min_quality, "a share of the front's best quality, above 0 and at most 1")
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what is given."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in values.items() if value is not None and value is not False}
 
 
 def choose(fronts: Mapping[str, Front], criterion: Criterion) -> dict[str, int]:

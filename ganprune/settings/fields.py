@@ -162,7 +162,8 @@ def _put(settings: Any, path: tuple[str, ...], value: Any) -> Any:
 
 
 def _kinds(each: Field[Any]) -> set[str]:
-    return set(str(each.type).split(" | "))
+    written = each.type.__name__ if isinstance(each.type, type) else str(each.type)
+    return set(written.split(" | "))
 
 
 def _check(each: Field[Any], value: Any) -> None:
@@ -185,7 +186,7 @@ def _check(each: Field[Any], value: Any) -> None:
 
 def _range(facts: Facts, kind: str) -> str:
     if facts.above > -math.inf:
-        return f"a number above {facts.above:g}"
+        return f"a number above {facts.above:g}" + (f" and at most {facts.high:g}" if facts.high < math.inf else "")
     if facts.high < math.inf:
         return f"{KINDS[kind]} from {facts.low:.10g} to {facts.high:.10g}"
     return f"{facts.low:g} or more" if facts.low > -math.inf else "a finite number"

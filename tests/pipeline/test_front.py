@@ -13,7 +13,7 @@ from ganprune.cli import main
 from ganprune.commands.evaluate import evaluate_run
 from ganprune.commands.evolve import resume
 from ganprune.commands.finetune import finetune_run
-from ganprune.commands.pick import Criterion, choose, pick_run
+from ganprune.commands.pick import choose, pick_run
 from ganprune.errors import UserError
 from ganprune.evolution.algorithms.nsga2 import NSGA2, FrontIndividual
 from ganprune.evolution.individual import Score, pack_bits, unpack_bits
@@ -24,6 +24,7 @@ from ganprune.pipeline.reporter import Reporter
 from ganprune.pipeline.search import Search
 from ganprune.report.pareto import Panel, draw_fronts
 from ganprune.runs.directory import RunDirectory
+from ganprune.settings.pick import Criterion
 
 TOY = {"algorithm": "nsga2", "population": 8, "generations": 2, "target_ratio": 1}
 MACHINE = {"device": "cpu", "threads": 1}
