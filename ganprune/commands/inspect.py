@@ -198,7 +198,7 @@ def search_cost(task: Task, settings: EvolveSettings) -> dict[str, Any]:
     fitness = make_fitness(task, settings, search.builders, {})
     seconds = {name: time_evaluations(one) for name, one in fitness.items()}
     strategies = {name: make_strategy(settings.search, name) for name in fitness}
-    counts = {name: s.size * s.later * (settings.search.generations + 1) for name, s in strategies.items()}
+    counts = {name: s.population * s.later * (settings.search.generations + 1) for name, s in strategies.items()}
     return {
         "evaluations": replace(search, strategies=strategies).expected(settings.search.generations),
         "seconds_prepare": search.seconds,
