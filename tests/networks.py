@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ganprune.models.architecture import build
-from ganprune.models.checkpoint import CycleGAN, Side
+from ganprune.models.cyclegan import CycleGAN, Side
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
 from ganprune.models.unet import UnetConfig

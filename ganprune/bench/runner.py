@@ -28,7 +28,7 @@ from ganprune.evolution.algorithms.genetic import Genetic
 from ganprune.evolution.coevolution import coevolve
 from ganprune.evolution.individual import Score
 from ganprune.evolution.toolbox import make_toolbox
-from ganprune.models.checkpoint import CycleGAN, new_cyclegan
+from ganprune.models.cyclegan import CycleGAN, new_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
 from ganprune.settings.evolve import EvolveSettings

@@ -33,9 +33,9 @@ from ganprune.errors import UserError, did_you_mean
 from ganprune.filters.saving import load_generator, read_description
 from ganprune.metrics.evaluate import size_figures
 from ganprune.models.architecture import input_channels
-from ganprune.models.checkpoint import SOURCE
-from ganprune.models.fitting import size_multiple, translate
+from ganprune.models.cyclegan import SOURCE
 from ganprune.models.options import CheckpointOptions
+from ganprune.models.sizing import size_multiple, translate
 from ganprune.pipeline.generators import Trained, load_trained
 from ganprune.pipeline.reporter import Reporter
 from ganprune.runs.files import make_folder, replacing

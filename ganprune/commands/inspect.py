@@ -25,9 +25,10 @@ from ganprune.filters.space import ENCODINGS, FilterSpace
 from ganprune.fitness import CycleFitness
 from ganprune.metrics.evaluate import run
 from ganprune.models.architecture import describe, input_channels, output_channels, specification
-from ganprune.models.checkpoint import CycleGAN, check_size, load_cyclegan
-from ganprune.models.fitting import size_multiple
+from ganprune.models.checkpoint import load_cyclegan
+from ganprune.models.cyclegan import CycleGAN
 from ganprune.models.options import CheckpointOptions
+from ganprune.models.sizing import check_size, size_multiple
 from ganprune.pipeline.checks import check_objectives
 from ganprune.pipeline.search import make_fitness, make_strategy, rebuild
 from ganprune.pipeline.task import Task, load_task

@@ -16,7 +16,7 @@ from ganprune.device import set_threads
 from ganprune.errors import UserError
 from ganprune.evolution.individual import Individual
 from ganprune.filters.saving import read_description
-from ganprune.models.checkpoint import SIDES
+from ganprune.models.options import SIDES
 from ganprune.pipeline.checks import check_objectives
 from ganprune.pipeline.config import configured_task, open_finished, read_config
 from ganprune.pipeline.front import Front, Point, read_fronts

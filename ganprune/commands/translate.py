@@ -33,8 +33,8 @@ from ganprune.data.sizes import LEAST, Size, size_text
 from ganprune.device import resolve_device, set_threads
 from ganprune.errors import UserError
 from ganprune.models.architecture import input_channels
-from ganprune.models.fitting import size_multiple, translate
 from ganprune.models.options import CheckpointOptions
+from ganprune.models.sizing import size_multiple, translate
 from ganprune.pipeline.generators import Trained, load_trained
 from ganprune.pipeline.reporter import Reporter
 from ganprune.report.figures import BACKGROUND, GAP

@@ -158,7 +158,7 @@ class Framed(nn.Module):
     Args:
         generator: takes multiples of ``multiple``.
         size: (height, width) of all images.
-        multiple: see :func:`ganprune.models.fitting.size_multiple`.
+        multiple: see :func:`ganprune.models.sizing.size_multiple`.
     """
 
     def __init__(self, generator: nn.Module, size: Size, multiple: int):

@@ -9,7 +9,7 @@ from ganprune.evolution.coevolution import SCHEDULES
 from ganprune.evolution.registry import REGISTRY, resolve
 from ganprune.filters.space import ENCODINGS
 from ganprune.fitness import check_channels
-from ganprune.models.checkpoint import SIDES
+from ganprune.models.options import SIDES
 from ganprune.pipeline.search import OPERATORS, make_strategy, specifications
 from ganprune.pipeline.task import Task
 from ganprune.settings.evolve import OBJECTIVES, EvolveSettings, finetune_settings, fitness_settings, tuning_settings

@@ -13,8 +13,9 @@ from ganprune.assets import default_checkpoint, default_images
 from ganprune.data.sizes import Framing
 from ganprune.errors import UserError, did_you_mean
 from ganprune.filters.saving import read_description
-from ganprune.models.checkpoint import CONFIG_NAME, SIDES, load_cyclegan
-from ganprune.models.options import CheckpointOptions
+from ganprune.models.checkpoint import load_cyclegan
+from ganprune.models.layouts import CONFIG_NAME
+from ganprune.models.options import SIDES, CheckpointOptions
 from ganprune.pipeline.config import open_finished, read_config, run_networks
 from ganprune.pipeline.results import load_pair
 from ganprune.runs.directory import CONFIG, SUMMARY, RunDirectory

@@ -4,7 +4,7 @@ import pytest
 
 from ganprune.bench import bench, make_subject, published_evaluation
 from ganprune.models.architecture import build
-from ganprune.models.checkpoint import CycleGAN, Side
+from ganprune.models.cyclegan import CycleGAN, Side
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
 

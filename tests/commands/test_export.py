@@ -16,7 +16,7 @@ from ganprune.data.pixels import read_image, to_float
 from ganprune.data.sizes import Framing
 from ganprune.deploy.program import open_program
 from ganprune.models.checkpoint import load_cyclegan
-from ganprune.models.fitting import translate
+from ganprune.models.sizing import translate
 from ganprune.pipeline.generators import load_trained
 
 FILES = {f"{side}.{suffix}" for side in ("A2B", "B2A") for suffix in ("onnx", "pt2", "json", "safetensors", "pth")}

@@ -8,7 +8,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from networks import SIZE
-from thirdparty import CourseGenerator, Pix2PixUnet, PooledJudge, affine_nearest, alive
+from thirdparty import CourseGenerator, Pix2PixUnet, PooledDiscriminator, affine_nearest, alive
 from toytask import contents, toy_run
 
 import ganprune
@@ -22,7 +22,9 @@ from ganprune.models.checkpoint import load_cyclegan
 from ganprune.models.options import CheckpointOptions
 from ganprune.pipeline.reporter import Reporter
 
-OURS = CheckpointOptions(generator="thirdparty:course_generator:width=4", discriminator="thirdparty:pooled_judge")
+OURS = CheckpointOptions(
+    generator="thirdparty:course_generator:width=4", discriminator="thirdparty:pooled_discriminator"
+)
 FACTORIES = {"generator": OURS.generator, "discriminator": OURS.discriminator}
 MACHINE = {"device": "cpu", "threads": 1}
 
@@ -32,7 +34,7 @@ def course(tmp_path_factory):
     """A pair in names of its own, with affine instance norm, and judges that give one number for each image."""
     folder = tmp_path_factory.mktemp("course")
     for seed, name in enumerate(("netG_A2B", "netG_B2A", "netD_A", "netD_B")):
-        network = CourseGenerator() if "G" in name else PooledJudge()
+        network = CourseGenerator() if "G" in name else PooledDiscriminator()
         torch.save({f"module.{k}": v for k, v in alive(network, seed).state_dict().items()}, folder / f"{name}.pth")
     return folder
 

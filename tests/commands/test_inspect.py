@@ -18,7 +18,8 @@ from ganprune.commands.inspect import inspect_checkpoint, moments_bytes
 from ganprune.errors import UserError
 from ganprune.filters.reconstruction import Reconstruction
 from ganprune.filters.space import FilterSpace
-from ganprune.models.checkpoint import CycleGAN, Side, save_cyclegan
+from ganprune.models.checkpoint import save_cyclegan
+from ganprune.models.cyclegan import CycleGAN, Side
 from ganprune.settings.evolve import make_settings
 
 SETTINGS = make_settings("quick", population=3, generations=2, validation_images=2, calibration_images=2)

@@ -23,7 +23,8 @@ from ganprune.fitness import CycleFitness
 from ganprune.metrics.evaluate import evaluate
 from ganprune.metrics.measures import Measures
 from ganprune.models.architecture import build
-from ganprune.models.checkpoint import CycleGAN, Side, domain_channels, save_cyclegan
+from ganprune.models.checkpoint import save_cyclegan
+from ganprune.models.cyclegan import CycleGAN, Side, domain_channels
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.options import CheckpointOptions
 from ganprune.pipeline.reporter import Reporter

@@ -20,7 +20,7 @@ from ganprune.commands.translate import name_outputs
 from ganprune.data.pixels import read_image, to_float, to_uint8
 from ganprune.data.sizes import Framing
 from ganprune.models.checkpoint import load_cyclegan
-from ganprune.models.fitting import translate
+from ganprune.models.sizing import translate
 from ganprune.report.figures import GAP
 
 

@@ -23,8 +23,8 @@ from ganprune.deploy.speed import speed_figures, speed_lines
 from ganprune.errors import UserError
 from ganprune.filters.compact import compact
 from ganprune.filters.space import FilterSpace
-from ganprune.models.fitting import translate
 from ganprune.models.generator import InstanceNorm2d, norm_layer
+from ganprune.models.sizing import translate
 
 GENERATORS = {
     "resnet": toy_generator,

@@ -7,7 +7,7 @@ from networks import enliven, toy_generator, toy_images
 from ganprune.cost.profile import memory_mb, parameters
 from ganprune.errors import UserError
 from ganprune.models.architecture import build, config_from_json
-from ganprune.models.checkpoint import new_cyclegan
+from ganprune.models.cyclegan import new_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig, PatchDiscriminator
 from ganprune.models.generator import GeneratorConfig, ResnetGenerator, norm_layer
 from ganprune.models.unet import UnetConfig, UnetGenerator

@@ -1,4 +1,4 @@
-"""Which image sizes pass through a generator and come back at their own size."""
+"""Images of any size and the networks: which sizes pass through them, and translation at any other."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from ganprune.data.pixels import cut, mirror_up
-from ganprune.data.sizes import LEAST, round_up
+from ganprune.data.sizes import LEAST, Size, round_up, size_text
 from ganprune.errors import UserError
-from ganprune.models.architecture import input_channels
+from ganprune.models.architecture import input_channels, output_channels
+from ganprune.models.cyclegan import OTHER, CycleGAN
 
 LARGEST = 256  # eight halvings, as in the deepest U-Nets
 
@@ -60,6 +61,43 @@ def _try_multiples(network: nn.Module, channels: int) -> tuple[int | None, str]:
             reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
         multiple *= 2
     return None, reason
+
+
+@torch.no_grad()
+def check_size(cyclegan: CycleGAN, size: Size) -> None:
+    """Check that images of this (height, width) pass through all networks, which are in evaluation mode, and come back.
+
+    Raises:
+        UserError: a network can't take them, most often because they are too small for the discriminator; or the
+            sides don't fit each other.
+    """
+    for name, side in cyclegan.items():
+        image = torch.zeros(1, input_channels(side.generator), *size, device=cyclegan.device)
+        fake = _pass(f"{name} generator", side.generator, image, size)
+        if not isinstance(fake, torch.Tensor) or fake.ndim != 4:
+            raise UserError(
+                f"{name} generator", f"an output {type(fake).__name__}", "(B, C, H, W) images", "Correct it."
+            )
+        if fake.shape[1] != output_channels(side.generator):
+            found = f"{fake.shape[1]} channels, where its last convolution has {output_channels(side.generator)}"
+            raise UserError(f"{name} generator", found, "an attribute out_channels that says so", "Give it one.")
+        if side.discriminator is not None:
+            _pass(f"{name} discriminator", side.discriminator, fake, size)
+        back = cyclegan.reverse(name)
+        if back is not None and _pass(f"{OTHER[name]} generator", back, fake, size).shape[1] != image.shape[1]:
+            found = f"a {OTHER[name]} that returns other images than the {image.shape[1]}-channel ones {name} takes"
+            raise UserError("checkpoint", found, "two generators between the same domains", "Check its files.")
+
+
+def _pass(name: str, network: nn.Module, images: torch.Tensor, size: Size) -> torch.Tensor:
+    try:
+        return network(images)  # type: ignore[no-any-return]
+    except Exception as error:  # networks that we did not write fail as they like
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            "size", f"{size_text(size)}, which the {name} can't take ({reason})", "images that fit the networks",
+            "Choose a larger --size, or check the channels of its images.",
+        ) from error  # fmt: skip
 
 
 @torch.inference_mode()
