@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from PIL import Image
 from torch import nn
 
 from ganprune.data.pixels import (
-    CHANNELS,
     EXTENSIONS,
     list_images,
     open_image,
@@ -193,16 +192,10 @@ def _networks(
 ) -> list[nn.Module]:
     """Return the generators whose translations are shown, ours last."""
     own = trained.generator(direction)
-    originals: Mapping[str, nn.Module] = {}
     if options.original:
-        own = trained.originals(device)[direction]
-    elif options.strips and trained.checkpoint is not None:
-        try:
-            originals = trained.originals(device)
-        except UserError as error:
-            reporter.stage(f"strips without the original generator: {error}")
-    if (channels := input_channels(own)) not in CHANNELS:
-        raise UserError("generator", f"{channels} image channels", "3 or 1, as image files have", "Use another one.")
+        return [trained.originals(device)[direction]]
+    lost = "strips without the original generator"
+    originals = trained.originals_if_there(reporter.stage, lost, device) if options.strips else {}
     return [originals[direction], own] if direction in originals else [own]
 
 
@@ -210,12 +203,9 @@ def _size(trained: Trained, options: Options) -> Size | None:
     """Return the size that images are translated at; None for their own."""
     if options.native or options.size is not None:
         return options.size
-    if trained.framing is None:
-        raise UserError(
-            "size", f"nothing, and {trained.path} records none", "a size to translate at", "Give --size, or --native."
-        )
-    load = trained.framing.load  # what was cut out of larger images has their scale
-    return None if isinstance(load, str) else load or trained.framing.size
+    framing = trained.made_at("a size to translate at", "Give --size, or --native.")
+    load = framing.load  # what was cut out of larger images has their scale
+    return None if isinstance(load, str) else load or framing.size
 
 
 @dataclass(frozen=True)

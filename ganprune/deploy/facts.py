@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
+from torch.export import Dim
 
 from ganprune import __version__
-from ganprune.data.sizes import Size, size_json, size_text
+from ganprune.data.sizes import LEAST, Size, size_json, size_text
 from ganprune.errors import UserError
 from ganprune.models.architecture import input_channels, output_channels
 
@@ -68,6 +69,15 @@ class Facts:
     def text(self) -> str:
         """Return them as a file's metadata hold them."""
         return json.dumps(self.to_json())
+
+    def dynamic_shapes(self) -> tuple[dict[int, Any]]:
+        """Return the free dimensions of the one input, as ``torch.export`` takes them: the batch, perhaps H and W."""
+        free: dict[int, Any] = {0: Dim("batch")}
+        if (multiple := self.multiple) is not None:
+            for dim, name in ((2, "height"), (3, "width")):
+                one = Dim(name if multiple == 1 else f"{name}_{multiple}", min=-(-LEAST // multiple))
+                free[dim] = one if multiple == 1 else multiple * one
+        return (free,)
 
 
 def inexpressible(form: str, facts: Facts, expected: str, error: Exception) -> UserError:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from ganprune.assets import default_checkpoint, default_images
+from ganprune.data.pixels import CHANNELS
 from ganprune.data.sizes import Framing
 from ganprune.errors import UserError, did_you_mean
 from ganprune.filters.saving import read_description
+from ganprune.models.architecture import input_channels
 from ganprune.models.checkpoint import load_cyclegan
 from ganprune.models.layouts import CONFIG_NAME
 from ganprune.models.options import SIDES, CheckpointOptions
@@ -44,17 +47,33 @@ class Trained:
     networks: CheckpointOptions = field(default_factory=CheckpointOptions)
 
     def generator(self, direction: str) -> nn.Module:
-        """Return the generator of one direction.
+        """Return the generator of one direction, which is given images that files can hold.
 
         Raises:
-            UserError: an unknown one, or one that the folder does not have.
+            UserError: an unknown one, one that the folder does not have, or one for images of other channels.
         """
         if direction not in SIDES:
             raise UserError("direction", direction, " or ".join(SIDES), did_you_mean(direction, SIDES))
         if direction not in self.generators:
             found = f"{direction}, which {self.path} lacks"
             raise UserError("direction", found, ", ".join(self.generators), "Use another --direction.")
+        if (channels := input_channels(self.generators[direction])) not in CHANNELS:
+            found = f"{direction} with {channels} image channels"
+            raise UserError("generator", found, "3 or 1, as image files have", "Use another --direction.")
         return self.generators[direction]
+
+    def made_at(self, wanted: str, remedy: str) -> Framing:
+        """Return the framing of the images that they were made with.
+
+        Args:
+            wanted, remedy: what there is to say where nothing records it.
+
+        Raises:
+            UserError: nothing does.
+        """
+        if self.framing is None:
+            raise UserError("size", f"nothing, and {self.path} records none", wanted, remedy)
+        return self.framing
 
     def originals(self, device: torch.device | str = "cpu") -> dict[str, nn.Module]:
         """Return the unpruned generators by side.
@@ -69,9 +88,17 @@ class Trained:
         cyclegan = load_cyclegan(self.checkpoint, options=self.networks, device=device)
         return {name: side.generator for name, side in cyclegan.items()}
 
-    def factory(self, direction: str) -> str | None:
-        """Return what makes the generator of a direction, if ganprune does not know its architecture."""
-        return self.networks.factory("generator", direction)
+    def originals_if_there(
+        self, report: Callable[[str], Any], lost: str, device: torch.device | str = "cpu"
+    ) -> dict[str, nn.Module]:
+        """Return the unpruned generators, or none where there are none; ``report`` is told what is lost by that."""
+        if self.checkpoint is None:
+            return {}
+        try:
+            return self.originals(device)
+        except UserError as error:
+            report(f"{lost}: {error}")
+            return {}
 
 
 def load_trained(
