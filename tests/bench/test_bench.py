@@ -11,8 +11,8 @@ from ganprune.models.generator import GeneratorConfig
 
 @pytest.fixture
 def shipped():
-    judge = DiscriminatorConfig(ndf=4, layers=1)
-    sides = [Side(name, build(GeneratorConfig(ngf=4, blocks=2)), build(judge)) for name in ("A2B", "B2A")]
+    discriminator = DiscriminatorConfig(ndf=4, layers=1)
+    sides = [Side(name, build(GeneratorConfig(ngf=4, blocks=2)), build(discriminator)) for name in ("A2B", "B2A")]
     networks = CycleGAN(*sides)
     for network in networks.networks().values():
         network.eval().requires_grad_(False)
