@@ -18,7 +18,8 @@ from ganprune.baselines.registry import Baseline
 from ganprune.cli import main
 from ganprune.commands.baseline import baseline_settings
 from ganprune.compare import Contender, compare, statistics
-from ganprune.compare.runner import Runner, points, summarise
+from ganprune.compare.runs import Runner
+from ganprune.compare.statistics import points, summarise
 from ganprune.compare.tables import markdown
 from ganprune.data.sizes import OWN, Framing
 from ganprune.errors import UserError
