@@ -189,8 +189,10 @@ class _Work:
         self.generators = {direction: originals.get(direction, own) for direction, own in pruned.items()}
         self.multiples = {direction: size_multiple([network]) for direction, network in self.generators.items()}
         self.kind = "compact" if trained.pruned and not options.original else "original"
-        size = options.size or trained.made_at("the size that images will have", "Give --size.").size
-        assert size is not None
+        size = options.size or (trained.framing.size if trained.framing else None)
+        if size is None:
+            found = f"nothing, and {trained.path} records none"
+            raise UserError("size", found, "the size that images will have", "Give --size.")
         self.size, given = size, find_images(images) if images else None
         self.images = {d: (given or self._own_images(d))[: options.check_images] for d in directions}
         self.formats = tuple(dict.fromkeys(options.formats))

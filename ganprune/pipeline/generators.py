@@ -62,19 +62,6 @@ class Trained:
             raise UserError("generator", found, "3 or 1, as image files have", "Use another --direction.")
         return self.generators[direction]
 
-    def made_at(self, wanted: str, remedy: str) -> Framing:
-        """Return the framing of the images that they were made with.
-
-        Args:
-            wanted, remedy: what there is to say where nothing records it.
-
-        Raises:
-            UserError: nothing does.
-        """
-        if self.framing is None:
-            raise UserError("size", f"nothing, and {self.path} records none", wanted, remedy)
-        return self.framing
-
     def originals(self, device: torch.device | str = "cpu") -> dict[str, nn.Module]:
         """Return the unpruned generators by side.
 
@@ -118,24 +105,23 @@ def load_trained(
     if not (path.is_dir() or path.is_file()):
         raise UserError("run", str(path), "a run directory or a checkpoint's folder", "Check the path.")
     directory = RunDirectory(path)
-    if directory.exists(CONFIG) and not directory.exists(CONFIG_NAME):  # a pretraining run is a checkpoint
+    config = directory.read_json(CONFIG) if directory.exists(CONFIG) else None
+    if config is not None and not directory.exists(CONFIG_NAME):  # a pretraining run is a checkpoint
         finished = open_finished(path)
         config, _ = read_config(finished)
         networks = run_networks(config, networks)
-        sides = _sides(finished)
         checkpoint, data = (None if config[key] is None else Path(config[key]) for key in ("checkpoint", "data"))
         return Trained(
-            path, load_pair(directory, device, sides, networks), Framing.from_json(config),
+            path, load_pair(directory, device, _sides(finished), networks), Framing.from_json(config),
             checkpoint or default_checkpoint(), data or default_images(), networks=networks,
         )  # fmt: skip
-    present = [name for name in SIDES if directory.exists(f"{name}.json")]
-    if present:
-        description = read_description(path / present[0])
-        framing = Framing.from_json(description) if "size" in description else None
+    if present := [name for name in SIDES if directory.exists(f"{name}.json")]:
+        framing = _framing(read_description(path / present[0]))
         return Trained(path, load_pair(directory, device, present, networks), framing, networks=networks)
     cyclegan = load_cyclegan(path, options=networks, device=device)
     own = {name: side.generator for name, side in cyclegan.items()}
-    return Trained(path, own, _pretrained_framing(directory), pruned=False, networks=networks)
+    framing = _framing(config.get("data")) if isinstance(config, dict) else None
+    return Trained(path, own, framing, pruned=False, networks=networks)
 
 
 def _sides(run: RunDirectory) -> list[str]:
@@ -148,10 +134,6 @@ def _sides(run: RunDirectory) -> list[str]:
     return sides
 
 
-def _pretrained_framing(directory: RunDirectory) -> Framing | None:
-    """Return the framing of the images that a checkpoint was trained with, if ``ganprune pretrain`` made it."""
-    if not directory.exists(CONFIG):
-        return None
-    config = directory.read_json(CONFIG)
-    data = config.get("data") if isinstance(config, dict) else None
+def _framing(data: Any) -> Framing | None:
+    """Return the framing that a file's entries say, if they do."""
     return Framing.from_json(data) if isinstance(data, dict) and "size" in data else None
