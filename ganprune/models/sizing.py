@@ -83,8 +83,8 @@ def check_size(cyclegan: CycleGAN, size: Size) -> None:
             raise UserError(f"{name} generator", found, "an attribute out_channels that says so", "Give it one.")
         if side.discriminator is not None:
             _pass(f"{name} discriminator", side.discriminator, fake, size)
-        back = cyclegan.reverse(name)
-        if back is not None and _pass(f"{OTHER[name]} generator", back, fake, size).shape[1] != image.shape[1]:
+        reverse = cyclegan.reverse(name)
+        if reverse is not None and _pass(f"{OTHER[name]} generator", reverse, fake, size).shape[1] != image.shape[1]:
             found = f"a {OTHER[name]} that returns other images than the {image.shape[1]}-channel ones {name} takes"
             raise UserError("checkpoint", found, "two generators between the same domains", "Check its files.")
 
