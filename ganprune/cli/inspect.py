@@ -79,7 +79,7 @@ def side_lines(side: dict[str, Any]) -> list[str]:
     for group in side["groups"]:
         others = len(group["written_by"]) - 1
         shown.append(f"    {group['filters']:>5}  {group['name']}" + (f" and {others} more layers" if others else ""))
-    shown += [f"  layer {layer} keeps all filters: {reason}" for layer, reason in side["whole"].items()]
+    shown += [f"  layer {layer} keeps all filters: {reason}" for layer, reason in side["unprunable"].items()]
     if side["moments_bytes"]:
         shown.append(f"  moments for reconstructed weights: {side['moments_bytes'] / 2**20:,.0f} MB")
     if scores:

@@ -109,7 +109,7 @@ def side_facts(cyclegan: CycleGAN, name: str, size: Size, settings: EvolveSettin
         "discriminator": None if side.discriminator is None else network_facts(side.discriminator),
         "reverse_generator": cyclegan.reverse(name) is not None,
         "groups": groups,
-        "whole": dict(spaces["grouped"].whole),
+        "unprunable": dict(spaces["grouped"].whole),
         "bits": {encoding: len(space) for encoding, space in spaces.items()},
         "moments_bytes": moments_bytes(side.generator) if settings.reconstruct else 0,
     }

@@ -168,10 +168,8 @@ def _check_targets(files: Sequence[Path], targets: Sequence[Path], overwrite: bo
     present = [target for target in targets if os.path.lexists(target)]
     if present and not overwrite:
         others = f" and {len(present) - 1} more" * (len(present) > 1)
-        raise UserError(
-            "out", f"{present[0]}{others} (there already)", "a folder without these files",
-            "Choose another --out, or replace them with --overwrite.",
-        )  # fmt: skip
+        found, remedy = f"{present[0]}{others} (there already)", "Choose another --out, or replace them: --overwrite."
+        raise UserError("out", found, "a folder without these files", remedy)
     if folder := next((target for target in present if target.is_dir()), None):
         raise UserError("out", f"{folder} (a folder)", "a place for a file", "Choose another --out.")
 

@@ -187,10 +187,8 @@ def _saved_or_inferred(found: Found) -> Architecture:
     try:
         return INFER[found.part](found.state, found.path)
     except (IndexError, ValueError, KeyError, StopIteration) as error:  # names or shapes that no such network has
-        raise UserError(
-            found.part, f"{found.path} ({error})", "the tensors of a CycleGAN",
-            f"Check --checkpoint, or say --{found.part}.",
-        ) from error  # fmt: skip
+        remedy = f"Check --checkpoint, or say --{found.part}."
+        raise UserError(found.part, f"{found.path} ({error})", "the tensors of a CycleGAN", remedy) from error
 
 
 def _make_sides(networks: Mapping[Place, nn.Module], notes: list[str]) -> Iterator[Side]:

@@ -96,9 +96,8 @@ class CheckpointOptions:
                 expected = f"{saved}, as the run began" if saved else "nothing, as the run began"
                 raise UserError(f"--{part}", now, expected, "Leave it out, or start a new run.")
             if now is None and saved is not None and any(is_reference(part, text) for text in saved.split("/")):
-                raise UserError(
-                    part, f"{saved} from the run's file", "it on the command line too", f"Add --{part} {saved}"
-                )
+                found = f"{saved} from the run's file"
+                raise UserError(part, found, "it on the command line too", f"Add --{part} {saved}")
         return options
 
 

@@ -75,9 +75,8 @@ def check_size(cyclegan: CycleGAN, size: Size) -> None:
         image = torch.zeros(1, input_channels(side.generator), *size, device=cyclegan.device)
         fake = _pass(f"{name} generator", side.generator, image, size)
         if not isinstance(fake, torch.Tensor) or fake.ndim != 4:
-            raise UserError(
-                f"{name} generator", f"an output {type(fake).__name__}", "(B, C, H, W) images", "Correct it."
-            )
+            found = f"an output {type(fake).__name__}"
+            raise UserError(f"{name} generator", found, "(B, C, H, W) images", "Correct it.")
         if fake.shape[1] != output_channels(side.generator):
             found = f"{fake.shape[1]} channels, where its last convolution has {output_channels(side.generator)}"
             raise UserError(f"{name} generator", found, "an attribute out_channels that says so", "Give it one.")

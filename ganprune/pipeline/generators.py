@@ -69,9 +69,8 @@ class Trained:
             UserError: there is no such checkpoint any more, or these generators are not a run's.
         """
         if self.checkpoint is None:
-            raise UserError(
-                "original", f"{self.path}, which is no run", "a run directory", "Only a run has pruned an original."
-            )
+            found, remedy = f"{self.path}, which is no run", "Only a run has pruned an original."
+            raise UserError("original", found, "a run directory", remedy)
         cyclegan = load_cyclegan(self.checkpoint, options=self.networks, device=device)
         return {name: side.generator for name, side in cyclegan.items()}
 

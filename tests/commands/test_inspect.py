@@ -33,7 +33,7 @@ def test_a_checkpoint_is_described_without_images(checkpoint):
     assert side["bits"] == {"grouped": 72, "tied": 40}
     assert [group["filters"] for group in side["groups"]] == [4, 8, 16, 16, 16, 8, 4]
     assert side["groups"][2]["written_by"] == ["model.10.conv_block.5", "model.11.conv_block.5", "model.7"]
-    assert side["whole"] == {"model.19": "they are channels of the output image"}
+    assert side["unprunable"] == {"model.19": "they are channels of the output image"}
     assert side["generator"]["specification"].startswith("resnet:ngf=4,blocks=2,norm=instance")
     assert side["generator"]["channels"] == [3, 3] and side["reverse_generator"]
     assert json.loads(json.dumps(found)) == found
