@@ -36,6 +36,7 @@ def test_individuals_keep_the_stated_share_of_macs(shipped, images, tmp_path):
         assert 0.1 < fitness.macs(bits) / fitness.macs(fitness.space.full()) <= 0.25
 
 
+@pytest.mark.slow
 def test_every_figure_is_there_and_positive(shipped, images):
     result = bench(images, shipped, repeats=1, scored=2, paper=False)
     figures = result["shipped"]

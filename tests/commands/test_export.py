@@ -200,28 +200,6 @@ def test_mistakes_are_refused_before_anything_is_written(run, checkpoint, image_
     refused(call(run.directory), "no package onnx, onnxscript", "pip install 'ganprune[onnx]'", **at)
 
 
-class Malicious:
-    """Unpickled, it would create a file."""
-
-    def __reduce__(self):
-        return open, ("executed", "w")
-
-
-@pytest.mark.parametrize("command", ["export", "translate"])
-def test_a_malicious_checkpoint_executes_nothing(command, tmp_path, image_folder, checkpoint):
-    folder = tmp_path / "malicious"
-    folder.mkdir()
-    for name in ("G_A", "G_B", "D_A", "D_B"):
-        torch.save({"model.1.weight": Malicious()}, folder / f"latest_net_{name}.pth")
-    before = contents(tmp_path)
-    rest = {
-        "export": ["--images", image_folder / "testA", "--size", 16],
-        "translate": [image_folder / "testA", "--direction", "A2B", "--native"],
-    }[command]
-    result = CliRunner().invoke(main, [str(part) for part in (command, folder, *rest, "--out", "out")])
-    refused(result, "latest_net_G_A.pth", "a PyTorch state dict", folder=tmp_path, before=before)
-
-
 def test_an_export_of_a_run_of_crops_keeps_its_scale_unless_another_size_is_asked_for(
     checkpoint, image_folder, tmp_path
 ):

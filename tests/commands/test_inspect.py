@@ -1,7 +1,6 @@
 """ganprune inspect: what is found of a checkpoint, and that nothing is written on the way."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -9,13 +8,11 @@ import torch
 from click.testing import CliRunner
 from networks import SIZE, toy_cyclegan, toy_generator, toy_images
 from PIL import Image
-from safetensors.torch import load_file, save_file
 from thirdparty import CourseGenerator, Pix2PixUnet, alive
 from toytask import contents
 
 from ganprune.cli import main
 from ganprune.commands.inspect import inspect_checkpoint, moments_bytes
-from ganprune.errors import UserError
 from ganprune.filters.reconstruction import Reconstruction
 from ganprune.filters.space import FilterSpace
 from ganprune.models.checkpoint import save_cyclegan
@@ -147,12 +144,3 @@ def test_a_generator_alone_with_a_discriminator_of_another_colour_is_not_asked(t
     save_cyclegan(CycleGAN(Side("A2B", toy_generator(in_channels=1), pair["A2B"].discriminator)), tmp_path / "grey")
     found = inspect_checkpoint(tmp_path / "grey", image_folder, settings=SETTINGS, **MACHINE)
     assert "discriminator_scores" not in found["sides"]["A2B"] and found["warnings"] == []
-
-
-def test_a_damaged_checkpoint_is_named(tmp_path, checkpoint):
-    shutil.copytree(checkpoint, tmp_path / "copy")
-    tensors = load_file(checkpoint / "cyclegan.safetensors")
-    tensors.pop("A2B.generator.model.4.weight")
-    save_file(tensors, tmp_path / "copy" / "cyclegan.safetensors")
-    with pytest.raises(UserError, match=r"without tensor model\.4\.weight"):
-        inspect_checkpoint(tmp_path / "copy", settings=SETTINGS, **MACHINE)

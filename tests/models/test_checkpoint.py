@@ -554,8 +554,8 @@ def test_a_factory_that_does_not_fit_is_named(tmp_path, text, message):
 
 def test_discriminators_of_pairs_are_left_out(tmp_path):
     torch.save(alive(Pix2PixUnet()).state_dict(), tmp_path / "latest_net_G.pth")
-    judge = build(DiscriminatorConfig(ndf=4, layers=1, norm="batch", in_channels=6))
-    torch.save(judge.state_dict(), tmp_path / "latest_net_D.pth")
+    discriminator = build(DiscriminatorConfig(ndf=4, layers=1, norm="batch", in_channels=6))
+    torch.save(discriminator.state_dict(), tmp_path / "latest_net_D.pth")
     cyclegan = load_cyclegan(tmp_path)
     assert cyclegan["A2B"].discriminator is None
     assert "A2B discriminator is left out: it scores pairs of images" in cyclegan.notes[-1]
