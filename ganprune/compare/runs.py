@@ -93,7 +93,7 @@ def compare(
     directory = RunDirectory.open(out) if resume else RunDirectory.create(out)
     with directory.locked():
         _begin(directory, _configuration(task, contenders, max_evaluations, seeds), resume)
-        runner = Runner(task, contenders, directory, workers=workers, cluster=cluster, report=report)
+        runner = Runner(task, contenders, directory, workers, cluster, report)
         curves: dict[str, list[dict[str, Any]]] = {contender.name: [] for contender in contenders}
         jobs = [(seed, index, contender) for seed in seeds for index, contender in enumerate(contenders, 1)]
         for number, (seed, index, contender) in enumerate(jobs, 1):
@@ -135,6 +135,7 @@ def _begin(directory: RunDirectory, config: Mapping[str, Any], resume: bool) -> 
     directory.write_json(CONFIG, config)
 
 
+@dataclass(eq=False)
 class Runner:
     """Runs searches one after the other, sharing networks and moments among those that allow it.
 
@@ -146,22 +147,18 @@ class Runner:
         report: told with a line of text what happens.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        contenders: Sequence[Contender],
-        directory: RunDirectory | None = None,
-        *,
-        workers: int = 1,
-        cluster: str | None = None,
-        report: Callable[[str], Any] = lambda text: None,
-    ):
-        self.task, self.directory, self.workers, self.cluster = task, directory, workers, cluster
-        self.report = report
-        self.skip = max(contender.settings.validation_images for contender in contenders)
+    task: Task
+    contenders: Sequence[Contender]
+    directory: RunDirectory | None = None
+    workers: int = 1
+    cluster: str | None = None
+    report: Callable[[str], Any] = lambda text: None
+
+    def __post_init__(self) -> None:
+        self.skip = max(contender.settings.validation_images for contender in self.contenders)
+        self.baselines = Baselines(self.task)
         self._prepared: tuple[object, Search] | None = None
         self._references: dict[str, dict[str, CycleFitness]] = {}
-        self.baselines = Baselines(task)
 
     def run(self, settings: EvolveSettings, path: Path, baseline: Baseline | None = None) -> dict[str, Any]:
         """Run one search, or go on with it, or read what it gave; see :meth:`curve` for the result.

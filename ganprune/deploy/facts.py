@@ -12,7 +12,7 @@ from torch.export import Dim
 
 from ganprune import __version__
 from ganprune.data.sizes import LEAST, Size, size_json, size_text
-from ganprune.errors import UserError
+from ganprune.errors import UserError, reason
 from ganprune.models.architecture import input_channels, output_channels
 
 FORMAT = 1
@@ -82,9 +82,8 @@ class Facts:
 
 def inexpressible(form: str, facts: Facts, expected: str, error: Exception) -> UserError:
     """Return the error for a generator that an exporter failed on, whatever went wrong inside it."""
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     remedy = "Export without --dynamic-size, or as --format torch."
-    return UserError(f"{form} of {facts.direction}", reason, expected, remedy)
+    return UserError(f"{form} of {facts.direction}", reason(error), expected, remedy)
 
 
 def _order(channels: int) -> str:

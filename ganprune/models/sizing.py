@@ -11,11 +11,11 @@ from torch import nn
 
 from ganprune.data.pixels import cut, mirror_up
 from ganprune.data.sizes import LEAST, Size, round_up, size_text
-from ganprune.errors import UserError
+from ganprune.errors import UserError, reason
 from ganprune.models.architecture import input_channels, output_channels
 from ganprune.models.cyclegan import OTHER, CycleGAN
 
-LARGEST = 256  # eight halvings, as in the deepest U-Nets
+HALVINGS = 8  # of the size, at most: as in the deepest U-Nets
 
 
 def size_multiple(generators: Iterable[nn.Module]) -> int:
@@ -31,15 +31,13 @@ def size_multiple(generators: Iterable[nn.Module]) -> int:
 
 @torch.no_grad()
 def _multiple(generator: nn.Module) -> int:
-    reasons = []
     for device in ("meta", "cpu"):  # a network may make tensors of its own, which are not on "meta"
-        multiple, reason = _try_multiples(copy.deepcopy(generator).to(device).eval(), input_channels(generator))
+        multiple, why = _try_multiples(copy.deepcopy(generator).to(device).eval(), input_channels(generator))
         if multiple is not None:
             return multiple
-        reasons.append(reason)
-        if not reason:
+        if not why:
             break
-    why = f" ({reasons[-1]})" if reasons[-1] else ""
+    why = f" ({why})" if why else ""
     raise UserError(
         "generator", f"{type(generator).__name__}, whose images differ in size from those it is given{why}",
         "a generator that keeps the size", "Use another one, or give it an attribute in_channels if that is wrong.",
@@ -48,19 +46,17 @@ def _multiple(generator: nn.Module) -> int:
 
 def _try_multiples(network: nn.Module, channels: int) -> tuple[int | None, str]:
     """Return the first multiple at which a network keeps the size, or none and why it last failed, if it did."""
-    weight, reason = next(network.parameters()), ""
-    multiple = 1
-    while multiple <= LARGEST:
+    weight, why = next(network.parameters()), ""
+    for multiple in (2**halvings for halvings in range(HALVINGS + 1)):
         side = multiple * (-(-LEAST // multiple) | 1)  # an odd multiple, lest it be one of twice as many
         image = torch.zeros(1, channels, side, side, device=weight.device, dtype=weight.dtype)
         try:
-            output, reason = network(image), ""
+            output, why = network(image), ""
             if isinstance(output, torch.Tensor) and output.shape[-2:] == image.shape[-2:]:
                 return multiple, ""
         except Exception as error:  # too small, parts that do not fit each other, or whatever others' networks do
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
-        multiple *= 2
-    return None, reason
+            why = reason(error)
+    return None, why
 
 
 @torch.no_grad()
@@ -92,9 +88,8 @@ def _pass(name: str, network: nn.Module, images: torch.Tensor, size: Size) -> to
     try:
         return network(images)  # type: ignore[no-any-return]
     except Exception as error:  # networks that we did not write fail as they like
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            "size", f"{size_text(size)}, which the {name} can't take ({reason})", "images that fit the networks",
+            "size", f"{size_text(size)}, which the {name} can't take ({reason(error)})", "images that fit the networks",
             "Choose a larger --size, or check the channels of its images.",
         ) from error  # fmt: skip
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from ganprune.errors import UserError
+from ganprune.errors import UserError, reason
 
 State = dict[str, torch.Tensor]
 BELONGS = "Check that the file belongs to this architecture."
@@ -44,9 +44,8 @@ def read_pth(path: Path) -> State:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise UserError(
-            "checkpoint", f"{path} ({reason})", "a PyTorch state dict of tensors and nothing else",
+            "checkpoint", f"{path} ({reason(error, 120)})", "a PyTorch state dict of tensors and nothing else",
             "Save model.state_dict() with torch.save; a file that holds code is not read, since it could do anything.",
         ) from error  # fmt: skip
     items = state.items() if isinstance(state, Mapping) else [(None, None)]

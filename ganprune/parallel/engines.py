@@ -7,9 +7,8 @@ import os
 import platform
 import signal
 import threading
-from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, ProcessPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from typing import Any
@@ -60,8 +59,13 @@ class _Process(SpawnProcess):
     """A process that Ctrl-C and SIGTERM don't reach: they are meant for the one that started it, which ends it."""
 
     def start(self) -> None:
-        with _blocked(signal.SIGINT, signal.SIGTERM):  # the child inherits that
-            super().start()
+        if not hasattr(signal, "pthread_sigmask"):
+            return super().start()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))  # the child inherits that
+        try:
+            return super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Context(SpawnContext):
@@ -75,18 +79,6 @@ class _Context(SpawnContext):
         process = _Process(*arguments, **options)
         self.started.append(process)
         return process
-
-
-@contextmanager
-def _blocked(*signals: signal.Signals) -> Iterator[None]:
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def begin(payloads: list[Payload], threads: int) -> None:
