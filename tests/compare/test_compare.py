@@ -185,6 +185,7 @@ def test_mistakes_are_found_before_anything_is_written(task, tmp_path, contender
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_search_that_only_repeats_itself_ends(task, tmp_path):
     stuck = contender("stuck", algorithm="ga:reproduction=1,crossover=0,mutation=0")
     result = compare(task, [CONTENDERS[0], stuck], max_evaluations=BUDGET, seeds=[1], out=tmp_path / "out")

@@ -341,6 +341,7 @@ def test_a_cluster_of_which_one_worker_is_killed_gives_the_serial_run(
     assert not alive([victim])
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_not_there_is_refused_before_anything_is_written(
     checkpoint, image_folder, tmp_path, monkeypatch
 ):
