@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ganprune.cli.group import main
-from ganprune.cli.options import FOLDER, factory_options, machine_options, take_factories
+from ganprune.cli.options import FOLDER, factory_options, machine_options, option, setting_options, take_factories
 from ganprune.cli.progress import print_summary, showing
+from ganprune.settings.pick import Criterion
 
-CRITERIA = ("max_macs", "max_params", "target_ratio", "min_quality", "knee", "index")
+criterion_options = setting_options(Criterion, "Which point", defaults={})
+point_option = partial(option, heading="Which point")
+CRITERIA = Criterion.__dataclass_fields__
 
 
 @main.command()
 @click.argument("run", type=FOLDER)
-@click.option("--max-macs", type=float, help="Best quality within this many MACs per image (input size).")
-@click.option("--max-params", type=float, help="Best quality within this many parameters.")
-@click.option("--target-ratio", type=float, help="Best quality with this many times fewer parameters, or more.")
-@click.option(
-    "--min-quality",
-    type=float,
-    help="Smallest point that keeps this share (above 0, at most 1) of its front's best quality: 1 is the point of "
-    "lowest loss, 0.8 allows 1 / 0.8 = 1.25 times that loss.",
-)
-@click.option("--knee", is_flag=True, help="The point with the most to lose either way.")
-@click.option("--index", nargs=2, type=int, metavar="A2B B2A", help="The points' numbers, as in front.json and .png.")
-@click.option("--out", type=FOLDER, help="New run directory.  [default: next free runs/pick-NNN]")
-@click.option("--finetune-steps", type=int, help="Steps of the fine-tune; 0 for none.  [default: the run's own]")
+@criterion_options
+@point_option("--knee", is_flag=True, help="The point with the most to lose either way.")
+@point_option("--index", nargs=2, type=int, metavar="A2B B2A", help="The points' numbers, as in front.json and .png.")
+@option("--out", type=FOLDER, help="New run directory.  [default: next free runs/pick-NNN]")
+@option("--finetune-steps", type=int, help="Steps of the fine-tune; 0 for none.  [default: the run's own]")
 @factory_options
 @machine_options
 def pick(run: Path, out: Path | None, **options: Any) -> None:
@@ -36,7 +32,7 @@ def pick(run: Path, out: Path | None, **options: Any) -> None:
 
     Exactly one of --max-macs, --max-params, --target-ratio, --min-quality, --knee and --index says which.
     """
-    from ganprune.commands.pick import Criterion, pick_run
+    from ganprune.commands.pick import pick_run
 
     criterion = Criterion(**{name: options.pop(name) for name in CRITERIA})
     factories = take_factories(options)

@@ -31,7 +31,7 @@ from ganprune.models.cyclegan import PARTS, CycleGAN
 from ganprune.models.weights import load_into, read_safetensors
 from ganprune.runs.directory import refuse_changes
 from ganprune.runs.files import replace_with
-from ganprune.settings.training import TAUGHT, TrainingSettings, with_all_terms
+from ganprune.settings.training import TAUGHT, TrainingSettings
 from ganprune.training.augmentation import Augmentation, epoch_indices
 from ganprune.training.distillation import FeatureDistillation, feature_matching, seen_by, tapped
 from ganprune.training.pool import ImagePool
@@ -52,7 +52,7 @@ class CycleGANTrainer:
         images: their training images are used.
         settings: the objective and schedule.
         teacher: the original CycleGAN, for distillation.
-        sides: which sides are trained; the others only translate back.
+        sides: which sides are trained; the others are only their reverse generators.
     """
 
     def __init__(
@@ -80,30 +80,30 @@ class CycleGANTrainer:
         for network in self._trained():
             network.train().requires_grad_(True).to(memory_format=layout)
         self.matchers = self._matchers() if settings.features else {}
-        judged = any(side.discriminator is not None for side in self.sides.values())
-        self.optimisers = {part: self._adam(part) for part in (PARTS if judged else PARTS[:1])}
+        adversaries = any(side.discriminator is not None for side in self.sides.values())
+        self.optimisers = {part: self._adam(part) for part in (PARTS if adversaries else PARTS[:1])}
         self._check_terms()
 
     def _check_terms(self) -> None:
         """Check that every side has something to learn from."""
         for name in self.sides:
             settings = self.settings
-            judged = self._judges(name, "disa") or self._judges(name, "feature_matching")
-            taught = self.teacher is not None and (settings.distil or settings.features or judged)
-            own = self._against(name) or settings.identity * settings.lam or self._back(name) is not None
+            looked_at = self._looks(name, "disa") or self._looks(name, "feature_matching")
+            taught = self.teacher is not None and (settings.distil or settings.features or looked_at)
+            own = self._against(name) or settings.identity * settings.lam or self._reverse(name) is not None
             if not (taught or own):
                 found = f"terms that generator {name} has no networks for"
                 raise UserError(
                     "objective", found, "one that applies to a generator alone", "Distil: --finetune distil."
                 )
 
-    def _judges(self, name: str, term: str) -> bool:
-        """Whether a term that a discriminator has a say in applies to a side."""
+    def _looks(self, name: str, term: str) -> bool:
+        """Whether a term applies to a side that takes a discriminator."""
         return bool(getattr(self.settings, term)) and self.cyclegan[name].discriminator is not None
 
     def _against(self, name: str) -> bool:
         """Whether a side's generator and discriminator are trained against each other: that takes real images, too."""
-        return self._judges(name, "adversarial") and self._has_images(self.cyclegan[name].target)
+        return self._looks(name, "adversarial") and self._has_images(self.cyclegan[name].target)
 
     def _has_images(self, domain: str) -> bool:
         try:
@@ -111,8 +111,8 @@ class CycleGANTrainer:
         except KeyError:
             return False
 
-    def _back(self, name: str) -> nn.Module | None:
-        """Return what translates a side's images back, if the cycle counts and there is such a generator."""
+    def _reverse(self, name: str) -> nn.Module | None:
+        """Return a side's reverse generator, if the cycle counts and there is one."""
         return self.cyclegan.reverse(name) if self.settings.lam else None
 
     def _domains(self) -> list[str]:
@@ -135,7 +135,7 @@ class CycleGANTrainer:
         both = [network for side in self.sides.values() for network in (side.generator, side.discriminator)]
         return [network for network in both if network is not None]
 
-    def _freeze_judges(self, frozen: bool) -> None:
+    def _freeze_discriminators(self, frozen: bool) -> None:
         for side in self.sides.values():
             if side.discriminator is not None:
                 side.discriminator.requires_grad_(not frozen)
@@ -187,7 +187,7 @@ class CycleGANTrainer:
     def _update_generators(
         self, real: dict[str, torch.Tensor]
     ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-        self._freeze_judges(True)
+        self._freeze_discriminators(True)
         losses: dict[str, torch.Tensor] = {}
         total, fakes = torch.zeros((), device=self.device), {}
         for name in self.sides:
@@ -195,7 +195,7 @@ class CycleGANTrainer:
             total = total + objective
             losses |= {f"{term}_{name}": value for term, value in terms.items()}
         self._apply("generator", total)
-        self._freeze_judges(False)
+        self._freeze_discriminators(False)
         return losses, fakes
 
     def _generator_objective(
@@ -203,7 +203,7 @@ class CycleGANTrainer:
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor]:
         """Return one side's weighted objective, its terms, and its images."""
         settings, side = self.settings, self.cyclegan[name]
-        source, back = real[side.source], self._back(name)
+        source, back = real[side.source], self._reverse(name)
         terms: dict[str, torch.Tensor] = {}
         with self._autocast():
             inputs = torch.cat([source, real[side.target]]) if settings.identity else source  # one pass for both
@@ -259,8 +259,8 @@ class CycleGANTrainer:
             draw = random.Random(f"{self.settings.seed}:{name}:{self.step}")
             target, older = real[side.target], self.pools[name].query(fakes[name], draw)
             with self._autocast():
-                judged = side.discriminator(torch.cat([target, older])).float()
-            halves = judged[: len(target)], judged[len(target) :]
+                output = side.discriminator(torch.cat([target, older])).float()
+            halves = output[: len(target)], output[len(target) :]
             losses[f"discriminator_{name}"] = 0.5 * (adversarial(halves[0], True) + adversarial(halves[1], False))
         if losses:
             self._apply("discriminator", sum(losses.values(), torch.zeros((), device=self.device)))
@@ -323,8 +323,7 @@ class CycleGANTrainer:
         path = Path(folder) / TENSORS_NAME
         tensors = read_safetensors(path)
         saved = read_metadata(path)
-        known = with_all_terms(saved["settings"])
-        refuse_changes(known, self.settings.to_json(), "the interrupted run", "Resume with equal settings.")
+        refuse_changes(saved["settings"], self.settings.to_json(), "the interrupted run", "Resume with equal settings.")
         self.step = saved["step"]
         for name, network in self.cyclegan.networks().items():
             load_into(network, with_prefix(tensors, name + "."), path)
