@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from ganprune.errors import UserError
+from ganprune.models.description import Architecture
 from ganprune.models.discriminator import DiscriminatorConfig, PatchDiscriminator
-from ganprune.models.fields import Architecture
 from ganprune.models.generator import GeneratorConfig, ResnetGenerator, init_weights
 from ganprune.models.unet import UnetConfig, UnetGenerator
 

@@ -30,7 +30,7 @@ from ganprune.models.architecture import (
     specification,
 )
 from ganprune.models.cyclegan import PARTS, CycleGAN, Side
-from ganprune.models.fields import Architecture
+from ganprune.models.description import Architecture
 from ganprune.models.infer import infer_discriminator, infer_generator
 from ganprune.models.layouts import CONFIG_NAME, WEIGHTS_NAME, Layout, Place, find_layout
 from ganprune.models.options import SIDES, CheckpointOptions, make_factory

@@ -16,7 +16,7 @@ from torch import nn
 
 from ganprune.errors import UserError, did_you_mean
 from ganprune.models.architecture import build, input_channels, output_channels
-from ganprune.models.fields import Architecture
+from ganprune.models.description import Architecture
 from ganprune.models.options import SIDES
 
 OTHER = {"A2B": "B2A", "B2A": "A2B"}

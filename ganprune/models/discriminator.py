@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from ganprune.models.fields import Architecture
+from ganprune.models.description import Architecture
 from ganprune.models.generator import norm_layer
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ganprune.models.fields import NORMS, Architecture
+from ganprune.models.description import NORMS, Architecture
 
 PADDINGS = {"reflect": nn.ReflectionPad2d, "replicate": nn.ReplicationPad2d, "zero": None}  # None: the layer's own
 UPSAMPLINGS = ("transposed", "nearest", "bilinear")

@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from ganprune.models.fields import Architecture
+from ganprune.models.description import Architecture
 from ganprune.models.generator import norm_layer
 
 WIDEST = 8  # levels are at most this many times as wide as the first
