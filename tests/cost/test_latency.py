@@ -27,7 +27,7 @@ from ganprune.fitness import CycleFitness
 from ganprune.pipeline import search
 from ganprune.pipeline.budgets import set_budgets
 from ganprune.pipeline.reporter import Reporter
-from ganprune.settings.evolve import EvolveSettings, make_settings
+from ganprune.settings.evolve import BudgetSettings, make_settings
 from ganprune.settings.fitness import FitnessSettings
 
 SIDES = ("A2B", "B2A")
@@ -214,7 +214,7 @@ def test_terms_hold_the_share_and_the_milliseconds_only_where_there_is_a_table(s
 def test_every_strategy_obeys_the_budget(side_fitness, name):
     fitness = side_fitness()
     most = 0.5 * fitness.latency_ms(fitness.space.full())
-    settings = EvolveSettings(target_ratio=None, max_latency_ms=most)
+    settings = BudgetSettings(target_ratio=None, max_latency_ms=most)
     set_budgets({"A2B": fitness}, settings)
     toolboxes, reached = {}, []
     for side in SIDES:
@@ -372,7 +372,7 @@ def test_bad_values_are_refused(tmp_path, monkeypatch, value, message):
     assert result.exit_code == 2 and message in result.stderr and "Traceback" not in result.output
     assert contents(tmp_path) == {}
     result = CliRunner().invoke(main, ["evolve", "--cost", "latencies"])
-    assert result.exit_code == 2 and "cost: got latencies; expected params or macs or latency" in result.stderr
+    assert result.exit_code == 2 and "cost: got latencies; expected params, macs or latency" in result.stderr
     assert "Did you mean 'latency'?" in result.stderr
 
 
