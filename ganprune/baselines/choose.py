@@ -13,7 +13,7 @@ from ganprune.data.images import UnpairedImages
 from ganprune.errors import UserError
 from ganprune.evolution.individual import Individual
 from ganprune.filters.space import FilterSpace
-from ganprune.models.checkpoint import CycleGAN
+from ganprune.models.cyclegan import CycleGAN
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 from ganprune.errors import UserError
 from ganprune.evolution.individual import Individual, unpack_bits
 from ganprune.filters.saving import read_description
-from ganprune.models.checkpoint import SIDES
+from ganprune.models.options import SIDES
 from ganprune.pipeline.config import configured_task, open_finished, read_config
 from ganprune.pipeline.front import Front, Point, read_fronts
 from ganprune.pipeline.job import begin

@@ -15,7 +15,7 @@ from ganprune.filters.compact import compact
 from ganprune.filters.ranking import keeping_order
 from ganprune.filters.reconstruction import Reconstruction
 from ganprune.filters.space import FilterSpace
-from ganprune.models.checkpoint import CycleGAN
+from ganprune.models.cyclegan import CycleGAN
 
 KEPT_NETWORKS = 4  # the partner of a whole generation is asked for again and again
 

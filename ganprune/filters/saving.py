@@ -16,10 +16,11 @@ from ganprune.errors import UserError
 from ganprune.evolution.individual import unpack_bits
 from ganprune.filters.slicing import fit_to_tensors
 from ganprune.models.architecture import config_from_json, input_channels, skeleton
-from ganprune.models.checkpoint import FORMAT, check_tensors, load_into, read_safetensors
-from ganprune.models.fitting import size_multiple
+from ganprune.models.checkpoint import FORMAT
 from ganprune.models.generator import ResnetGenerator
 from ganprune.models.options import make_factory
+from ganprune.models.sizing import size_multiple
+from ganprune.models.weights import check_tensors, load_into, read_safetensors
 from ganprune.runs.files import check_format, parse_json, replace, replace_with
 
 

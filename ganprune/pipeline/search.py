@@ -17,7 +17,7 @@ from ganprune.evolution.registry import canonical, names, resolve
 from ganprune.evolution.toolbox import make_toolbox
 from ganprune.filters.builder import NetworkBuilder, make_builders
 from ganprune.fitness import CycleFitness
-from ganprune.models.checkpoint import SIDES
+from ganprune.models.options import SIDES
 from ganprune.pipeline.budgets import set_budgets
 from ganprune.pipeline.task import Task
 from ganprune.settings.evolve import EvolveSettings, SearchSettings

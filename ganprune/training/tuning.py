@@ -19,7 +19,7 @@ from torch import nn
 from ganprune.data.images import ImageSet, Split, UnpairedImages
 from ganprune.filters.builder import NetworkBuilder
 from ganprune.filters.space import FilterSpace
-from ganprune.models.checkpoint import OTHER, CycleGAN
+from ganprune.models.cyclegan import OTHER, CycleGAN
 from ganprune.settings.training import TrainingSettings, TuningSettings
 from ganprune.training import CycleGANTrainer
 

@@ -25,7 +25,8 @@ from ganprune.errors import UserError
 from ganprune.filters.builder import make_builders
 from ganprune.fitness import CycleFitness
 from ganprune.models.architecture import build
-from ganprune.models.checkpoint import CycleGAN, Side, load_cyclegan, save_cyclegan
+from ganprune.models.checkpoint import load_cyclegan, save_cyclegan
+from ganprune.models.cyclegan import CycleGAN, Side
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
 from ganprune.pipeline import search
