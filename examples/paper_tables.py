@@ -10,7 +10,7 @@ import torch
 
 from ganprune.compare.statistics import bootstrap_mean
 from ganprune.deploy.speed import speed_figures
-from ganprune.evolution.individual import Individual
+from ganprune.evolution.individual import Individual, unpack_bits
 from ganprune.filters.saving import read_description
 from ganprune.filters.space import FilterSpace
 from ganprune.metrics.evaluate import run as translate
@@ -258,7 +258,7 @@ def figure4(ours: Any, thinet: Any, path: Path) -> str:
 
 def kept_filters(space: FilterSpace, run: Any, layer: str) -> list[int]:
     """Return which filters of a layer a run's A2B generator keeps."""
-    bits = Individual.from_key(read_description(run.path / "A2B")["bits"])
+    bits = Individual(unpack_bits(read_description(run.path / "A2B")["bits"]))
     return [int(index) for index in space.kept(bits)[layer, "weight", 0]]
 
 

@@ -12,12 +12,12 @@ __version__ = "0.1.0"
 
 _EXPORTS = {
     "CycleFitness": "ganprune.fitness",
-    "CycleGAN": "ganprune.models.checkpoint",
+    "CycleGAN": "ganprune.models.cyclegan",
     "CycleGANTrainer": "ganprune.training",
     "FilterSpace": "ganprune.filters.space",
     "Individual": "ganprune.evolution.individual",
     "RunDirectory": "ganprune.runs.directory",
-    "Side": "ganprune.models.checkpoint",
+    "Side": "ganprune.models.cyclegan",
     "UnpairedImages": "ganprune.data.images",
     "UserError": "ganprune.errors",
     "coevolve": "ganprune.evolution.coevolution",

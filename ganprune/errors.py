@@ -35,6 +35,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
 
 
+def reason(error: BaseException, most: int = 160) -> str:
+    """Return the first line of what another library's error says, or its kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:most]
+
+
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """Return ``"Did you mean 'x'?"`` for the closest choice, else a list of all choices."""
     choices = list(choices)

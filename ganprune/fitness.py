@@ -29,7 +29,7 @@ from ganprune.filters.builder import NetworkBuilder, shared_builders
 from ganprune.filters.recent import Recent
 from ganprune.filters.space import FilterSpace
 from ganprune.losses import cycle_consistency, discriminator_aware, generator_aware
-from ganprune.models.checkpoint import OTHER, CycleGAN, domain_channels
+from ganprune.models.cyclegan import OTHER, CycleGAN, domain_channels
 from ganprune.parallel.payload import Portable
 from ganprune.settings.fitness import COSTS, FitnessSettings
 

@@ -7,42 +7,23 @@ import importlib.util
 import inspect
 import math
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, get_type_hints
 
 from ganprune.errors import UserError, did_you_mean
 
 HERE = ""  # how sys.path names the current directory
 
 
-class Entry(NamedTuple):
-    """One registered name.
+class Range(NamedTuple):
+    """The least and the largest number. A function may state it: ``indpb: Annotated[float, Range(0, 1)]``."""
 
-    Attributes:
-        target: ``module:function``.
-        parameters: the defaults that are not the function's own.
-        doc: one line for ``--help``.
-        needs: what it takes from the filter space, of :data:`SPACE_DATA`.
-    """
-
-    target: str
-    parameters: Mapping[str, Any]
-    doc: str
-    needs: tuple[str, ...] = ()
+    low: float
+    high: float
 
 
-# What the strategy or DEAP passes itself, by position.
-_POSITIONAL = {"select": 2, "mate": 2, "mutate": 1, "init": 0, "algorithm": 0}
-
-
-_RANGES: dict[str, tuple[float, float]] = {
-    "tournsize": (1, math.inf),
-    "population": (2, math.inf),
-    "pressure": (1, 2),
-    "flips": (0, math.inf),
-    **dict.fromkeys(("indpb", "flip", "share", "density", "low", "high", "guided", "guidance"), (0.0, 1.0)),
-    **dict.fromkeys(("reproduction", "crossover", "mutation"), (0.0, 1.0)),
-}
+ANY = Range(-math.inf, math.inf)
 
 
 def load_function(kind: str, spec: str, target: str) -> Callable[..., Any]:
@@ -74,45 +55,70 @@ def _look_here_for(package: str) -> None:
         sys.path.append(HERE)  # for good, since modules may import their neighbours later
 
 
-def given_parameters(field: str, name: str, function: Callable[..., Any], options: str) -> dict[str, Any]:
-    """Parse ``KEY=VALUE,KEY=VALUE`` as arguments of a function that is no operator; only those given are returned.
+def given_parameters(
+    field: str,
+    name: str,
+    function: Callable[..., Any],
+    options: str,
+    *,
+    defaults: Mapping[str, Any] = MappingProxyType({}),
+    ranges: Mapping[str, Range] = MappingProxyType({}),
+    hidden: Collection[str] = (),
+) -> dict[str, Any]:
+    """Parse ``KEY=VALUE,KEY=VALUE`` as arguments of a function, checked against its signature.
+
+    Args:
+        field: what the function is for, for the messages.
+        name: of the function, for the messages.
+        function: whose arguments they are.
+        options: the text; may be empty.
+        defaults: values that take the place of the function's own defaults.
+        ranges: of arguments whose annotations state none (see :class:`Range`).
+        hidden: arguments that somebody else gives.
+
+    Returns:
+        ``defaults`` with what was given in its place.
 
     Raises:
-        UserError: an unknown argument, a missing one, or a value of another type than the argument's default.
+        UserError: an unknown argument, a missing one, one out of range, or of another type than its default.
     """
-    return _parameters(field, name, function, Entry(name, {}, ""), options)
-
-
-def _parameters(kind: str, name: str, function: Callable[..., Any], entry: Entry, options: str) -> dict[str, Any]:
-    """Parse ``KEY=VALUE,KEY=VALUE`` over the entry's defaults, checked against the function's signature."""
-    arguments = list(inspect.signature(function).parameters.values())[_POSITIONAL.get(kind, 0) :]
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    defaults = {
-        a.name: a.default
-        for a in arguments
-        if a.kind in named and a.name not in entry.needs and not inspect.isroutine(a.default)
+    known = {
+        argument.name: argument.default
+        for argument in inspect.signature(function).parameters.values()
+        if argument.kind in named and argument.name not in hidden and not inspect.isroutine(argument.default)
     }
-    defaults.update(entry.parameters)
-    values = dict(entry.parameters)
+    known.update(defaults)
+    limits = {**_stated_ranges(function), **ranges}
+    values = dict(defaults)
     for option in filter(None, (part.strip() for part in options.split(","))):
         key, equals, text = (part.strip() for part in option.partition("="))
         if not equals:
-            raise UserError(f"{kind} {name}", option, "KEY=VALUE", _remedy(option, defaults))
-        if key not in defaults:
-            raise UserError(f"parameter of {name}", key, "one that it takes", _remedy(key, defaults))
-        values[key] = _value(f"{name}:{key}", key, text, defaults[key])
-    missing = [key for key, value in {**defaults, **values}.items() if value is inspect.Parameter.empty]
+            raise UserError(f"{field} {name}", option, "KEY=VALUE", _remedy(option, known))
+        if key not in known:
+            raise UserError(f"parameter of {name}", key, "one that it takes", _remedy(key, known))
+        values[key] = _value(f"{name}:{key}", text, known[key], limits.get(key, ANY))
+    missing = [key for key, value in {**known, **values}.items() if value is inspect.Parameter.empty]
     if missing:
-        raise UserError(f"{kind} {name}", f"no {missing[0]}", "a value for it", f"Write {name}:{missing[0]}=VALUE.")
+        raise UserError(f"{field} {name}", f"no {missing[0]}", "a value for it", f"Write {name}:{missing[0]}=VALUE.")
     return values
+
+
+def _stated_ranges(function: Callable[..., Any]) -> dict[str, Range]:
+    try:
+        hints = get_type_hints(function, include_extras=True)
+    except (NameError, TypeError, AttributeError):  # names that only a type checker can resolve, or no annotations
+        return {}
+    found = ((name, part) for name, hint in hints.items() for part in getattr(hint, "__metadata__", ()))
+    return {name: part for name, part in found if isinstance(part, Range)}
 
 
 def _remedy(key: str, choices: Mapping[str, Any]) -> str:
     return did_you_mean(key, choices) if choices else "It takes no parameters."
 
 
-def _value(field: str, key: str, text: str, default: Any) -> Any:
-    """Read a boolean, a number or, where the default is text, text; and hold it to the parameter's range."""
+def _value(field: str, text: str, default: Any, limits: Range) -> Any:
+    """Read a boolean, a number or, where the default is text, text; and check that a number is within the limits."""
     value: Any = {"true": True, "false": False}.get(text.lower(), text)
     if value is text:
         value = _number(text)
@@ -123,7 +129,7 @@ def _value(field: str, key: str, text: str, default: Any) -> Any:
         raise UserError(field, text, expected, f"Its default is {_shown(default)}.")
     if isinstance(default, int) and isinstance(value, float):
         raise UserError(field, text, "a whole number", f"Its default is {default}.")
-    low, high = _RANGES.get(key, (-math.inf, math.inf))
+    low, high = limits
     if not low <= value <= high:
         expected = f"at least {low}" if high == math.inf else f"a number from {low} to {high}"
         raise UserError(field, text, expected, f"Its default is {_shown(default)}.")

@@ -46,7 +46,7 @@ from ganprune.fitness import CycleFitness
 from ganprune.losses import cycle_consistency, discriminator_aware
 from ganprune.metrics.kid import polynomial_mmd2
 from ganprune.metrics.paired import paired_l1
-from ganprune.models.checkpoint import OTHER, Side
+from ganprune.models.cyclegan import OTHER, Side
 from ganprune.pipeline.task import Task, load_task
 from ganprune.runs.directory import RunDirectory
 from ganprune.settings.training import TrainingSettings, TuningSettings

@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 from ganprune.errors import UserError
-from ganprune.evolution.individual import Individual
+from ganprune.evolution.individual import Individual, unpack_bits
 from ganprune.filters.builder import make_builders
 from ganprune.filters.saving import read_description
 from ganprune.metrics.evaluate import Translations
@@ -66,7 +66,9 @@ class Subject:
         directory = open_finished(run)
         config, self.settings = read_config(directory)
         self.task: Task = configured_task(config, device)
-        self.bits = {n: Individual.from_key(read_description(directory.path(n))["bits"]) for n in self.task.cyclegan}
+        self.bits = {
+            n: Individual(unpack_bits(read_description(directory.path(n))["bits"])) for n in self.task.cyclegan
+        }
         self.builders = make_builders(self.task.cyclegan, self.task.images, encoding=self.settings.scoring.encoding)
 
     def networks(self) -> dict[str, nn.Module]:

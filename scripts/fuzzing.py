@@ -29,9 +29,11 @@ from ganprune.data.images import UnpairedImages, read_image
 from ganprune.errors import UserError
 from ganprune.evolution import Genetic, Score, coevolve, make_toolbox
 from ganprune.filters.saving import load_generator
-from ganprune.models.checkpoint import LAYOUTS, load_cyclegan, new_cyclegan, save_cyclegan
+from ganprune.models.checkpoint import load_cyclegan, save_cyclegan
+from ganprune.models.cyclegan import new_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
+from ganprune.models.layouts import LAYOUTS
 from ganprune.pipeline.config import read_config
 from ganprune.pipeline.front import read_fronts
 from ganprune.pipeline.search import prepare

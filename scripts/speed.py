@@ -42,9 +42,10 @@ from ganprune.filters.compact import compact
 from ganprune.filters.space import FilterSpace
 from ganprune.fitness import CycleFitness
 from ganprune.metrics.evaluate import size_figures
-from ganprune.models.checkpoint import SIDES, new_cyclegan
+from ganprune.models.cyclegan import new_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
+from ganprune.models.options import SIDES
 from ganprune.pipeline.reference import reference_fitness
 from ganprune.pipeline.search import Search, prepare
 from ganprune.pipeline.task import Task, load_task, load_toy

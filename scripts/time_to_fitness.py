@@ -24,7 +24,7 @@ import click
 import torch
 
 from ganprune.compare.contenders import Contender
-from ganprune.compare.runner import Runner
+from ganprune.compare.runs import Runner
 from ganprune.device import resolve_precision
 from ganprune.evolution.coevolution import Progress, coevolve
 from ganprune.evolution.individual import pack_bits

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ganprune.models.architecture import build
-from ganprune.models.checkpoint import CycleGAN, Side
+from ganprune.models.cyclegan import CycleGAN, Side
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
 from ganprune.models.unet import UnetConfig
@@ -55,9 +55,9 @@ def toy_cyclegan(dtype=torch.float32, seed=0, **options):
     """Both sides, each network with weights of its own; the discriminators map 16x16 images to 6x6 patches."""
     sides = []
     for index, name in enumerate(("A2B", "B2A")):
-        judge = build(DiscriminatorConfig(ndf=4, layers=1, norm=options.get("norm", "instance")))
-        judge = enliven(judge, seed + 10 + index).to(dtype).eval()
-        sides.append(Side(name, toy_generator(dtype, seed + index, **options), judge))
+        discriminator = build(DiscriminatorConfig(ndf=4, layers=1, norm=options.get("norm", "instance")))
+        discriminator = enliven(discriminator, seed + 10 + index).to(dtype).eval()
+        sides.append(Side(name, toy_generator(dtype, seed + index, **options), discriminator))
     return CycleGAN(*sides)
 
 

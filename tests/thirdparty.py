@@ -56,7 +56,7 @@ class CourseGenerator(nn.Module):
         return torch.tanh(self.last(x))
 
 
-class PooledJudge(nn.Module):
+class PooledDiscriminator(nn.Module):
     """A discriminator that gives one number for each image: (B, 3, H, W) -> (B, 1)."""
 
     def __init__(self, width=4):
@@ -109,8 +109,8 @@ def course_generator(width=4, image=3):
     return CourseGenerator(image, width)
 
 
-def pooled_judge():
-    return PooledJudge()
+def pooled_discriminator():
+    return PooledDiscriminator()
 
 
 def number():

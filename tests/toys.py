@@ -1,6 +1,7 @@
 """Toy problems on bits for the tests: three groups of filters and fitnesses that depend on the partner."""
 
-from ganprune.evolution import Score, make_toolbox
+from ganprune.evolution import Individual, Score, make_toolbox, registry
+from ganprune.specs import Range
 
 SIZES = (5, 3, 4)
 
@@ -20,9 +21,19 @@ class ToySpace:
         return bits
 
 
-def legal(bits):
+def repaired(bits):
     """Whether the bits are what repair would leave."""
     return len(bits) == sum(SIZES) and set(bits) <= {0, 1} and ToySpace().repair(bits) == list(bits)
+
+
+def from_text(text):
+    """The individual whose bits the text shows: ``from_text("0110")``."""
+    return Individual(map(int, text))
+
+
+def to_text(individual):
+    """What :func:`from_text` reads."""
+    return "".join(map(str, individual))
 
 
 def onemax(individual, partner=None):
@@ -60,3 +71,21 @@ def make_side(strategy, evaluate=agreement, **operators):
     toolbox = make_toolbox(ToySpace(), evaluate, **operators)
     strategy.register(toolbox)
     return toolbox
+
+
+ARGUMENTS = {"nsga2": {"objectives": shortfalls}}  # what an algorithm has to be told on these problems
+
+OUTSIDE = [  # rows for outside.py
+    ("algorithm", "climber", registry.Entry("outside:HillClimber", "mutants of the elite", aliases=("hill-climbing",))),
+    (
+        "mutate",
+        "mutDropLast",
+        registry.Entry("outside:mutDropLast", "drop filters", {"times": 2}, {"times": Range(1, 8)}),
+    ),
+]
+
+
+def make_strategy(name, **settings):
+    """A strategy for these problems, of any registered algorithm."""
+    settings = {"population": 16, **ARGUMENTS.get(name, {}), **settings}
+    return registry.resolve("algorithm", name).function(**settings)

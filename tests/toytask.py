@@ -6,6 +6,7 @@ import shutil
 from networks import SIZE, toy_cyclegan
 
 from ganprune.commands.evolve import compress
+from ganprune.evolution.individual import unpack_bits
 from ganprune.models.checkpoint import save_cyclegan
 from ganprune.settings.evolve import make_settings
 
@@ -47,8 +48,9 @@ def outcome(run):
 
 
 def elites(run):
-    """The bits of both elites."""
-    return {side: run.read_json(f"{side}.json")["bits"] for side in ("A2B", "B2A")}
+    """The bits of both elites, as text of 0 and 1."""
+    saved = {side: unpack_bits(run.read_json(f"{side}.json")["bits"]) for side in ("A2B", "B2A")}
+    return {side: "".join(map(str, bits)) for side, bits in saved.items()}
 
 
 def contents(folder):

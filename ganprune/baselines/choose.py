@@ -17,7 +17,7 @@ from ganprune.evolution.individual import Individual
 from ganprune.filters.builder import NetworkBuilder
 from ganprune.filters.layers import layer_at
 from ganprune.filters.space import FilterSpace
-from ganprune.models.checkpoint import CycleGAN
+from ganprune.models.cyclegan import CycleGAN
 
 
 class BaselineBuilder(NetworkBuilder):

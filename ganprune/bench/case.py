@@ -11,7 +11,8 @@ from ganprune.data.images import UnpairedImages
 from ganprune.evolution.operators.initialization import initDensity
 from ganprune.filters.builder import make_builders
 from ganprune.fitness import CycleFitness
-from ganprune.models.checkpoint import CycleGAN, save_cyclegan
+from ganprune.models.checkpoint import save_cyclegan
+from ganprune.models.cyclegan import CycleGAN
 
 SIDE, PARTNER = "A2B", "B2A"
 MAC_SHARE = 0.25

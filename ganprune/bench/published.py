@@ -37,14 +37,14 @@ def published_evaluation(subject: Subject, bits: Sequence[int]) -> float:
     side = loaded[SIDE]
     spaces = {name: subject.fitness[name].space for name in loaded}
     masked = mask(side.generator, spaces[SIDE], bits)
-    back = mask(loaded[PARTNER].generator, spaces[PARTNER], subject.partner)
+    reverse = mask(loaded[PARTNER].generator, spaces[PARTNER], subject.partner)
     disa = cycle = 0.0
     assert side.discriminator is not None
     real = subject.fitness[SIDE].real
     for image in real.split(1):
         original, fake = side.generator(image), masked(image)
         disa += float(discriminator_aware(side.discriminator(fake), side.discriminator(original)))
-        cycle += float(cycle_consistency(back(fake), image))
+        cycle += float(cycle_consistency(reverse(fake), image))
     size = subject.fitness[SIDE].space.size_share(bits)
     return 1.0 / (size + 10.0 * (disa + 10.0 * cycle) / len(real))
 

@@ -121,18 +121,18 @@ def compare(contenders: tuple[str, ...], common: str, seeds: str, toy: bool, **o
 def read_contenders(texts: Any, common: list[str]) -> list[Any]:
     """Parse contenders; every option is one of ``ganprune evolve``'s, or of ``ganprune baseline``'s."""
     from ganprune.compare.contenders import split_name
-    from ganprune.evolution.registry import REGISTRY
+    from ganprune.evolution.registry import canonical, names
 
-    shared, known = parse(contender_options, shlex.join(common), common), [*REGISTRY["algorithm"], *BASELINES]
+    shared, known = parse(contender_options, shlex.join(common), common), [*names("algorithm"), *BASELINES]
     result = []
     for text in texts:
         name, rest = split_name(text)
         words = split(rest, "contender")
         first = words[0] if words and not words[0].startswith("-") else None
         explicit = first == "baseline"
-        if first and not explicit and not {":", "/"} & {*first} and first.lower() not in known:
+        if first and not explicit and not {":", "/"} & {*first} and canonical("algorithm", first) not in known:
             raise UserError("contender", text, "an algorithm or a baseline first", did_you_mean(first, known))
-        if explicit or (first in BASELINES and first not in REGISTRY["algorithm"]):
+        if explicit or (first in BASELINES and canonical("algorithm", first) not in names("algorithm")):
             result.append(read_baseline(name or rest, text, words[explicit:], shared))
         else:
             result.append(read_search(name or rest, text, ["--algorithm", *words] if first else words, common))

@@ -21,7 +21,7 @@ from ganprune.cli.progress import showing
 
 @main.command()
 @click.argument("checkpoint", type=FOLDER)
-@click.option("--data", type=FOLDER, help="Images: to ask the judges, and to time evaluations.")
+@click.option("--data", type=FOLDER, help="Images: to ask the discriminators, and to time evaluations.")
 @size_options
 @click.option("--preset", default="quick", show_default=True, help="The search that is estimated: quick or paper.")
 @click.option("--population", type=int, help="Individuals per side of that search.")
@@ -31,7 +31,7 @@ from ganprune.cli.progress import showing
 @checkpoint_options
 @machine_options
 def inspect(checkpoint: Path, data: Path | None, preset: str, as_json: bool, **options: Any) -> None:
-    """Say what CHECKPOINT is, a folder or a file: layout, architectures, groups and bits, judges, cost of a search.
+    """Say what CHECKPOINT is, a folder or a file: layout, networks, groups, bits, discriminators, cost of a search.
 
     Nothing is written. docs/checkpoints.md says which files are understood.
     """
@@ -59,16 +59,16 @@ def lines(found: dict[str, Any]) -> list[str]:
     if "search" in found:
         shown += ["", *search_lines(found["search"])]
     else:
-        shown += ["", "With --data, the judges are asked and evaluations are timed."]
+        shown += ["", "With --data, the discriminators are asked and evaluations are timed."]
     return [*shown, *(f"Warning: {warning}" for warning in found["warnings"])]
 
 
 def side_lines(side: dict[str, Any]) -> list[str]:
     """Return what is known of a side."""
-    generator, judge = side["generator"], side.get("judge")
+    generator, scores = side["generator"], side.get("discriminator_scores")
     channels = " -> ".join(str(count) for count in generator["channels"])
     macs = generator["macs"]["input_size"] / 1e6
-    terms = ["L_DisA" if side["discriminator"] else "L_GenA", *(["L_cyc"] if side["translates_back"] else [])]
+    terms = ["L_DisA" if side["discriminator"] else "L_GenA", *(["L_cyc"] if side["reverse_generator"] else [])]
     shown = [
         f"  generator: {channels} channels, {generator['parameters']:,} parameters ({generator['memory_mb']:.2f} MB), "
         f"{macs:,.0f} million MACs per image",
@@ -79,13 +79,13 @@ def side_lines(side: dict[str, Any]) -> list[str]:
     for group in side["groups"]:
         others = len(group["written_by"]) - 1
         shown.append(f"    {group['filters']:>5}  {group['name']}" + (f" and {others} more layers" if others else ""))
-    shown += [f"  layer {layer} keeps all filters: {reason}" for layer, reason in side["whole"].items()]
+    shown += [f"  layer {layer} keeps all filters: {reason}" for layer, reason in side["unprunable"].items()]
     if side["moments_bytes"]:
         shown.append(f"  moments for reconstructed weights: {side['moments_bytes'] / 2**20:,.0f} MB")
-    if judge:
+    if scores:
         shown.append(
-            f"  judge: real images of its own domain score {judge['own_domain']:.3f}, "
-            f"of the source's {judge['source_domain']:.3f}"
+            f"  discriminator: real images of its own domain score {scores['own_domain']:.3f}, "
+            f"of the source's {scores['source_domain']:.3f}"
         )
     return shown
 

@@ -11,7 +11,7 @@ from ganprune.deploy.speed import add_speed
 from ganprune.device import set_threads
 from ganprune.errors import UserError
 from ganprune.metrics.measures import Wanted
-from ganprune.models.checkpoint import CONFIG_NAME
+from ganprune.models.layouts import CONFIG_NAME
 from ganprune.models.options import CheckpointOptions
 from ganprune.pipeline.config import open_finished, read_config, run_networks
 from ganprune.pipeline.reporter import Reporter

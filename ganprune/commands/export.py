@@ -20,10 +20,10 @@ import torch
 from torch import nn
 
 from ganprune.commands.translate import find_images
-from ganprune.data.pixels import CHANNELS, list_images, read_image, to_float, with_channels
+from ganprune.data.pixels import list_images, read_image, to_float, with_channels
 from ganprune.data.sizes import Size, round_up, size_json, size_text
 from ganprune.deploy.facts import Facts, readme
-from ganprune.deploy.fast_form import Framed, inference_form
+from ganprune.deploy.fast_form import exported_form
 from ganprune.deploy.onnx_file import open_onnx, require_packages, write_onnx
 from ganprune.deploy.plain import write_plain
 from ganprune.deploy.program import open_program, write_program
@@ -33,15 +33,14 @@ from ganprune.errors import UserError, did_you_mean
 from ganprune.filters.saving import load_generator, read_description
 from ganprune.metrics.evaluate import size_figures
 from ganprune.models.architecture import input_channels
-from ganprune.models.checkpoint import SOURCE
-from ganprune.models.fitting import size_multiple, translate
+from ganprune.models.cyclegan import SOURCE
 from ganprune.models.options import CheckpointOptions
+from ganprune.models.sizing import size_multiple, translate
 from ganprune.pipeline.generators import Trained, load_trained
 from ganprune.pipeline.reporter import Reporter
 from ganprune.runs.files import make_folder, replacing
 
-FORMATS = ("onnx", "pt2", "torch")
-SUFFIXES = {"onnx": ("onnx",), "pt2": ("pt2",), "torch": ("json", "safetensors", "pth")}
+FORMATS = {"onnx": ("onnx",), "pt2": ("pt2",), "torch": ("json", "safetensors", "pth")}  # -> endings of its files
 README = "README.md"
 USES = {
     "onnx": "for onnxruntime and other engines",
@@ -184,88 +183,88 @@ class _Work:
 
     def __init__(self, trained: Trained, options: Options, images: Sequence[str | Path]):
         self.trained, self.options = trained, options
-        self.directions = tuple(dict.fromkeys(options.directions or trained.generators))
-        for direction in self.directions:
-            if (channels := input_channels(trained.generator(direction))) not in CHANNELS:
-                found = f"{direction} with {channels} image channels"
-                raise UserError("generator", found, "3 or 1, as image files have", "Use another --direction.")
-        self.generators = trained.originals() if options.original else trained.generators
+        directions = tuple(dict.fromkeys(options.directions or trained.generators))
+        pruned = {direction: trained.generator(direction) for direction in directions}
+        originals = trained.originals() if options.original else {}
+        self.generators = {direction: originals.get(direction, own) for direction, own in pruned.items()}
+        self.multiples = {direction: size_multiple([network]) for direction, network in self.generators.items()}
         self.kind = "compact" if trained.pruned and not options.original else "original"
-        self.size = options.size or (trained.framing.size if trained.framing else None) or self._no_size()
-        given = find_images(images) if images else None
-        self.images = {d: (given or self._own_images(d))[: options.check_images] for d in self.directions}
-        suffixes = [suffix for name in dict.fromkeys(options.formats) for suffix in SUFFIXES[name]]
-        self.names = [*(f"{d}.{suffix}" for d in self.directions for suffix in suffixes), README]
-
-    def _no_size(self) -> Size:
-        found = f"nothing, and {self.trained.path} records none"
-        raise UserError("size", found, "the size that images will have", "Give --size.")
+        size = options.size or (trained.framing.size if trained.framing else None)
+        if size is None:
+            found = f"nothing, and {trained.path} records none"
+            raise UserError("size", found, "the size that images will have", "Give --size.")
+        self.size, given = size, find_images(images) if images else None
+        self.images = {d: (given or self._own_images(d))[: options.check_images] for d in directions}
+        self.formats = tuple(dict.fromkeys(options.formats))
+        endings = [ending for name in self.formats for ending in FORMATS[name]]
+        self.names = [*(f"{d}.{ending}" for d in directions for ending in endings), README]
 
     def _own_images(self, direction: str) -> list[Path]:
         remedy = "Give some with --images."
         if self.trained.data is None:
             raise UserError("images", "nothing", "real images to compare on", remedy)
-        folder = self.trained.data / f"test{SOURCE[direction]}"
         try:
-            return list_images(folder)
+            return list_images(self.trained.data / f"test{SOURCE[direction]}")
         except UserError as error:
             raise UserError("images", f"{error.value}, the run's own", "real images to compare on", remedy) from error
 
     def run(self, folder: Path, result: Exported, reporter: Reporter) -> None:
-        originals = self._originals(reporter)
+        originals: Mapping[str, nn.Module] = {}
+        if self.options.speed and self.kind == "compact":
+            lost = "without the original generators there is no speed-up to measure"
+            originals = self.trained.originals_if_there(reporter.stage, lost)
         figures = []
-        for direction in self.directions:
-            generator, count = self.generators[direction], len(self.images[direction])
-            for name in dict.fromkeys(self.options.formats):
+        for direction, generator in self.generators.items():
+            count = len(self.images[direction])
+            for name in self.formats:
                 reporter.stage(f"{direction} as {name}, compared with PyTorch on {count} images")
-                difference = self._export(direction, name, folder)
-                result.differences[direction, name] = difference
-                file = f"{direction}.{SUFFIXES[name][-1]}"
+                difference = result.differences[direction, name] = self._export(direction, name, folder)
+                file = f"{direction}.{FORMATS[name][-1]}"
                 figures.append(f"`{file}` differs from PyTorch by at most {difference:.1e}, on {count} images")
             if direction in originals:
                 reporter.stage(f"{direction}: timing original and compact")
-                original, whole = originals[direction], round_up(self.size, size_multiple([generator]))
+                original, whole = originals[direction], round_up(self.size, self.multiples[direction])
                 ratio = size_figures(original, generator, whole)["macs"]["input_size"]["ratio"]
                 found = speed_figures(original, generator, whole, ratio, repeats=self.options.repeats)
                 result.speed[direction] = found
                 setting = f"{direction}, {size_text(whole)}, batch 1, threads: {found['threads']}"
                 figures += [f"{setting}; {line}" for line in speed_lines(found)]
-        (folder / README).write_text(self._readme(figures), encoding="utf-8")
-
-    def _originals(self, reporter: Reporter) -> Mapping[str, nn.Module]:
-        if not self.options.speed or self.kind == "original" or self.trained.checkpoint is None:
-            return {}
-        try:
-            return self.trained.originals()
-        except UserError as error:
-            reporter.stage(f"without the original generators there is no speed-up to measure: {error}")
-            return {}
+        facts = [self._facts(direction, self.formats[0]) for direction in self.generators]
+        uses = {name: USES[name.rpartition(".")[2]] for name in self.names if name != README}
+        (folder / README).write_text(readme(facts, uses, figures), encoding="utf-8")
 
     def _export(self, direction: str, name: str, folder: Path) -> float:
         """Write one generator in one format and return its largest difference from PyTorch on real images."""
-        generator = self.generators[direction]
-        multiple, stem = size_multiple([generator]), folder / direction
-        facts = self._facts(direction, name, multiple)
-        if name == "torch":
-            write_plain(generator, stem, facts, self._description(direction))
-            network = load_generator(stem)
-            run: Run = functools.partial(translate, network, multiple=multiple)
-        else:
-            run = self._traced(generator, name, stem.with_name(f"{direction}.{name}"), facts, multiple)
+        facts, multiple = self._facts(direction, name), self.multiples[direction]
+        run = self._write(direction, name, folder / direction, facts)
         sizes = [self.size]
         if facts.multiple is not None:  # it has to hold at other sizes too
             height, width = round_up(self.size, multiple)
             sizes = [(height, width), (height + multiple, width + 2 * multiple)]
-        difference = max(self._difference(run, generator, direction, size, multiple) for size in sizes)
+        difference = max(self._difference(run, direction, size) for size in sizes)
         if not difference <= self.options.tolerance:
             found = f"a difference of {difference:.2g} from PyTorch"
             remedy = "Nothing was written; another format may do, or a higher --tolerance."
             raise UserError(f"{name} of {direction}", found, f"at most {self.options.tolerance:g}", remedy)
         return difference
 
-    def _facts(self, direction: str, name: str, multiple: int) -> Facts:
-        free = multiple if name == "torch" or self.options.dynamic_size else None
+    def _facts(self, direction: str, name: str) -> Facts:
+        free = self.multiples[direction] if name == "torch" or self.options.dynamic_size else None
         return Facts.of(self.generators[direction], direction, self.kind, self.size, free)
+
+    def _write(self, direction: str, name: str, stem: Path, facts: Facts) -> Run:
+        """Write one generator in one format and return the function that the files hold."""
+        generator, multiple = self.generators[direction], self.multiples[direction]
+        if name == "torch":
+            write_plain(generator, stem, facts, self._description(direction))
+            return functools.partial(translate, load_generator(stem), multiple=multiple)
+        path = stem.with_name(f"{direction}.{name}")
+        form, example = exported_form(generator, facts, multiple, onnx=name == "onnx")
+        if name == "onnx":
+            write_onnx(form, example, path, facts)
+            return open_onnx(path, torch.get_num_threads())
+        write_program(form, example, path, facts)
+        return open_program(path)
 
     def _description(self, direction: str) -> dict[str, Any]:
         """Return what the JSON of the run says of a generator; of a checkpoint's there is none."""
@@ -276,31 +275,12 @@ class _Work:
             description.pop("load_size", None)  # of another size than this one
         return description
 
-    def _traced(self, generator: nn.Module, name: str, path: Path, facts: Facts, multiple: int) -> Run:
-        whole = round_up(self.size, multiple)
-        image = torch.zeros(2, facts.channels, *whole)
-        even = multiple % 2 == 0 or facts.multiple is None
-        form = inference_form(generator, image, onnx=name == "onnx", blocks=even)
-        if facts.multiple is None and whole != self.size:
-            form, image = Framed(form, self.size, multiple).eval(), torch.zeros(2, facts.channels, *self.size)
-        if name == "onnx":
-            write_onnx(form, image, path, facts)
-            return open_onnx(path, torch.get_num_threads())
-        write_program(form, image, path, facts)
-        return open_program(path)
-
-    def _difference(self, run: Run, generator: nn.Module, direction: str, size: Size, multiple: int) -> float:
+    def _difference(self, run: Run, direction: str, size: Size) -> float:
         """Return the largest absolute difference on the real images, one alone first and then several at once."""
-        files = self.images[direction]
-        largest = 0.0
+        files, generator, largest = self.images[direction], self.generators[direction], 0.0
         for batch in (files[:1], *(files[start : start + BATCH] for start in range(1, len(files), BATCH))):
             channels = input_channels(generator)
             real = to_float(torch.stack([with_channels(read_image(file, size), channels) for file in batch]))
-            apart = (run(real) - translate(generator, real, multiple)).abs().max()
+            apart = (run(real) - translate(generator, real, self.multiples[direction])).abs().max()
             largest = max(largest, float(apart.nan_to_num(math.inf)))
         return largest
-
-    def _readme(self, figures: Sequence[str]) -> str:
-        first = self.options.formats[0]
-        facts = [self._facts(d, first, size_multiple([self.generators[d]])) for d in self.directions]
-        return readme(facts, {name: USES[name.rpartition(".")[2]] for name in self.names if name != README}, figures)

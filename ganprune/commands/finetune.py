@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ganprune.errors import UserError
-from ganprune.evolution.individual import Individual
+from ganprune.evolution.individual import Individual, unpack_bits
 from ganprune.filters.saving import read_description
 from ganprune.models.weights import weights_digest
 from ganprune.pipeline.config import configured_task, open_finished, read_config
@@ -121,7 +121,7 @@ def _train_and_finish(job: Job, directory: RunDirectory, source: RunDirectory) -
     reporter.directory.append(directory.directory)
     summary = source.read_json(SUMMARY)
     compact = load_pair(source, task.device, task.cyclegan, task.networks)
-    bits = {name: Individual.from_key(read_description(source.path(name))["bits"]) for name in compact}
+    bits = {name: Individual(unpack_bits(read_description(source.path(name))["bits"])) for name in compact}
     outcome = finetune_pair(task, job.settings, compact, reporter, keep=directory.directory)
     save_pair(directory, task, compact, bits, job.settings)
     reporter.stage("evaluating on test images")

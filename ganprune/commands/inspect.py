@@ -1,7 +1,7 @@
 """What ``ganprune inspect`` finds: what a checkpoint is, what of it can be pruned, and what a search of it will take.
 
-Nothing is written and nothing is searched. Without images it looks at files only; with images it also asks the judges
-and times a few evaluations.
+Nothing is written and nothing is searched. Without images it looks at files only; with images it also asks the
+discriminators and times a few evaluations.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,35 +25,18 @@ from ganprune.filters.space import ENCODINGS, FilterSpace
 from ganprune.fitness import CycleFitness
 from ganprune.metrics.evaluate import run
 from ganprune.models.architecture import describe, input_channels, output_channels, specification
-from ganprune.models.checkpoint import CycleGAN, check_size, load_cyclegan
-from ganprune.models.fitting import size_multiple
+from ganprune.models.checkpoint import load_cyclegan
+from ganprune.models.cyclegan import CycleGAN, Side
 from ganprune.models.options import CheckpointOptions
+from ganprune.models.sizing import check_size, size_multiple
 from ganprune.pipeline.checks import check_objectives
 from ganprune.pipeline.search import make_fitness, make_strategy, rebuild
 from ganprune.pipeline.task import Task, load_task
 from ganprune.settings.evolve import EvolveSettings
 
 TIMED = 3  # evaluations that are timed
-JUDGED = 64  # images of each domain that a judge is shown
+SCORED = 64  # images of each domain that a discriminator is shown
 DEFAULT_SIZE = 256  # side length of images where none are given
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """How a discriminator scores real images: the domain that it judges should look more real to it than the source.
-
-    Attributes:
-        own: mean score of images of the domain that its generator paints.
-        source: of those that its generator is given.
-    """
-
-    own: float
-    source: float
-
-    @property
-    def swapped(self) -> bool:
-        """Whether it scores the source's higher, so that it is probably the other side's judge."""
-        return self.own < self.source
 
 
 def inspect_checkpoint(
@@ -71,7 +54,7 @@ def inspect_checkpoint(
 
     Args:
         path: folder or file.
-        data: images, to ask the judges and to time evaluations; None to do neither.
+        data: images, to ask the discriminators and to time evaluations; None to do neither.
         size: of the images; None for the data's own, or 256. Networks are looked at at that, rounded up to what they
             take.
         networks: how the checkpoint is to be read.
@@ -81,8 +64,8 @@ def inspect_checkpoint(
 
     Returns:
         ``notes`` (layout, architectures, what is missing), ``size``, ``sides`` (for each the networks, the groups and
-        bits of both encodings and the bytes of its moments), ``warnings``, and with data for each side ``judge``, and
-        ``search``: evaluations, seconds for each, and for all of it.
+        bits of both encodings and the bytes of its moments), ``warnings``, and with data for each side
+        ``discriminator_scores``, and ``search``: evaluations, seconds for each, and for all of it.
 
     Raises:
         UserError: it can't be read, or a generator can't be pruned; the layer is named.
@@ -102,8 +85,11 @@ def inspect_checkpoint(
     sides = {name: side_facts(cyclegan, name, shape, settings) for name in cyclegan}
     found: dict[str, Any] = {"notes": cyclegan.notes, "size": list(shape), "sides": sides, "warnings": []}
     if task is not None:
-        stage("asking the judges")
-        found["warnings"] += add_judgements(task, sides)
+        stage("asking the discriminators")
+        for name, side in task.cyclegan.items():
+            if scores := discriminator_scores(task, name):
+                sides[name]["discriminator_scores"] = scores
+                found["warnings"] += [swapped_warning(side, scores)] if scores["probably_swapped"] else []
         stage("timing evaluations")
         found["search"] = search_cost(task, settings)
     return found
@@ -121,9 +107,9 @@ def side_facts(cyclegan: CycleGAN, name: str, size: Size, settings: EvolveSettin
     return {
         "generator": network_facts(side.generator) | {"macs": counts},
         "discriminator": None if side.discriminator is None else network_facts(side.discriminator),
-        "translates_back": cyclegan.reverse(name) is not None,
+        "reverse_generator": cyclegan.reverse(name) is not None,
         "groups": groups,
-        "whole": dict(spaces["grouped"].unprunable),
+        "unprunable": dict(spaces["grouped"].unprunable),
         "bits": {encoding: len(space) for encoding, space in spaces.items()},
         "moments_bytes": moments_bytes(side.generator) if settings.scoring.reconstruct else 0,
     }
@@ -146,40 +132,33 @@ def moments_bytes(generator: nn.Module) -> int:
     return total
 
 
-def add_judgements(task: Task, sides: Mapping[str, dict[str, Any]]) -> list[str]:
-    """Show each judge real images of both domains, put what it says among the facts and return warnings."""
-    warnings = []
-    for name in task.cyclegan:
-        judgement = judge(task, name)
-        if judgement is None:
-            continue
-        facts = {"own_domain": judgement.own, "source_domain": judgement.source, "probably_swapped": judgement.swapped}
-        sides[name]["judge"] = facts
-        if judgement.swapped:
-            side = task.cyclegan[name]
-            warnings.append(
-                f"the discriminator of {name} finds real images of domain {side.source} ({judgement.source:.3f}) more "
-                f"real than those of domain {side.target} ({judgement.own:.3f}), which it should judge: the files of "
-                "the two discriminators are probably swapped"
-            )
-    return warnings
-
-
 @torch.inference_mode()
-def judge(task: Task, name: str) -> Judgement | None:
-    """Return how a side's discriminator scores real training images of both domains; None where it can't be asked."""
-    side = task.cyclegan[name]
+def discriminator_scores(task: Task, name: str) -> dict[str, Any] | None:
+    """Return how a side's discriminator scores real training images of both domains; None where it can't be asked.
+
+    Returns:
+        ``own_domain``, the mean score of images of the domain that its generator paints, ``source_domain``, of those
+        that its generator is given, and ``probably_swapped``: whether the source's look more real to it, so that it is
+        probably the other side's.
+    """
+    side, images = task.cyclegan[name], task.images
     domains = (side.target, side.source)
-    if side.discriminator is None or any(domain not in task.images.domains for domain in domains):
+    if side.discriminator is None or any(domain not in images.domains for domain in domains):
         return None
-    if len({task.images.channels[domain] for domain in domains}) > 1:
+    if images.channels[side.target] != images.channels[side.source]:
         return None  # it can't be shown the other domain's images
-    means = []
-    for domain in domains:
-        train = task.images[domain].train
-        images = train.tensor(range(min(JUDGED, len(train))))
-        means.append(float(run(side.discriminator, images, task.device).mean()))
-    return Judgement(*means)
+    shown = (images[domain].train.tensor(range(min(SCORED, len(images[domain].train)))) for domain in domains)
+    own, source = (float(run(side.discriminator, real, task.device).mean()) for real in shown)
+    return {"own_domain": own, "source_domain": source, "probably_swapped": own < source}
+
+
+def swapped_warning(side: Side, scores: Mapping[str, Any]) -> str:
+    """Return what there is to say of a discriminator that finds the source's images more real."""
+    return (
+        f"the discriminator of {side.name} finds real images of domain {side.source} ({scores['source_domain']:.3f}) "
+        f"more real than those of domain {side.target} ({scores['own_domain']:.3f}), which its generator paints: the "
+        "files of the two discriminators are probably swapped"
+    )
 
 
 def search_cost(task: Task, settings: EvolveSettings) -> dict[str, Any]:
@@ -198,7 +177,7 @@ def search_cost(task: Task, settings: EvolveSettings) -> dict[str, Any]:
     fitness = make_fitness(task, settings, search.builders, {})
     seconds = {name: time_evaluations(one) for name, one in fitness.items()}
     strategies = {name: make_strategy(settings.search, name) for name in fitness}
-    counts = {name: s.size * s.later * (settings.search.generations + 1) for name, s in strategies.items()}
+    counts = {name: s.population * s.later * (settings.search.generations + 1) for name, s in strategies.items()}
     return {
         "evaluations": replace(search, strategies=strategies).expected(settings.search.generations),
         "seconds_prepare": search.seconds,

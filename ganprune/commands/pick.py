@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ganprune.errors import UserError
-from ganprune.evolution.individual import Individual
+from ganprune.evolution.individual import Individual, unpack_bits
 from ganprune.filters.saving import read_description
-from ganprune.models.checkpoint import SIDES
+from ganprune.models.options import SIDES
 from ganprune.pipeline.config import configured_task, open_finished, read_config
 from ganprune.pipeline.front import Front, Point, read_fronts
 from ganprune.pipeline.job import begin
@@ -139,7 +139,7 @@ def _chosen(source: RunDirectory, name: str, fronts: Mapping[str, Front], indice
     if name in fronts:
         return fronts[name].points[indices[name]].individual()
     figures = open_finished(source.directory).read_json(SUMMARY)["sides"][name]["search"]
-    elite = Individual.from_key(read_description(source.path(name))["bits"])
+    elite = Individual(unpack_bits(read_description(source.path(name))["bits"]))
     elite.fitness.values = (figures["fitness"],)
     elite.terms = {key: value for key, value in figures.items() if key not in ("fitness", "reference_fitness")}
     return elite

@@ -12,9 +12,11 @@ import torch
 from ganprune import __version__
 from ganprune.data.images import UnpairedImages
 from ganprune.errors import UserError
-from ganprune.models.checkpoint import CycleGAN, check_size, new_cyclegan, save_cyclegan
+from ganprune.models.checkpoint import save_cyclegan
+from ganprune.models.cyclegan import CycleGAN, new_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
+from ganprune.models.sizing import check_size
 from ganprune.report.figures import save_grid, zoom_for
 from ganprune.runs.directory import CONFIG, LOGBOOK, RunDirectory, refuse_changes
 from ganprune.runs.files import check_format

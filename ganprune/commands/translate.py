@@ -7,34 +7,25 @@ read or written. No input is ever overwritten.
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
 from torch import nn
 
-from ganprune.data.pixels import (
-    CHANNELS,
-    EXTENSIONS,
-    list_images,
-    open_image,
-    resize,
-    to_float,
-    to_pil,
-    to_pixels,
-    with_channels,
-)
+from ganprune.data import pixels
 from ganprune.data.sizes import LEAST, Size, size_text
 from ganprune.device import resolve_device, set_threads
 from ganprune.errors import UserError
 from ganprune.models.architecture import input_channels
-from ganprune.models.fitting import size_multiple, translate
 from ganprune.models.options import CheckpointOptions
+from ganprune.models.sizing import size_multiple, translate
 from ganprune.pipeline.generators import Trained, load_trained
 from ganprune.pipeline.reporter import Reporter
 from ganprune.report.figures import BACKGROUND, GAP
@@ -131,11 +122,12 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
     for text in paths:
         path = Path(text)
         if path.is_dir():
-            files = list_images(path)
+            files = pixels.list_images(path)
         elif path.exists():
             files = [path]
         else:
-            files = [p for p in map(Path, sorted(glob.glob(str(text), recursive=True))) if _is_image(p)]
+            matches = map(Path, sorted(glob.glob(str(text), recursive=True)))
+            files = [p for p in matches if p.is_file() and p.suffix.lower() in pixels.EXTENSIONS]
         if not files:
             raise UserError("image", str(text), "a file, a folder of images or a pattern", "Check the path.")
         for file in files:
@@ -143,10 +135,6 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
     if not found:
         raise UserError("images", "none", "files, folders or patterns", "Name some.")
     return list(found.values())
-
-
-def _is_image(path: Path) -> bool:
-    return path.is_file() and path.suffix.lower() in EXTENSIONS
 
 
 def name_outputs(files: Sequence[Path]) -> list[Path]:
@@ -180,10 +168,8 @@ def _check_targets(files: Sequence[Path], targets: Sequence[Path], overwrite: bo
     present = [target for target in targets if os.path.lexists(target)]
     if present and not overwrite:
         others = f" and {len(present) - 1} more" * (len(present) > 1)
-        raise UserError(
-            "out", f"{present[0]}{others} (there already)", "a folder without these files",
-            "Choose another --out, or replace them with --overwrite.",
-        )  # fmt: skip
+        found, remedy = f"{present[0]}{others} (there already)", "Choose another --out, or replace them: --overwrite."
+        raise UserError("out", found, "a folder without these files", remedy)
     if folder := next((target for target in present if target.is_dir()), None):
         raise UserError("out", f"{folder} (a folder)", "a place for a file", "Choose another --out.")
 
@@ -193,16 +179,10 @@ def _networks(
 ) -> list[nn.Module]:
     """Return the generators whose translations are shown, ours last."""
     own = trained.generator(direction)
-    originals: Mapping[str, nn.Module] = {}
     if options.original:
-        own = trained.originals(device)[direction]
-    elif options.strips and trained.checkpoint is not None:
-        try:
-            originals = trained.originals(device)
-        except UserError as error:
-            reporter.stage(f"strips without the original generator: {error}")
-    if (channels := input_channels(own)) not in CHANNELS:
-        raise UserError("generator", f"{channels} image channels", "3 or 1, as image files have", "Use another one.")
+        return [trained.originals(device)[direction]]
+    lost = "strips without the original generator"
+    originals = trained.originals_if_there(reporter.stage, lost, device) if options.strips else {}
     return [originals[direction], own] if direction in originals else [own]
 
 
@@ -211,15 +191,13 @@ def _size(trained: Trained, options: Options) -> Size | None:
     if options.native or options.size is not None:
         return options.size
     if trained.framing is None:
-        raise UserError(
-            "size", f"nothing, and {trained.path} records none", "a size to translate at", "Give --size, or --native."
-        )
+        found = f"nothing, and {trained.path} records none"
+        raise UserError("size", found, "a size to translate at", "Give --size, or --native.")
     load = trained.framing.load  # what was cut out of larger images has their scale
     return None if isinstance(load, str) else load or trained.framing.size
 
 
-@dataclass(frozen=True)
-class _Job:
+class _Job(NamedTuple):
     source: Path
     target: Path
     image: Image.Image  # as it is
@@ -242,63 +220,55 @@ class _Work:
         self.done = Translated()
 
     def run(self, files: Sequence[tuple[Path, Path]], report: Callable[[int, int], Any] | None) -> Translated:
-        for batch in self._batches(files):
-            self._translate(batch)
-            if report:
-                report(len(self.done.written) + len(self.done.skipped), len(files))
+        for _, jobs in itertools.groupby(self._read(files), lambda job: job.sized.size):
+            while batch := list(itertools.islice(jobs, self.options.batch)):
+                self._translate(batch)
+                if report:
+                    report(len(self.done.written) + len(self.done.skipped), len(files))
         return self.done
 
-    def _batches(self, files: Sequence[tuple[Path, Path]]) -> Iterator[list[_Job]]:
-        """Yield successive images of one size, as many as a batch holds; skip what can't be read."""
-        batch: list[_Job] = []
+    def _read(self, files: Sequence[tuple[Path, Path]]) -> Iterator[_Job]:
+        """Yield the images; skip what can't be read."""
         for source, target in files:
             try:
-                image = open_image(source)
+                image = pixels.open_image(source)
             except UserError as error:
                 self.done.skipped.append(str(error.value))
                 continue
-            sized = image if self.size is None else resize(image, self.size)
+            sized = image if self.size is None else pixels.resize(image, self.size)
             if min(sized.size) < LEAST:
                 shown = size_text((sized.height, sized.width))
                 self.done.skipped.append(f"{source} ({shown}, smaller than {LEAST} pixels: give --size)")
-                continue
-            if batch and (batch[0].sized.size != sized.size or len(batch) == self.options.batch):
-                yield batch
-                batch = []
-            batch.append(_Job(source, target, image, sized))
-        if batch:
-            yield batch
+            else:
+                yield _Job(source, target, image, sized)
 
     def _translate(self, batch: list[_Job]) -> None:
         try:
-            images = to_float(torch.stack([with_channels(to_pixels(job.sized), self.channels) for job in batch]))
+            rgb = (pixels.to_pixels(job.sized) for job in batch)
+            images = pixels.to_float(torch.stack([pixels.with_channels(image, self.channels) for image in rgb]))
             pairs = zip(self.networks, self.multiples, strict=True)
             results = [translate(network, images, multiple) for network, multiple in pairs]
         except (RuntimeError, MemoryError) as error:
-            if not _out_of_memory(error):
+            if not (isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or "memory" in str(error)):
                 raise
-            if len(batch) > 1:
-                for job in batch:
-                    self._translate([job])
-            else:
+            if len(batch) == 1:
                 self.done.skipped.append(f"{batch[0].source} (too large for the memory: give --size)")
+                return
+            for job in batch:
+                self._translate([job])
             return
         for index, job in enumerate(batch):
-            self._write(job, [to_pil(result[index]) for result in results])
+            self._write(job, [pixels.to_pil(result[index]) for result in results])
 
     def _write(self, job: _Job, results: list[Image.Image]) -> None:
         pictures = [job.sized, *results] if self.options.strips else results[-1:]
         if self.options.original_size:
-            pictures = [resize(picture, (job.image.height, job.image.width)) for picture in pictures]
+            pictures = [pixels.resize(picture, (job.image.height, job.image.width)) for picture in pictures]
             pictures[0] = job.image if self.options.strips else pictures[0]
         make_folder(job.target.parent, field="out")
         with replacing(job.target, field="out") as temporary:
             _side_by_side(pictures).save(temporary, format="PNG")
         self.done.written.append(job.target)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or "memory" in str(error)
 
 
 def _side_by_side(pictures: Sequence[Image.Image]) -> Image.Image:

@@ -7,14 +7,46 @@ whatever the data are: pairwise tests are only made from :data:`LEAST_SEEDS` see
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
+FORMAT = 1
 LEAST_SEEDS = 10  # Wilcoxon's smallest p is 2 / 2**10 = 0.002 then: below 0.05 after Holm's correction of 15 pairs
 BOOTSTRAPS = 10_000
+
+
+def summarise(curves: Mapping[str, Sequence[Mapping[str, Any]]], target: float | None) -> dict[str, Any]:
+    """Return the table and the tests; ``target`` None stands for the median of all runs' last values."""
+    last = {name: [points(run)[-1][1] for run in runs] for name, runs in curves.items()}
+    everything = sorted(value for values in last.values() for value in values)
+    target = everything[len(everything) // 2] if target is None else target
+    first, ranks, table = next(iter(last)), mean_ranks(last), {}
+    for name, runs in curves.items():
+        reached = [cost for run in runs if (cost := cost_to(target, run)) is not None]
+        table[name] = {
+            "mean": sum(last[name]) / len(runs), "interval": bootstrap_mean(last[name]), "rank": ranks[name],
+            "a12": vargha_delaney(last[name], last[first]), "reached": len(reached),
+            "cost_to_target": sum(reached) / len(reached) if reached else None,
+            "cost": sum(points(run)[-1][0] for run in runs) / len(runs),
+            "seconds": sum(run["steps"][-1]["seconds"] for run in runs) / len(runs), "values": last[name],
+        }  # fmt: skip
+    return {
+        "format": FORMAT, "seeds": [run["seed"] for run in next(iter(curves.values()))], "target": target,
+        "contenders": table, "friedman": friedman(last), "wilcoxon": pairwise_wilcoxon(last),
+    }  # fmt: skip
+
+
+def points(curve: Mapping[str, Any]) -> list[tuple[float, float]]:
+    """Return (cost, best reference fitness so far) of a run."""
+    return [(step["cost"], step["best"]) for step in curve["steps"] if step["best"] is not None]
+
+
+def cost_to(target: float, curve: Mapping[str, Any]) -> float | None:
+    """Return the cost at which a run reached a reference fitness, if it did."""
+    return next((cost for cost, value in points(curve) if value >= target), None)
 
 
 def bootstrap_mean(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
@@ -30,8 +62,7 @@ def vargha_delaney(first: Sequence[float], second: Sequence[float]) -> float:
 
     Ties count half: 0.5 is no difference; 0.56, 0.64 and 0.71 are called small, medium and large.
     """
-    wins = [float(a > b) + 0.5 * float(a == b) for a in first for b in second]
-    return math.fsum(wins) / len(wins)
+    return float(stats.mannwhitneyu(first, second).statistic) / (len(first) * len(second))
 
 
 def friedman(values: Mapping[str, Sequence[float]]) -> dict[str, float] | None:

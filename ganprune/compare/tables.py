@@ -1,11 +1,15 @@
-"""A comparison's figures as text: one table and what the tests say."""
+"""A comparison's figures as text: a table and what the tests say, and CSV files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import csv
+import io
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ganprune.compare.statistics import LEAST_SEEDS
+from ganprune.compare.statistics import LEAST_SEEDS, cost_to, points
+from ganprune.runs.directory import RunDirectory
+from ganprune.runs.files import replace
 
 COLUMNS = ("contender", "reference fitness", "95 % interval", "rank", "A12", "cost to target", "cost", "seconds")
 
@@ -66,3 +70,22 @@ def markdown(summary: Mapping[str, Any]) -> str:
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
     lines += ["| " + " | ".join(cells) + " |" for cells in rows(summary)]
     return "\n".join([*lines, "", *(f"- {line}" for line in notes(summary))]) + "\n"
+
+
+def write_tables(
+    directory: RunDirectory, curves: Mapping[str, Sequence[Mapping[str, Any]]], summary: Mapping[str, Any]
+) -> None:
+    """Write ``curves.csv``, one line per step, and ``results.csv``, one per run."""
+    everything = [(name, run) for name, runs in curves.items() for run in runs]
+    steps = [{"contender": name, "seed": run["seed"], **step} for name, run in everything for step in run["steps"]]
+    results = [
+        {"contender": name, "seed": run["seed"], "reference": points(run)[-1][1], "cost": points(run)[-1][0],
+         "seconds": run["steps"][-1]["seconds"], "cost_to_target": cost_to(summary["target"], run)}
+        for name, run in everything
+    ]  # fmt: skip
+    for name, rows in (("curves.csv", steps), ("results.csv", results)):
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        replace(directory.path(name), text.getvalue())

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
+from torch.export import Dim
 
 from ganprune import __version__
-from ganprune.data.sizes import Size, size_json, size_text
-from ganprune.errors import UserError
+from ganprune.data.sizes import LEAST, Size, size_json, size_text
+from ganprune.errors import UserError, reason
 from ganprune.models.architecture import input_channels, output_channels
 
 FORMAT = 1
@@ -69,12 +70,20 @@ class Facts:
         """Return them as a file's metadata hold them."""
         return json.dumps(self.to_json())
 
+    def dynamic_shapes(self) -> tuple[dict[int, Any]]:
+        """Return the free dimensions of the one input, as ``torch.export`` takes them: the batch, perhaps H and W."""
+        free: dict[int, Any] = {0: Dim("batch")}
+        if (multiple := self.multiple) is not None:
+            for dim, name in ((2, "height"), (3, "width")):
+                one = Dim(name if multiple == 1 else f"{name}_{multiple}", min=-(-LEAST // multiple))
+                free[dim] = one if multiple == 1 else multiple * one
+        return (free,)
+
 
 def inexpressible(form: str, facts: Facts, expected: str, error: Exception) -> UserError:
     """Return the error for a generator that an exporter failed on, whatever went wrong inside it."""
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     remedy = "Export without --dynamic-size, or as --format torch."
-    return UserError(f"{form} of {facts.direction}", reason, expected, remedy)
+    return UserError(f"{form} of {facts.direction}", reason(error), expected, remedy)
 
 
 def _order(channels: int) -> str:

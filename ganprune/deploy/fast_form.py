@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from ganprune.data.pixels import cut, mirror_up
 from ganprune.data.sizes import Size, round_up
 from ganprune.deploy.alignment import aligned
+from ganprune.deploy.facts import Facts
 from ganprune.models.generator import InstanceNorm2d
 
 BLOCK = 2  # pixels of a block, each way
@@ -44,9 +45,26 @@ def inference_form(
     last = _last_layers(form, example) if blocks else set()
     if onnx:
         _centre_images(form)
-    _replace(form, lambda module: _own_norm(module) if onnx else _group_norm(module))
+    _replace(form, lambda module: _exported_norm(module, onnx))
     _replace(form, lambda module: BlockedConv2d(module) if isinstance(module, nn.Conv2d) and module in last else module)
     return form
+
+
+def exported_form(generator: nn.Module, facts: Facts, multiple: int, *, onnx: bool) -> tuple[nn.Module, torch.Tensor]:
+    """Return the form of a generator that a file is made of, and an example of its images, (2, C, H, W).
+
+    Args:
+        generator: maps (N, C, H, W) to (N, C', H, W).
+        facts: of the file: its size, and whether it takes others too.
+        multiple: what the generator needs H and W to be multiples of; a file of another size mirrors up and cuts back.
+        onnx: whether the file is ONNX; else it is PyTorch's.
+    """
+    whole = round_up(facts.size, multiple)
+    example = torch.zeros(2, facts.channels, *whole)
+    form = inference_form(generator, example, onnx=onnx, blocks=multiple % 2 == 0 or facts.multiple is None)
+    if facts.multiple is not None or whole == facts.size:
+        return form, example
+    return Framed(form, facts.size, multiple).eval(), torch.zeros(2, facts.channels, *facts.size)
 
 
 def _replace(parent: nn.Module, choose: Callable[[nn.Module], nn.Module]) -> None:
@@ -57,26 +75,18 @@ def _replace(parent: nn.Module, choose: Callable[[nn.Module], nn.Module]) -> Non
             _replace(child, choose)
 
 
-def _own_norm(module: nn.Module) -> nn.Module:
-    """Return PyTorch's own instance norm in the place of ours."""
-    if not isinstance(module, InstanceNorm2d) or module.track_running_stats:
+def _exported_norm(module: nn.Module, onnx: bool) -> nn.Module:
+    """Return, in the place of an instance norm without running statistics, PyTorch's own, or for PyTorch a group norm.
+
+    The group norm has one channel in each group. Other layers stay what they are.
+    """
+    if not isinstance(module, InstanceNorm2d if onnx else nn.InstanceNorm2d) or module.track_running_stats:
         return module
-    norm = nn.InstanceNorm2d(module.num_features, module.eps, affine=module.affine)
+    assert isinstance(module, nn.InstanceNorm2d)
+    count, eps, affine = module.num_features, module.eps, module.affine
+    norm = nn.InstanceNorm2d(count, eps, affine=affine) if onnx else nn.GroupNorm(count, count, eps, affine)
     norm.load_state_dict(module.state_dict())
-    return norm.eval().requires_grad_(False).to(_like(module))
-
-
-def _group_norm(module: nn.Module) -> nn.Module:
-    """Return a group norm of one channel per group in the place of an instance norm without running statistics."""
-    if not isinstance(module, nn.InstanceNorm2d) or module.track_running_stats:
-        return module
-    norm = nn.GroupNorm(module.num_features, module.num_features, module.eps, affine=module.affine)
-    norm.load_state_dict(module.state_dict())
-    return norm.eval().requires_grad_(False).to(_like(module))
-
-
-def _like(module: nn.Module) -> torch.Tensor:
-    return next(module.parameters(), torch.zeros(()))
+    return norm.eval().requires_grad_(False).to(next(module.parameters(), torch.zeros(())))
 
 
 @torch.no_grad()
@@ -158,7 +168,7 @@ class Framed(nn.Module):
     Args:
         generator: takes multiples of ``multiple``.
         size: (height, width) of all images.
-        multiple: see :func:`ganprune.models.fitting.size_multiple`.
+        multiple: see :func:`ganprune.models.sizing.size_multiple`.
     """
 
     def __init__(self, generator: nn.Module, size: Size, multiple: int):

@@ -14,7 +14,6 @@ import torch
 from torch import nn
 
 from ganprune.deploy.facts import INPUT, KEY, OUTPUT, Facts, inexpressible
-from ganprune.deploy.shapes import dynamic_shapes
 from ganprune.errors import UserError
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -55,7 +54,7 @@ def write_onnx(form: nn.Module, example: torch.Tensor, path: Path, facts: Facts)
         with _quiet():
             program = torch.onnx.export(
                 form, (example,), dynamo=True, verbose=False, opset_version=OPSET, input_names=[INPUT],
-                output_names=[OUTPUT], dynamic_shapes=dynamic_shapes(facts),
+                output_names=[OUTPUT], dynamic_shapes=facts.dynamic_shapes(),
             )  # fmt: skip
         assert program is not None
         model = program.model_proto

@@ -66,9 +66,7 @@ def write_plain(generator: nn.Module, stem: Path, facts: Facts, description: Map
         UserError: it is of another architecture.
     """
     if not isinstance(generator, ResnetGenerator):
-        raise UserError(
-            "format torch", type(generator).__name__, "a ResnetGenerator", "Use --format onnx, or pt2."
-        )  # fmt: skip
+        raise UserError("format torch", type(generator).__name__, "a ResnetGenerator", "Use --format onnx, or pt2.")
     state = {key: value.detach().cpu().contiguous() for key, value in generator.state_dict().items()}
     data = {"format": FORMAT, "architecture": generator.config.to_json(), **description}
     data |= {KEY: facts.to_json(), "layers": describe_layers(generator.model)}

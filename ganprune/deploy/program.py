@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from ganprune.deploy.facts import KEY, Facts, inexpressible
-from ganprune.deploy.shapes import dynamic_shapes
 
 NOTES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "custom")
 FACTS_FILE = f"{KEY}.json"
@@ -28,7 +27,7 @@ def write_program(form: nn.Module, example: torch.Tensor, path: Path, facts: Fac
         UserError: it can't be exported.
     """
     try:
-        program = torch.export.export(form, (example,), dynamic_shapes=dynamic_shapes(facts))
+        program = torch.export.export(form, (example,), dynamic_shapes=facts.dynamic_shapes())
     except Exception as error:  # anything can go wrong inside a network that we did not write
         raise inexpressible("pt2", facts, "a generator that can be exported", error) from error
     for node in program.graph.nodes:

@@ -19,11 +19,12 @@ from torch import nn
 from ganprune.cost import profile
 from ganprune.data.sizes import Size, size_json
 from ganprune.deploy.facts import Facts
-from ganprune.deploy.fast_form import inference_form
+from ganprune.deploy.fast_form import exported_form
 from ganprune.deploy.onnx_file import missing_packages, open_onnx, write_onnx
 from ganprune.models.architecture import input_channels
 
 REPEATS, WARM_UP = 15, 3
+ENGINES = ("eager", "onnxruntime")
 
 Run = Callable[[torch.Tensor], Any]
 Statistic = Callable[[Sequence[float]], float]
@@ -49,13 +50,15 @@ def speed_figures(
     weight = next(original.parameters())
     draw = torch.Generator().manual_seed(0)
     example = torch.rand(1, input_channels(original), *size, generator=draw).mul(2).sub(1).to(weight.device)
-    networks = {"original": original, "compact": compact}
-    figures: dict[str, Any] = {
-        "macs_ratio": macs_ratio, "threads": torch.get_num_threads(), "size": size_json(size),
-        "eager": _figures(networks, example, macs_ratio, repeats, statistic),
-    }  # fmt: skip
+    networks: dict[str, nn.Module] = {"original": original, "compact": compact}
+    engines: dict[str, Mapping[str, Run]] = {"eager": networks}
     if weight.device.type == "cpu" and not missing_packages():
-        figures["onnxruntime"] = _figures(onnx_runs(networks, size), example, macs_ratio, repeats, statistic)
+        engines["onnxruntime"] = onnx_runs(networks, size)
+    figures: dict[str, Any] = {"macs_ratio": macs_ratio, "threads": torch.get_num_threads(), "size": size_json(size)}
+    for engine, runs in engines.items():
+        times = profile.latency_ms(runs, example, repeats=repeats, warm_up=WARM_UP, statistic=statistic)
+        speedup = times["original"] / times["compact"]
+        figures[engine] = {**times, "speedup": speedup, "quotient": speedup / macs_ratio}
     return figures
 
 
@@ -75,35 +78,22 @@ def add_speed(
         figures["latency_ms"] = {key: eager[key] for key in ("original", "compact", "speedup")}
 
 
-def _figures(
-    runs: Mapping[str, Run], example: torch.Tensor, macs_ratio: float, repeats: int, statistic: Statistic
-) -> dict[str, float]:
-    times = profile.latency_ms(runs, example, repeats=repeats, warm_up=WARM_UP, statistic=statistic)
-    speedup = times["original"] / times["compact"]
-    return {**times, "speedup": speedup, "quotient": speedup / macs_ratio}
-
-
 def onnx_runs(networks: Mapping[str, nn.Module], size: Size) -> dict[str, Run]:
     """Return each network as onnxruntime runs what ``ganprune export`` writes of it, with PyTorch's threads."""
     runs = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, network in networks.items():
-            facts = Facts.of(network, name, name, size, None)
-            example = torch.zeros(2, facts.channels, *size)
-            path = Path(folder) / f"{name}.onnx"
-            write_onnx(inference_form(network, example, onnx=True), example, path, facts)
+            facts, path = Facts.of(network, name, name, size, None), Path(folder) / f"{name}.onnx"
+            write_onnx(*exported_form(network, facts, 1, onnx=True), path, facts)
             runs[name] = open_onnx(path, torch.get_num_threads())
     return runs
 
 
 def speed_lines(figures: Mapping[str, Any]) -> list[str]:
     """Return the figures as lines of text, one for each engine."""
-    lines = []
-    for engine in ("eager", "onnxruntime"):
-        if engine in figures:
-            of = figures[engine]
-            lines.append(
-                f"{engine}: {of['original']:.2f} ms -> {of['compact']:.2f} ms, {of['speedup']:.2f} times as fast with "
-                f"{figures['macs_ratio']:.2f} times fewer MACs (quotient {of['quotient']:.2f})"
-            )
-    return lines
+    return [
+        f"{engine}: {of['original']:.2f} ms -> {of['compact']:.2f} ms, {of['speedup']:.2f} times as fast with "
+        f"{figures['macs_ratio']:.2f} times fewer MACs (quotient {of['quotient']:.2f})"
+        for engine, of in figures.items()
+        if engine in ENGINES
+    ]

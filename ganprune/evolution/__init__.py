@@ -1,7 +1,7 @@
 """Co-evolution of two populations of bit strings, with DEAP's vocabulary.
 
-This package knows bits only: neither networks nor torch. The names below are loaded when they are first used, so
-that importing the package costs nothing.
+This package knows bits only: neither networks nor torch. Its names are those below and the functions and classes of
+the registry's rows. They are loaded when they are first used, so that importing the package costs nothing.
 """
 
 from __future__ import annotations
@@ -9,39 +9,22 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from ganprune.evolution.registry import REGISTRY
+
 _MODULES = {
-    "Annealing": "ganprune.evolution.algorithms.annealing",
-    "BinarySwarm": "ganprune.evolution.algorithms.swarm",
     "Fitness": "ganprune.evolution.individual",
-    "Genetic": "ganprune.evolution.algorithms.genetic",
     "Individual": "ganprune.evolution.individual",
     "Interrupted": "ganprune.runs.interruption",
-    "NSGA2": "ganprune.evolution.algorithms.nsga2",
     "Progress": "ganprune.evolution.coevolution",
-    "RandomSearch": "ganprune.evolution.algorithms.random_search",
     "Score": "ganprune.evolution.individual",
     "Strategy": "ganprune.evolution.algorithms.strategy",
-    "UMDA": "ganprune.evolution.algorithms.umda",
     "coevolve": "ganprune.evolution.coevolution",
-    "cxGroup": "ganprune.evolution.operators.variation",
-    "cxTwoPoint": "ganprune.evolution.operators.variation",
-    "initDensity": "ganprune.evolution.operators.initialization",
-    "initGuided": "ganprune.evolution.operators.initialization",
-    "initMixed": "ganprune.evolution.operators.initialization",
-    "initUniform": "ganprune.evolution.operators.initialization",
     "make_toolbox": "ganprune.evolution.toolbox",
-    "mutDensity": "ganprune.evolution.operators.variation",
-    "mutFlipBit": "ganprune.evolution.operators.variation",
-    "mutFlipBitGuided": "ganprune.evolution.operators.variation",
-    "mutFlipBitPerGroup": "ganprune.evolution.operators.variation",
-    "mutFlipSegment": "ganprune.evolution.operators.variation",
-    "mutGroup": "ganprune.evolution.operators.variation",
-    "mutGroupOrFlip": "ganprune.evolution.operators.variation",
-    "selRank": "ganprune.evolution.operators.selection",
-    "selRoulette": "ganprune.evolution.operators.selection",
-    "selStochasticUniversalSampling": "ganprune.evolution.operators.selection",
-    "selTournament": "ganprune.evolution.operators.variation",
 }
+for _rows in REGISTRY.values():
+    for _entry in _rows.values():
+        _module, _, _name = _entry.target.partition(":")
+        _MODULES[_name] = _module
 
 __all__ = list(_MODULES)
 

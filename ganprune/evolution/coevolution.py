@@ -21,24 +21,15 @@ from typing import Any
 from deap.base import Toolbox
 
 from ganprune.errors import UserError, did_you_mean
-from ganprune.evolution.individual import BROKEN, Individual, pack_bits
-from ganprune.evolution.scoring import pack_partner, score_batch
-from ganprune.evolution.state import FORMAT, SearchState, open_run, sole_use
+from ganprune.evolution.algorithms.strategy import STEPS
+from ganprune.evolution.individual import BROKEN, Individual, pack_bits, pack_partner
+from ganprune.evolution.scoring import score_batch
+from ganprune.evolution.state import FORMAT, SearchState, opened
 from ganprune.runs.directory import RunDirectory
 from ganprune.runs.interruption import Interruption
 
 SCHEDULES = ("alternate", "simultaneous", "separate")
-_NEEDED = (
-    "evaluate",
-    "map",
-    "clone",
-    "generate",
-    "update",
-    "get_best",
-    "reset",
-    "state_dict",
-    "load_state_dict",
-)
+_NEEDED = ("evaluate", "map", "clone", *STEPS)
 
 
 @dataclass(frozen=True)
@@ -106,23 +97,22 @@ def coevolve(
         UserError: an argument cannot be used, or the run's files can't.
         Interrupted: Ctrl-C or SIGTERM; the last whole step and all finished evaluations are in the run's directory.
     """
-    _check_arguments(toolboxes, generations, schedule, max_evaluations, max_seconds)
     sides = list(toolboxes)
     rivals = dict(zip(sides, reversed(sides), strict=True))  # one side alone would be its own, and meets nobody
+    limits = {"max_evaluations": max_evaluations, "max_seconds": max_seconds}
+    _check_arguments(toolboxes, generations, schedule, limits)
     config = {
         "format": FORMAT,
         "sides": sides,
         "generations": generations,
         "schedule": schedule,
         "seed": seed,
-        "max_evaluations": max_evaluations,
-        "max_seconds": max_seconds,
+        **limits,
     }
     state = SearchState(toolboxes, schedule=schedule, seed=seed)
-    directory = open_run(run, resume)
     step_seconds = 0.0
 
-    with sole_use(directory, None if resume else config), Interruption() as interruption:
+    with opened(run, None if resume else config) as directory, Interruption() as interruption:
         state.attach(directory, resume)
         started = time.perf_counter() - state.seconds
         while state.generation <= generations:
@@ -172,12 +162,8 @@ def _exceeds(
     if cost <= max_evaluations:
         return False
     if state.generation == 0:
-        raise UserError(
-            "max_evaluations",
-            max_evaluations,
-            f"at least {cost:g}, what generation 0 of side {state.side} brings it to",
-            "Raise it, or make the populations smaller.",
-        )
+        expected = f"at least {cost:g}, what generation 0 of side {state.side} brings it to"
+        raise UserError("max_evaluations", max_evaluations, expected, "Raise it, or make the populations smaller.")
     return True
 
 
@@ -221,27 +207,20 @@ def _log_line(progress: Progress, step_seconds: float, hits: int, notes: Sequenc
 
 
 def _check_arguments(
-    toolboxes: Mapping[str, Toolbox],
-    generations: int,
-    schedule: str,
-    max_evaluations: float | None,
-    max_seconds: float | None,
+    toolboxes: Mapping[str, Toolbox], generations: int, schedule: str, limits: Mapping[str, float | None]
 ) -> None:
     if len(toolboxes) not in (1, 2):
         raise UserError("toolboxes", list(toolboxes), "one or two sides", "Give one toolbox for each direction.")
     for side, toolbox in toolboxes.items():
         missing = [name for name in _NEEDED if not hasattr(toolbox, name)]
         if missing:
-            raise UserError(
-                f"toolbox of side {side}",
-                f"no {', '.join(missing)}",
-                "a toolbox with a strategy registered on it",
-                "Use make_toolbox(), then for example Genetic().register(toolbox).",
-            )
+            found, expected = f"no {', '.join(missing)}", "a toolbox with a strategy registered on it"
+            remedy = "Use make_toolbox(), then for example Genetic().register(toolbox)."
+            raise UserError(f"toolbox of side {side}", found, expected, remedy)
     if isinstance(generations, bool) or not isinstance(generations, int) or generations < 1:
         raise UserError("generations", generations, "a whole number of at least 1", "Choose another number.")
     if schedule not in SCHEDULES:
         raise UserError("schedule", schedule, "one of " + ", ".join(SCHEDULES), did_you_mean(schedule, SCHEDULES))
-    for name, limit in (("max_evaluations", max_evaluations), ("max_seconds", max_seconds)):
+    for name, limit in limits.items():
         if limit is not None and not limit > 0:
             raise UserError(name, limit, "a positive number, or None for no limit", "Raise it or leave it out.")

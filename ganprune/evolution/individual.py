@@ -94,15 +94,6 @@ class Individual(list):
         it is not one of them."""
         return float(self.fitness.values[0])
 
-    def key(self) -> str:
-        """Return the bits as text, ``'0110...'``."""
-        return "".join(map(str, self))
-
-    @classmethod
-    def from_key(cls, key: str) -> Individual:
-        """Return the individual, not evaluated, whose :meth:`key` this is."""
-        return cls(map(int, key))
-
     def record(self) -> dict[str, Any]:
         """Return the individual as JSON: packed bits, and fitness values and terms (None if not evaluated)."""
         values = list(self.fitness.values) if self.fitness.valid else None
@@ -135,15 +126,20 @@ def pack_bits(bits: Iterable[int]) -> str:
     return f"{len(key)}:{int(key or '0', 2):0{digits}x}" if key else "0:"
 
 
+def pack_partner(partner: Iterable[int] | None) -> str | None:
+    """Return a partner's bits packed, None for the original network."""
+    return None if partner is None else pack_bits(partner)
+
+
 def unpack_bits(text: str) -> list[int]:
     """Return the bits that :func:`pack_bits` packed.
 
     Raises:
         ValueError: ``text`` is not of that form.
     """
-    length, colon, digits = text.partition(":")
-    if not colon:
+    if not isinstance(text, str) or ":" not in text:
         raise ValueError(f"bits: got {text!r}; expected 'LENGTH:HEX'.")
+    length, _, digits = text.partition(":")
     if int(length) == 0:
         return []
     key = f"{int(digits, 16):0{int(length)}b}"

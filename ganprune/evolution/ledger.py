@@ -21,6 +21,15 @@ from ganprune.runs.directory import EVALUATIONS, RunDirectory
 Key = tuple[str, str, "str | None"]
 
 
+def read_lines(run: RunDirectory, name: str, count: int) -> list[dict[str, Any]]:
+    """Return the records of a file of lines; UserError if there are fewer than ``count``."""
+    records = run.read_jsonl(name)
+    if len(records) < count:
+        expected = f"the {count} that the saved state counts"
+        raise UserError(str(run.path(name)), f"{len(records)} lines", expected, "Restore the file, or start a new run.")
+    return records
+
+
 class Ledger:
     """Scores by (side, bits, partner's bits), with counts. Bits are text, as ``pack_bits`` gives it.
 
@@ -31,7 +40,6 @@ class Ledger:
     Attributes:
         evaluations: (side, bits) scored so far.
         rescores: scores of known bits against a further partner.
-        hits: individuals that needed no scoring.
 
     Raises:
         UserError: the file is damaged, or shorter than ``lines``.
@@ -39,17 +47,10 @@ class Ledger:
 
     def __init__(self, run: RunDirectory | None, lines: int = 0):
         self.run = run
-        self.evaluations = self.rescores = self.hits = 0
+        self.evaluations = self.rescores = 0
         self._scores: dict[Key, Score] = {}
         self._seen: set[tuple[str, str]] = set()
-        records = run.read_jsonl(EVALUATIONS) if run else []
-        if len(records) < lines:
-            raise UserError(
-                str(run.path(EVALUATIONS)) if run else EVALUATIONS,
-                f"{len(records)} lines",
-                f"the {lines} that the saved state counts",
-                "Restore the file, or start a new run.",
-            )
+        records = read_lines(run, EVALUATIONS, lines) if run else []
         for record in records[:lines]:
             self._count(*_from_record(record))
         self._replay = dict(map(_from_record, records[lines:]))
@@ -114,9 +115,5 @@ def _from_record(record: dict[str, Any]) -> tuple[Key, Score]:
             raise ValueError("no text, or no finite numbers")
         return key, score
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(
-            EVALUATIONS,
-            str(record)[:60],
-            "records with side, bits, partner, values and terms",
-            "Restore the file.",
-        ) from error
+        expected = "records with side, bits, partner, values and terms"
+        raise UserError(EVALUATIONS, str(record)[:60], expected, "Restore the file.") from error

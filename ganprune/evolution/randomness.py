@@ -52,12 +52,7 @@ class Randomness:
         _, keys, position, has_gauss, cached = self._numpy
         return {
             "python": {"version": version, "words": _to_hex(words), "gauss": gauss},
-            "numpy": {
-                "keys": _to_hex(keys),
-                "position": int(position),
-                "has_gauss": int(has_gauss),
-                "cached": float(cached),
-            },
+            "numpy": {"keys": _to_hex(keys), "position": position, "has_gauss": has_gauss, "cached": cached},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -66,18 +61,17 @@ class Randomness:
         Raises:
             KeyError, TypeError, ValueError, OverflowError: it is none.
         """
-        python, numpy = state["python"], state["numpy"]
-        words, keys = tuple(_from_hex(python["words"])), np.array(_from_hex(numpy["keys"]), dtype=np.uint32)
-        states = random.Random(), np.random.RandomState()
+        saved, python, numpy = state["numpy"], random.Random(), np.random.RandomState()
+        words = tuple(_from_hex(state["python"]["words"]).tolist())
         # The libraries know best what is a state; they are given it first where nothing is lost.
-        states[0].setstate((python["version"], words, python["gauss"]))
-        states[1].set_state(("MT19937", keys, numpy["position"], numpy["has_gauss"], numpy["cached"]))
-        self._python, self._numpy = states[0].getstate(), states[1].get_state()
+        python.setstate((state["python"]["version"], words, state["python"]["gauss"]))
+        numpy.set_state(("MT19937", _from_hex(saved["keys"]), saved["position"], saved["has_gauss"], saved["cached"]))
+        self._python, self._numpy = python.getstate(), numpy.get_state()
 
 
 def _to_hex(words: Any) -> str:
-    return "".join(f"{int(word):08x}" for word in words)
+    return np.array(words, dtype=">u4").tobytes().hex()
 
 
-def _from_hex(text: str) -> list[int]:
-    return [int(text[start : start + 8], 16) for start in range(0, len(text), 8)]
+def _from_hex(text: str) -> np.ndarray:
+    return np.frombuffer(bytes.fromhex(text), dtype=">u4").astype(np.uint32)

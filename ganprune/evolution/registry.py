@@ -1,6 +1,7 @@
-"""The names of operators, initialisers and algorithms, as the command line knows them.
+"""The operators, initialisers and algorithms that have a name: one row each, which says all that is known of it.
 
-A static table: reading it imports neither DEAP nor NumPy, so that ``--help`` can list it at once. A specification is
+The command line, its help, ``make_toolbox``, ``ganprune.evolution`` and the tests take what they need from these rows.
+Reading them imports neither DEAP nor NumPy, so that ``--help`` can list them at once. A specification is
 
     NAME                              cxGroup, or for short group
     NAME:KEY=VALUE,KEY=VALUE          selTournament:tournsize=5
@@ -12,115 +13,141 @@ The last form imports code: resolve only what the user has given in this call, n
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from ganprune.errors import UserError, did_you_mean
-from ganprune.specs import Entry, _parameters, load_function
+from ganprune.specs import Range, given_parameters, load_function
 
 SPACE_DATA = ("group_sizes", "saliency")
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+SHARE = Range(0.0, 1.0)
+FROM_ONE = Range(1, math.inf)
 
 
-_OPERATORS = "ganprune.evolution.operators.variation"
+class Entry(NamedTuple):
+    """The row of one name.
+
+    What an operator takes from the filter space its arguments say: those named in :data:`SPACE_DATA`.
+
+    Attributes:
+        target: ``module:function``, or the class of an algorithm.
+        doc: one line of help.
+        defaults: of parameters that have none in the function, or another one.
+        ranges: of parameters, where the function's annotations state none; an algorithm checks its own.
+        aliases: further names; case, hyphens and underscores don't matter.
+    """
+
+    target: str
+    doc: str
+    defaults: Mapping[str, Any] = NOTHING
+    ranges: Mapping[str, Range] = NOTHING
+    aliases: tuple[str, ...] = ()
 
 
-_INITIALIZERS = "ganprune.evolution.operators.initialization"
+class Kind(NamedTuple):
+    """What the rows of one kind have in common.
 
+    Attributes:
+        prefix: of their names by DEAP's conventions; it may be left out.
+        positional: how many arguments DEAP, or the strategy, passes by position.
+    """
+
+    prefix: str
+    positional: int
+
+
+KINDS = {
+    "select": Kind("sel", 2),
+    "mate": Kind("cx", 2),
+    "mutate": Kind("mut", 1),
+    "init": Kind("init", 0),
+    "algorithm": Kind("", 0),
+}
+
+_ALGORITHMS = "ganprune.evolution.algorithms"
+_SELECTION = "ganprune.evolution.operators.selection"
+_VARIATION = "ganprune.evolution.operators.variation"
+_INITIALIZATION = "ganprune.evolution.operators.initialization"
 
 REGISTRY: dict[str, dict[str, Entry]] = {
     "select": {
-        "selTournament": Entry("deap.tools:selTournament", {"tournsize": 3}, "the best of a few random ones"),
-        "selRoulette": Entry(f"{_OPERATORS}:selRoulette", {}, "in proportion to fitness (the paper's Eq. 12)"),
-        "selStochasticUniversalSampling": Entry(
-            f"{_OPERATORS}:selStochasticUniversalSampling",
-            {},
-            "Eq. 12 with one spin of evenly spaced pointers",
+        "selTournament": Entry(
+            "deap.tools:selTournament", "the best of a few random ones", {"tournsize": 3}, {"tournsize": FROM_ONE}
         ),
-        "selRank": Entry(f"{_OPERATORS}:selRank", {"pressure": 1.7}, "by rank in place of fitness (Baker 1985)"),
-        "selBest": Entry("deap.tools:selBest", {}, "the best ones only"),
-        "selWorst": Entry("deap.tools:selWorst", {}, "the worst ones only, as a control"),
-        "selRandom": Entry("deap.tools:selRandom", {}, "any, without looking at fitness"),
+        "selRoulette": Entry(f"{_SELECTION}:selRoulette", "in proportion to fitness (the paper's Eq. 12)"),
+        "selStochasticUniversalSampling": Entry(
+            f"{_SELECTION}:selStochasticUniversalSampling", "Eq. 12 with one spin of evenly spaced pointers"
+        ),
+        "selRank": Entry(f"{_SELECTION}:selRank", "by rank in place of fitness (Baker 1985)"),
+        "selBest": Entry("deap.tools:selBest", "the best ones only"),
+        "selWorst": Entry("deap.tools:selWorst", "the worst ones only, as a control"),
+        "selRandom": Entry("deap.tools:selRandom", "any, without looking at fitness"),
     },
     "mate": {
-        "cxGroup": Entry(f"{_OPERATORS}:cxGroup", {"indpb": 0.5}, "swap whole groups of filters", ("group_sizes",)),
-        "cxTwoPoint": Entry("deap.tools:cxTwoPoint", {}, "swap the bits between two points (--preset paper)"),
-        "cxOnePoint": Entry("deap.tools:cxOnePoint", {}, "swap the bits after one point"),
-        "cxUniform": Entry("deap.tools:cxUniform", {"indpb": 0.5}, "swap each bit with probability indpb"),
+        "cxGroup": Entry(f"{_VARIATION}:cxGroup", "swap whole groups of filters"),
+        "cxTwoPoint": Entry("deap.tools:cxTwoPoint", "swap the bits between two points (--preset paper)"),
+        "cxOnePoint": Entry("deap.tools:cxOnePoint", "swap the bits after one point"),
+        "cxUniform": Entry(
+            "deap.tools:cxUniform", "swap each bit with probability indpb", {"indpb": 0.5}, {"indpb": SHARE}
+        ),
     },
     "mutate": {
-        "mutGroupOrFlip": Entry(
-            f"{_OPERATORS}:mutGroupOrFlip",
-            {"flip": 0.5, "indpb": 0.01, "share": 0.5},
-            "widen or narrow one group, or flip a few bits",
-            ("group_sizes",),
+        "mutGroupOrFlip": Entry(f"{_VARIATION}:mutGroupOrFlip", "widen or narrow one group, or flip a few bits"),
+        "mutGroup": Entry(f"{_VARIATION}:mutGroup", "widen or narrow one group"),
+        "mutDensity": Entry(f"{_VARIATION}:mutDensity", "redraw the density of one group"),
+        "mutFlipSegment": Entry(f"{_VARIATION}:mutFlipSegment", "invert a random segment (--preset paper)"),
+        "mutFlipBit": Entry(
+            "deap.tools:mutFlipBit", "flip each bit with probability indpb", {"indpb": 0.01}, {"indpb": SHARE}
         ),
-        "mutGroup": Entry(f"{_OPERATORS}:mutGroup", {"share": 0.5}, "widen or narrow one group", ("group_sizes",)),
-        "mutDensity": Entry(
-            f"{_OPERATORS}:mutDensity", {"low": 0.1, "high": 1.0}, "redraw the density of one group", ("group_sizes",)
-        ),
-        "mutFlipSegment": Entry(f"{_OPERATORS}:mutFlipSegment", {}, "invert a random segment (--preset paper)"),
-        "mutFlipBit": Entry("deap.tools:mutFlipBit", {"indpb": 0.01}, "flip each bit with probability indpb"),
         "mutFlipBitPerGroup": Entry(
-            f"{_OPERATORS}:mutFlipBitPerGroup",
-            {"flips": 1.0},
-            "flip bits, as many in a narrow group as in a wide one",
-            ("group_sizes",),
+            f"{_VARIATION}:mutFlipBitPerGroup", "flip bits, as many in a narrow group as in a wide one"
         ),
         "mutFlipBitGuided": Entry(
-            f"{_OPERATORS}:mutFlipBitGuided",
-            {"indpb": 0.01, "guidance": 1.0},
-            "flip bits, rather dropping weak filters and adding strong ones",
-            SPACE_DATA,
+            f"{_VARIATION}:mutFlipBitGuided", "flip bits, rather dropping weak filters and adding strong ones"
         ),
-        "mutShuffleIndexes": Entry("deap.tools:mutShuffleIndexes", {"indpb": 0.01}, "exchange bits with random others"),
-        "mutInversion": Entry("deap.tools:mutInversion", {}, "reverse the order of a random segment"),
+        "mutShuffleIndexes": Entry(
+            "deap.tools:mutShuffleIndexes", "exchange bits with random others", {"indpb": 0.01}, {"indpb": SHARE}
+        ),
+        "mutInversion": Entry("deap.tools:mutInversion", "reverse the order of a random segment"),
     },
     "init": {
-        "initMixed": Entry(f"{_INITIALIZERS}:initMixed", {}, "initGuided or initDensity, by chance", SPACE_DATA),
-        "initDensity": Entry(
-            f"{_INITIALIZERS}:initDensity", {}, "random filters, own density per group", ("group_sizes",)
-        ),
-        "initGuided": Entry(f"{_INITIALIZERS}:initGuided", {}, "the strongest filters, own density", SPACE_DATA),
-        "initUniform": Entry(
-            f"{_INITIALIZERS}:initUniform",
-            {"density": 0.5},
-            "every bit with one probability (--preset paper)",
-            ("group_sizes",),
-        ),
+        "initMixed": Entry(f"{_INITIALIZATION}:initMixed", "initGuided or initDensity, by chance"),
+        "initDensity": Entry(f"{_INITIALIZATION}:initDensity", "random filters, own density per group"),
+        "initGuided": Entry(f"{_INITIALIZATION}:initGuided", "the strongest filters, own density"),
+        "initUniform": Entry(f"{_INITIALIZATION}:initUniform", "every bit with one probability (--preset paper)"),
     },
     "algorithm": {
         "ga": Entry(
-            "ganprune.evolution.algorithms.genetic:Genetic", {}, "the genetic algorithm of the paper (Algorithm 1)"
+            f"{_ALGORITHMS}.genetic:Genetic", "the genetic algorithm of the paper (Algorithm 1)", aliases=("genetic",)
         ),
         "annealing": Entry(
-            "ganprune.evolution.algorithms.annealing:Annealing", {}, "simulated annealing in parallel chains"
+            f"{_ALGORITHMS}.annealing:Annealing",
+            "simulated annealing in parallel chains",
+            aliases=("sa", "simulated-annealing"),
         ),
-        "swarm": Entry("ganprune.evolution.algorithms.swarm:BinarySwarm", {}, "binary particle swarm"),
+        "swarm": Entry(f"{_ALGORITHMS}.swarm:BinarySwarm", "binary particle swarm", aliases=("pso",)),
         "nsga2": Entry(
-            "ganprune.evolution.algorithms.nsga2:NSGA2", {}, "a front of compromises between size and quality"
+            f"{_ALGORITHMS}.nsga2:NSGA2", "a front of compromises between size and quality", aliases=("nsga-ii",)
         ),
-        "random": Entry("ganprune.evolution.algorithms.random_search:RandomSearch", {}, "random search, as a control"),
-        "umda": Entry("ganprune.evolution.algorithms.umda:UMDA", {}, "estimates a probability for each filter"),
+        "random": Entry(f"{_ALGORITHMS}.random_search:RandomSearch", "random search, as a control"),
+        "umda": Entry(f"{_ALGORITHMS}.umda:UMDA", "estimates a probability for each filter"),
     },
 }
 
 
-_PREFIXES = {"select": "sel", "mate": "cx", "mutate": "mut", "init": "init", "algorithm": ""}
-
-
-@dataclass(frozen=True)
-class Operator:
+class Operator(NamedTuple):
     """A specification, resolved.
 
     Attributes:
-        spec: the text it came from.
         function: the function, or the class of an algorithm.
         parameters: keyword arguments for it.
         needs: keyword arguments that it takes from the filter space.
     """
 
-    spec: str
     function: Callable[..., Any]
     parameters: Mapping[str, Any]
     needs: tuple[str, ...]
@@ -132,7 +159,27 @@ class Operator:
 
 def names(kind: str) -> list[str]:
     """Return the registered names of a kind: select, mate, mutate, init or algorithm."""
-    return list(_table(kind))
+    return list(_rows(kind))
+
+
+def canonical(kind: str, spec: str) -> str:
+    """Return the specification with the registered name in place of a short or another one.
+
+    ``uniform:density=0.3`` is ``initUniform:density=0.3``, ``sa`` is ``annealing``. What is not registered stays.
+
+    Args:
+        kind: select, mate, mutate, init or algorithm.
+        spec: the specification.
+
+    Raises:
+        UserError: an unknown kind.
+    """
+    name, colon, rest = spec.strip().partition(":")
+    known: dict[str, str] = {}
+    for full, entry in _rows(kind).items():
+        for text in (full, full.removeprefix(KINDS[kind].prefix), *entry.aliases):
+            known.setdefault(_plain(text), full)
+    return known.get(_plain(name), name) + colon + rest
 
 
 def resolve(kind: str, spec: str) -> Operator:
@@ -145,25 +192,23 @@ def resolve(kind: str, spec: str) -> Operator:
     Raises:
         UserError: an unknown kind, name, module or parameter, or a value that does not fit.
     """
-    table = _table(kind)
-    name, _, rest = spec.strip().partition(":")
-    name = _full_name(kind, name)
-    if name in table:
-        entry = table[name]
-        function = load_function(kind, spec, entry.target)
-        return Operator(spec, function, _parameters(kind, name, function, entry, rest), entry.needs)
-    reference, _, options = rest.partition(":")
-    if not reference or "=" in reference:
-        raise UserError(
-            kind,
-            name or repr(spec),
-            "a registered name or package.module:function",
-            did_you_mean(name, table),
-        )
-    function = load_function(kind, spec, f"{name}:{reference}")
+    rows = _rows(kind)
+    name, _, options = canonical(kind, spec).partition(":")
+    entry = rows.get(name)
+    if entry is None:
+        attribute, _, options = options.partition(":")
+        if not attribute or "=" in attribute:
+            expected = "a registered name or package.module:function"
+            raise UserError(kind, name or repr(spec), expected, did_you_mean(name, rows))
+        name = f"{name}:{attribute}"
+        entry = Entry(name, "")
+    function = load_function(kind, spec, entry.target)
     needs = space_needs(function)
-    entry = Entry(f"{name}:{reference}", {}, "", needs)
-    return Operator(spec, function, _parameters(kind, f"{name}:{reference}", function, entry, options), needs)
+    hidden = {*list(inspect.signature(function).parameters)[: KINDS[kind].positional], *needs}
+    parameters = given_parameters(
+        kind, name, function, options, defaults=entry.defaults, ranges=entry.ranges, hidden=hidden
+    )
+    return Operator(function, parameters, needs)
 
 
 def space_needs(function: Callable[..., Any]) -> tuple[str, ...]:
@@ -174,14 +219,11 @@ def space_needs(function: Callable[..., Any]) -> tuple[str, ...]:
     )
 
 
-def _table(kind: str) -> dict[str, Entry]:
+def _rows(kind: str) -> dict[str, Entry]:
     if kind not in REGISTRY:
         raise UserError("kind of operator", kind, "a kind in the registry", did_you_mean(kind, REGISTRY))
     return REGISTRY[kind]
 
 
-def _full_name(kind: str, name: str) -> str:
-    """Return the registered name that ``name`` is short for (``uniform`` for ``initUniform``), else ``name``."""
-    lowered = {full.lower(): full for full in _table(kind)}
-    short = name.lower().replace("-", "").replace("_", "")
-    return lowered.get(short) or lowered.get(_PREFIXES[kind] + short) or name
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ganprune.errors import UserError
-from ganprune.evolution.individual import Individual, Score, pack_bits
+from ganprune.evolution.individual import Individual, Score, pack_bits, pack_partner
 from ganprune.evolution.state import SearchState
 from ganprune.runs.interruption import Interruption
 
@@ -38,12 +38,8 @@ def score_batch(
         UserError: ``evaluate`` returned something that is no score.
         Interrupted: Ctrl-C or SIGTERM came.
     """
-    side, toolbox, ledger, partner_bits = (
-        state.side,
-        state.toolboxes[state.side],
-        state.ledger,
-        pack_partner(partner),
-    )
+    side, toolbox, ledger = state.side, state.toolboxes[state.side], state.ledger
+    partner_bits = pack_partner(partner)
     twins: dict[str, list[Individual]] = {}
     for individual in batch:
         twins.setdefault(pack_bits(individual), []).append(individual)
@@ -81,15 +77,7 @@ def _checked_score(side: str, individual: Individual, result: Any) -> Score:
     except (TypeError, ValueError):
         score = None
     if score is None or len(score) != count or not all(map(math.isfinite, score)):
-        raise UserError(
-            f"evaluate of side {side}",
-            repr(result),
-            f"a Score of {count} finite number{'s' * (count > 1)}",
-            "Return a small positive fitness for an individual that cannot be scored.",
-        )
+        expected = f"a Score of {count} finite number{'s' * (count > 1)}"
+        remedy = "Return a small positive fitness for an individual that cannot be scored."
+        raise UserError(f"evaluate of side {side}", repr(result), expected, remedy)
     return score
-
-
-def pack_partner(partner: Individual | None) -> str | None:
-    """Return the partner's bits as text, None for the original."""
-    return None if partner is None else pack_bits(partner)

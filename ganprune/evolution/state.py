@@ -15,9 +15,10 @@ from typing import Any
 from deap.base import Toolbox
 
 from ganprune.errors import UserError
-from ganprune.evolution.individual import Individual, pack_bits, unpack_bits
-from ganprune.evolution.ledger import Ledger
+from ganprune.evolution.individual import Individual, pack_partner, unpack_bits
+from ganprune.evolution.ledger import Ledger, read_lines
 from ganprune.evolution.randomness import Randomness
+from ganprune.evolution.toolbox import operators_of
 from ganprune.runs.directory import CONFIG, EVALUATIONS, LOGBOOK, STATE, RunDirectory, refuse_changes
 from ganprune.runs.files import check_format
 
@@ -35,19 +36,19 @@ class SearchState:
         seed: of the run's random generators; must not change either.
 
     Attributes:
-        step: the next step; each generation has one per side, and generation 0 comes first.
+        step: the next step; each generation has one per side, and generation 0 comes first. The steps before it have
+            one line each in the logbook.
         previous: side -> the elite at the beginning of the generation in progress, None before there is one.
         ledger: scores and costs.
         randomness: the run's random generators.
         seconds: wall time of the run so far.
         notes: what happened in the step in progress that is worth a line.
-        lines: lines of the logbook that belong to this state.
         run: the run's directory, or None.
     """
 
     def __init__(self, toolboxes: Mapping[str, Toolbox], *, schedule: str, seed: int):
         self.toolboxes, self.settings = toolboxes, {"schedule": schedule, "seed": seed}
-        self.step = self.lines = 0
+        self.step = 0
         self.seconds = 0.0
         self.notes: list[str] = []
         self.previous: dict[str, Individual | None] = dict.fromkeys(toolboxes)
@@ -70,16 +71,9 @@ class SearchState:
             return
         if run.exists(STATE):
             self._load(run.read_json(STATE), run)
-        log = run.read_jsonl(LOGBOOK)
-        if len(log) < self.lines:
-            raise UserError(
-                str(run.path(LOGBOOK)),
-                f"{len(log)} lines",
-                f"the {self.lines} that the saved state counts",
-                "Restore the file, or start a new run.",
-            )
-        if len(log) > self.lines:
-            run.write_jsonl(LOGBOOK, log[: self.lines])
+        log = read_lines(run, LOGBOOK, self.step)
+        if len(log) > self.step:
+            run.write_jsonl(LOGBOOK, log[: self.step])
 
     @property
     def generation(self) -> int:
@@ -104,7 +98,6 @@ class SearchState:
         """Count the step just taken, append its log line and replace ``state.json``."""
         self.step += 1
         self.notes.clear()
-        self.lines += 1
         self.ledger.settle()
         if self.run:
             self.run.append_jsonl(LOGBOOK, log)
@@ -113,30 +106,30 @@ class SearchState:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as JSON data."""
-        previous = {side: None if elite is None else pack_bits(elite) for side, elite in self.previous.items()}
         return {
             "format": FORMAT,
             **self.settings,
             "step": self.step,
             "generation": self.generation,
             "side": self.side,
-            "previous": previous,
+            "previous": {side: pack_partner(elite) for side, elite in self.previous.items()},
+            "operators": self._operators(),
             "strategies": {side: toolbox.state_dict() for side, toolbox in self.toolboxes.items()},
             "random": self.randomness.state_dict(),
             "evaluations": self.ledger.evaluations,
             "rescores": self.ledger.rescores,
             "cost": self.ledger.cost,
             "evaluation_lines": self.ledger.lines,
-            "logbook_lines": self.lines,
+            "logbook_lines": self.step,
             "timing": {"seconds": self.seconds},
         }
 
     def _load(self, state: Any, run: RunDirectory) -> None:
         self._check(state)
         try:
-            self.step, self.lines = (_count(state[name]) for name in ("step", "logbook_lines"))
-            if self.step != self.lines:
-                raise ValueError(f"{self.step} steps with {self.lines} lines of the logbook")
+            self.step = _count(state["step"])
+            if state["logbook_lines"] != self.step:
+                raise ValueError(f"{self.step} steps with {state['logbook_lines']} lines of the logbook")
             self.seconds = float(state["timing"]["seconds"])
             for side, bits in state["previous"].items():
                 self.previous[side] = None if bits is None else Individual(unpack_bits(bits))
@@ -145,21 +138,22 @@ class SearchState:
             self.randomness.load_state_dict(state["random"])
             self.ledger = Ledger(run, _count(state["evaluation_lines"]))
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise UserError(
-                str(run.path(STATE)),
-                f"a state that cannot be used ({error!r})",
-                "the state that the run saved",
-                "Restore the file, or start a new run.",
-            ) from error
+            found, expected = f"a state that cannot be used ({error!r})", "the state that the run saved"
+            remedy = "Restore the file, or start a new run."
+            raise UserError(str(run.path(STATE)), found, expected, remedy) from error
+
+    def _operators(self) -> dict[str, dict[str, str | None]]:
+        return {side: operators_of(toolbox) for side, toolbox in self.toolboxes.items()}
 
     def _check(self, state: Any) -> None:
         found = state if isinstance(state, dict) else {}
         check_format(found, FORMAT, STATE)
-        refuse_changes(found, self.settings, "saved", "Resume with the saved ones, or start a new run.")
         saved = found.get("strategies")
         sides = list(saved) if isinstance(saved, dict) else saved
         if sides != list(self.toolboxes):
             raise UserError("sides", list(self.toolboxes), f"{sides}, as saved", "Resume the same sides.")
+        asked = {**self.settings, "operators": self._operators()}
+        refuse_changes(found, asked, "saved", "Resume with the saved ones, or start a new run.")
 
 
 def _count(value: Any) -> int:
@@ -168,45 +162,30 @@ def _count(value: Any) -> int:
     return value
 
 
-def open_run(run: str | os.PathLike[str] | RunDirectory | None, resume: bool) -> RunDirectory | None:
-    """Return the directory to write to; made, unless resumed or made by the caller. None stands for none.
-
-    Raises:
-        UserError: nothing to resume, or something there that would be overwritten.
-    """
-    if run is None:
-        if resume:
-            raise UserError("resume", True, "a run to resume", "Give run=, the directory of the run.")
-        return None
-    if isinstance(run, RunDirectory):
-        return run
-    return RunDirectory.open(run) if resume else RunDirectory.create(run)
-
-
 @contextmanager
-def sole_use(run: RunDirectory | None, config: Mapping[str, Any] | None) -> Iterator[None]:
-    """Within the block, this process alone works on the run; it begins there with its ``config.json``.
+def opened(
+    run: str | os.PathLike[str] | RunDirectory | None, config: Mapping[str, Any] | None
+) -> Iterator[RunDirectory | None]:
+    """Within the block, this process alone works on the run; a new one begins there with its ``config.json``.
 
     Args:
-        run: its directory, or None for none.
-        config: of a new run; None if it is resumed. A caller who has written one keeps it.
+        run: its directory, made if the run is new; or one that the caller has made, with a ``config.json`` or without.
+            None to keep nothing on disk.
+        config: of a new run; None to resume one.
 
     Raises:
-        UserError: another process works on it, or something there would be overwritten.
+        UserError: nothing to resume, another process works on it, or something there would be overwritten.
     """
     if run is None:
-        yield
+        if config is None:
+            raise UserError("resume", True, "a run to resume", "Give run=, the directory of the run.")
+        yield None
         return
+    if not isinstance(run, RunDirectory):
+        run = RunDirectory.open(run) if config is None else RunDirectory.create(run)
     with run.locked():
         if config is not None:
-            for name in (STATE, EVALUATIONS, LOGBOOK):
-                if run.exists(name):
-                    raise UserError(
-                        "run directory",
-                        str(run.directory),
-                        f"no {name} in it yet",
-                        "Resume the run, or choose another.",
-                    )
+            run.check_free(STATE, EVALUATIONS, LOGBOOK)
             if not run.exists(CONFIG):
                 run.write_json(CONFIG, config)
-        yield
+        yield run

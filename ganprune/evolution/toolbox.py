@@ -26,7 +26,7 @@ class Space(Protocol):
         """One number per bit, larger = more worth keeping."""
 
     def repair(self, bits: Sequence[int]) -> list[int]:
-        """Return legal bits, changing as few as needed; draws nothing."""
+        """Return bits that the space allows, changing as few as needed; draws nothing."""
 
 
 def make_toolbox(
@@ -80,6 +80,25 @@ def register_evaluate(toolbox: Toolbox, evaluate: Callable[..., Any]) -> None:
         toolbox.evaluate.__name__ = "evaluate"
 
 
+def operators_of(toolbox: Toolbox) -> dict[str, str | None]:
+    """Return the toolbox's operators as text, to tell whether a run goes on with those that it began with.
+
+    Returns:
+        ``attributes``, ``select``, ``mate`` and ``mutate`` -> ``package.module:function`` with the arguments that are
+        numbers or text, such as ``deap.tools.selection:selTournament:tournsize=3``; None where there is none.
+    """
+    return {name: _described(getattr(toolbox, name, None)) for name in ("attributes", "select", "mate", "mutate")}
+
+
+def _described(operator: Any) -> str | None:
+    if operator is None:
+        return None
+    function, keywords = getattr(operator, "func", operator), getattr(operator, "keywords", {})
+    named = function if hasattr(function, "__qualname__") else type(function)
+    values = [f"{key}={value}" for key, value in sorted(keywords.items()) if isinstance(value, (int, float, str))]
+    return ":".join([f"{named.__module__}:{named.__qualname__}", *filter(None, [",".join(values)])])
+
+
 def _individual(toolbox: Toolbox) -> Individual:
     """Return a new random individual, repaired."""
     return Individual(toolbox.repair(toolbox.attributes()))
@@ -94,20 +113,16 @@ def _register(toolbox: Toolbox, alias: str, kind: str, operator: str | Callable[
     if isinstance(operator, str):
         resolved = registry.resolve(kind, operator)
     else:
-        resolved = registry.Operator(str(operator), operator, {}, registry.space_needs(operator))
+        resolved = registry.Operator(operator, {}, registry.space_needs(operator))
     toolbox.register(alias, resolved.function, **resolved.keywords(space))
 
 
 def _check_space(space: Space) -> None:
     sizes = list(space.group_sizes)
     if not sizes or min(sizes) < 1:
-        raise UserError(
-            "group_sizes of the space", sizes, "one or more groups of at least 1 filter", "Check the space."
-        )
+        expected = "one or more groups of at least 1 filter"
+        raise UserError("group_sizes of the space", sizes, expected, "Check the space.")
     if len(space.saliency) != sum(sizes):
-        raise UserError(
-            "saliency of the space",
-            f"{len(space.saliency)} numbers",
-            f"one per bit, {sum(sizes)}",
-            "Give one number per filter, in the order of the groups.",
-        )
+        found, expected = f"{len(space.saliency)} numbers", f"one per bit, {sum(sizes)}"
+        remedy = "Give one number per filter, in the order of the groups."
+        raise UserError("saliency of the space", found, expected, remedy)

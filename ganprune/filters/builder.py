@@ -14,7 +14,7 @@ from ganprune.filters.importance import importance_order
 from ganprune.filters.recent import Recent
 from ganprune.filters.reconstruction import Reconstruction
 from ganprune.filters.space import FilterSpace
-from ganprune.models.checkpoint import CycleGAN
+from ganprune.models.cyclegan import CycleGAN
 
 KEPT_NETWORKS = 4  # the partner of a whole generation is asked for again and again
 

@@ -13,13 +13,15 @@ from torch import nn
 
 from ganprune.data.sizes import LEAST, read_size, round_up
 from ganprune.errors import UserError
+from ganprune.evolution.individual import unpack_bits
 from ganprune.filters.layers import Norm, input_hooks
 from ganprune.filters.slicing import fit_to_tensors
 from ganprune.models.architecture import config_from_json, input_channels, skeleton
-from ganprune.models.checkpoint import FORMAT, check_tensors, load_into, read_safetensors
-from ganprune.models.fitting import size_multiple
+from ganprune.models.checkpoint import FORMAT
 from ganprune.models.generator import ResnetGenerator
 from ganprune.models.options import make_factory
+from ganprune.models.sizing import size_multiple
+from ganprune.models.weights import check_tensors, load_into, read_safetensors
 from ganprune.runs.files import check_format, parse_json, replace, replace_with
 
 
@@ -30,7 +32,7 @@ def save_generator(network: nn.Module, stem: Path, *, architecture: Mapping[str,
         network: the compact generator.
         stem: path without extension, such as ``run/A2B``.
         architecture: of the original, as ``config.to_json()`` gives it.
-        bits: which filters it kept, as a string of 0 and 1.
+        bits: which filters it kept, packed (:func:`ganprune.evolution.individual.pack_bits`).
         facts: further entries for the JSON file (image size, side, encoding ...).
     """
     tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
@@ -84,9 +86,8 @@ def read_description(stem: Path) -> dict[str, Any]:
     try:
         data = parse_json(path.read_text(encoding="utf-8"))
         check_format(data, FORMAT, path)
-        bits = data.get("bits", "")  # an exported original has none
-        if not isinstance(bits, str) or set(bits) - {"0", "1"}:
-            raise ValueError("bits other than 0 and 1")
+        if "bits" in data:  # an exported original has none
+            unpack_bits(data["bits"])
         return {**data, "architecture": data["architecture"]}
     except FileNotFoundError as error:
         found = f"{path} (missing)"

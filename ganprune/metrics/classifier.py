@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ganprune.errors import UserError
-from ganprune.models.checkpoint import load_into, read_safetensors
+from ganprune.models.weights import load_into, read_safetensors
 
 FORMAT = 1
 SIZE = 64

@@ -14,7 +14,7 @@ from ganprune.data.sizes import Size, read_size
 from ganprune.losses import cycle_consistency, discriminator_aware, generator_aware
 from ganprune.metrics.measures import Measures
 from ganprune.models.architecture import input_channels
-from ganprune.models.checkpoint import OTHER, CycleGAN
+from ganprune.models.cyclegan import OTHER, CycleGAN
 
 BATCH = 32
 

@@ -22,7 +22,7 @@ from ganprune.assets import classifier_folder
 from ganprune.data.pixels import to_float, to_rgb, to_uint8
 from ganprune.errors import UserError, did_you_mean
 from ganprune.metrics.classifier import SIZE, Classifier, load_classifier
-from ganprune.models.checkpoint import read_pth
+from ganprune.models.weights import read_pth
 from ganprune.runs.files import make_folder, replace_with
 
 SHIPPED, INCEPTION = KINDS = ("shipped", "inception")

@@ -20,7 +20,7 @@ from ganprune.metrics.fid import frechet_distance
 from ganprune.metrics.kid import MIN_IMAGES, kernel_distance
 from ganprune.metrics.paired import paired_l1, psnr, ssim
 from ganprune.metrics.segmentation import Segmentation, ink_iou, load_segmenter
-from ganprune.models.checkpoint import SOURCE, TARGET
+from ganprune.models.cyclegan import SOURCE, TARGET
 
 ROLES = ("test", "validation")
 AUTO, NONE = "auto", "none"

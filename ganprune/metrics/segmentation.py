@@ -19,7 +19,8 @@ from ganprune.data.images import ImageSet, pair_name
 from ganprune.data.pixels import EXTENSIONS, opened
 from ganprune.data.sizes import Size, read_size, size_text
 from ganprune.errors import UserError, did_you_mean
-from ganprune.models.checkpoint import SIDES, SOURCE
+from ganprune.models.cyclegan import SOURCE
+from ganprune.models.options import SIDES
 from ganprune.specs import load_function
 
 IGNORE = 255

@@ -9,39 +9,33 @@ import torch
 from torch import nn
 
 from ganprune.errors import UserError
+from ganprune.models.description import Architecture
 from ganprune.models.discriminator import DiscriminatorConfig, PatchDiscriminator
 from ganprune.models.generator import GeneratorConfig, ResnetGenerator, init_weights
 from ganprune.models.unet import UnetConfig, UnetGenerator
 
-Config = GeneratorConfig | UnetConfig | DiscriminatorConfig
-KINDS: dict[str, tuple[type, type]] = {
+KINDS: dict[str, tuple[type[Architecture], type[nn.Module]]] = {
     "resnet": (GeneratorConfig, ResnetGenerator),
     "unet": (UnetConfig, UnetGenerator),
     "patch": (DiscriminatorConfig, PatchDiscriminator),
 }
 FOREIGN = "factory"  # the kind of a network that a factory makes
-Convolution = (nn.Conv2d, nn.ConvTranspose2d)
 
 
-def build(config: Config, generator: torch.Generator | None = None) -> nn.Module:
+def build(config: Architecture, generator: torch.Generator | None = None) -> nn.Module:
     """Build a network; its weights are drawn from ``generator`` (default: seed 0) as CycleGAN initialises them."""
-    network = _make(config)
+    network = KINDS[config.kind][1](config)
     init_weights(network, generator or torch.Generator().manual_seed(0))
     return network
 
 
-def skeleton(config: Config) -> nn.Module:
+def skeleton(config: Architecture) -> nn.Module:
     """Build a network whose tensors have shapes and no content: a description may claim any size."""
     with torch.device("meta"):
-        return _make(config)
+        return KINDS[config.kind][1](config)
 
 
-def _make(config: Config) -> nn.Module:
-    network: nn.Module = next(made for known, made in KINDS.values() if isinstance(config, known))(config)
-    return network
-
-
-def config_from_json(data: Mapping[str, Any], field: str) -> Config:
+def config_from_json(data: Mapping[str, Any], field: str) -> Architecture:
     """Read what ``config.to_json()`` wrote.
 
     Args:
@@ -74,7 +68,7 @@ def describe(network: nn.Module) -> dict[str, Any]:
     Of one that a factory made it is only who made it: it takes the same factory to make another one.
     """
     config = getattr(network, "config", None)
-    if isinstance(config, Config):
+    if isinstance(config, Architecture):
         return config.to_json()
     made = type(network)
     return {"kind": FOREIGN, "reference": getattr(network, "factory_reference", f"{made.__module__}:{made.__name__}")}
@@ -111,7 +105,7 @@ def _channels(network: nn.Module, name: str, place: int) -> int:
         value = getattr(owner, name, None)
         if isinstance(value, int):
             return value
-    layers = [module for module in network.modules() if isinstance(module, Convolution)]
+    layers = [module for module in network.modules() if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d))]
     if not layers:
         found = type(network).__name__
         raise UserError("network", found, "a network with 2-d convolutions", "Use another one.")

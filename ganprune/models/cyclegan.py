@@ -1,6 +1,6 @@
 """Side and CycleGAN: one direction of translation, and what belongs together.
 
-A :class:`Side` is named A2B or B2A: a generator and the discriminator that judges *its output*. A :class:`CycleGAN` has
+A :class:`Side` is named A2B or B2A: a generator and the discriminator of *its output*. A :class:`CycleGAN` has
 one or two of them.
 """
 
@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from ganprune.errors import UserError, did_you_mean
-from ganprune.models.architecture import Config, build, input_channels, output_channels
+from ganprune.models.architecture import build, input_channels, output_channels
+from ganprune.models.description import Architecture
 from ganprune.models.options import SIDES
 
 OTHER = {"A2B": "B2A", "B2A": "A2B"}
@@ -31,7 +32,7 @@ class Side:
     Attributes:
         name: "A2B" or "B2A".
         generator: source images -> target images, both (B, C, H, W) in [-1, 1].
-        discriminator: judges this generator's output against real images of the target domain; None if there is none.
+        discriminator: tells this generator's output from real images of the target domain; None if there is none.
     """
 
     name: str
@@ -54,7 +55,7 @@ class CycleGAN(Mapping[str, Side]):
 
     Args:
         sides: one or two, in either order.
-        helpers: generators by side that only translate back and stay as they are, where only one side is pruned.
+        helpers: reverse generators by side that stay as they are, where only one side is pruned.
         notes: what there is to say about where the networks came from, a line each.
     """
 
@@ -77,11 +78,11 @@ class CycleGAN(Mapping[str, Side]):
         return len(self._sides)
 
     def partner(self, name: str) -> Side:
-        """Return the side that translates back; a KeyError where only one is pruned."""
+        """Return the side of the reverse generator; a KeyError where only one is pruned."""
         return self._sides[OTHER[name]]
 
     def reverse(self, name: str) -> nn.Module | None:
-        """Return the generator that translates a side's images back, if there is one."""
+        """Return the reverse generator of a side, which turns its output into source images, if there is one."""
         other = OTHER[name]
         return self._sides[other].generator if other in self._sides else self.helpers.get(other)
 
@@ -111,15 +112,15 @@ class CycleGAN(Mapping[str, Side]):
         return CycleGAN(*sides, helpers=self.helpers)
 
     def only(self, name: str) -> CycleGAN:
-        """Return the one side, to be pruned alone; the other's generator, if there is one, translates back.
+        """Return the one side, to be pruned alone; the other's generator, if there is one, is only its reverse.
 
         Raises:
             UserError: there is no such side.
         """
         if name not in self:
             raise UserError("only", name, " or ".join(self), did_you_mean(name, list(self)))
-        back = self.reverse(name)
-        return CycleGAN(self[name], helpers={} if back is None else {OTHER[name]: back}, notes=self.notes)
+        reverse = self.reverse(name)
+        return CycleGAN(self[name], helpers={} if reverse is None else {OTHER[name]: reverse}, notes=self.notes)
 
 
 def domain_channels(cyclegan: CycleGAN) -> dict[str, int]:
@@ -128,7 +129,7 @@ def domain_channels(cyclegan: CycleGAN) -> dict[str, int]:
     return given | {SOURCE[name]: input_channels(side.generator) for name, side in cyclegan.items()}
 
 
-def new_cyclegan(generator: Config, discriminator: Config, seed: int) -> CycleGAN:
+def new_cyclegan(generator: Architecture, discriminator: Architecture, seed: int) -> CycleGAN:
     """Build an untrained CycleGAN, both sides alike, initialised from ``seed``."""
     random_source = torch.Generator().manual_seed(seed)
     return CycleGAN(

@@ -5,17 +5,18 @@ Parameter names (``model.0.weight``, ``model.11.weight``) are those of the publi
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
 
-from ganprune.models.generator import NORMS, check_choice, check_fields, norm_layer
+from ganprune.models.description import Architecture
+from ganprune.models.generator import norm_layer
 
 
 @dataclass(frozen=True)
-class DiscriminatorConfig:
+class DiscriminatorConfig(Architecture):
     """Architecture of a :class:`PatchDiscriminator`.
 
     Attributes:
@@ -27,19 +28,15 @@ class DiscriminatorConfig:
         in_channels: image channels.
     """
 
+    kind: ClassVar[str] = "patch"
+    part: ClassVar[str] = "discriminator"
+
     ndf: int = 64
     layers: int = 3
     norm: str = "instance"
     affine: bool = False
     bias: bool | None = None
     in_channels: int = 3
-
-    def __post_init__(self) -> None:
-        check_fields("discriminator", self, ("ndf", "layers", "in_channels"), ("affine",))
-        check_choice("discriminator norm", self.norm, NORMS)
-
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": "patch", **asdict(self)}
 
 
 class PatchDiscriminator(nn.Module):
@@ -48,7 +45,6 @@ class PatchDiscriminator(nn.Module):
     def __init__(self, config: DiscriminatorConfig | None = None):
         super().__init__()
         self.config = config = config or DiscriminatorConfig()
-        bias = config.norm == "instance" if config.bias is None else config.bias
         width = config.ndf
         layers: list[nn.Module] = [
             nn.Conv2d(config.in_channels, width, 4, stride=2, padding=1),
@@ -58,7 +54,7 @@ class PatchDiscriminator(nn.Module):
             wider = config.ndf * min(2**index, 8)
             stride = 2 if index < config.layers else 1
             layers += [
-                nn.Conv2d(width, wider, 4, stride=stride, padding=1, bias=bias),
+                nn.Conv2d(width, wider, 4, stride=stride, padding=1, bias=config.biased),
                 norm_layer(config.norm, wider, config.affine),
                 nn.LeakyReLU(0.2, True),
             ]

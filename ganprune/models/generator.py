@@ -7,24 +7,21 @@ implementations, so that their files load.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ganprune.errors import UserError, did_you_mean
+from ganprune.models.description import NORMS, Architecture
 
-NORMS = ("instance", "batch")
-MOST = 4096  # filters, blocks or channels: no network is meant that has more
 PADDINGS = {"reflect": nn.ReflectionPad2d, "replicate": nn.ReplicationPad2d, "zero": None}  # None: the layer's own
 UPSAMPLINGS = ("transposed", "nearest", "bilinear")
 
 
 @dataclass(frozen=True)
-class GeneratorConfig:
+class GeneratorConfig(Architecture):
     """Architecture of a :class:`ResnetGenerator`; what ``architecture`` in a saved JSON file holds.
 
     Attributes:
@@ -40,6 +37,12 @@ class GeneratorConfig:
         in_channels, out_channels: image channels, never pruned.
     """
 
+    kind: ClassVar[str] = "resnet"
+    choices: ClassVar = {
+        "norm": NORMS, "padding": tuple(PADDINGS), "upsampling": UPSAMPLINGS, "upsampling_padding": tuple(PADDINGS)
+    }  # fmt: skip
+    least: ClassVar = {"blocks": 0}
+
     ngf: int = 64
     blocks: int = 9
     norm: str = "instance"
@@ -51,56 +54,6 @@ class GeneratorConfig:
     bias: bool | None = None
     in_channels: int = 3
     out_channels: int = 3
-
-    def __post_init__(self) -> None:
-        check_fields("generator", self, ("ngf", "in_channels", "out_channels"), ("affine", "dropout"), blocks=0)
-        check_choice("generator norm", self.norm, NORMS)
-        check_choice("generator padding", self.padding, PADDINGS)
-        check_choice("generator upsampling", self.upsampling, UPSAMPLINGS)
-        check_choice("generator upsampling padding", self.upsampling_padding, PADDINGS)
-
-    @property
-    def biased(self) -> bool:
-        """Whether convolutions before a norm have a bias; in the public implementations, before an instance norm."""
-        return self.norm == "instance" if self.bias is None else self.bias
-
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": "resnet", **asdict(self)}
-
-
-def check_fields(network: str, config: Any, counts: Sequence[str], flags: Sequence[str], **least: int) -> None:
-    """Check numbers and flags of an architecture, which may come from a file; ``bias`` may be None, too.
-
-    Args:
-        network: what the messages call it.
-        config: the architecture.
-        counts: fields that are whole numbers from 1 to :data:`MOST`.
-        flags: fields that are true or false.
-        least: further counts, and their lowest value.
-
-    Raises:
-        UserError: one is not.
-    """
-    for field, low in {**dict.fromkeys(counts, 1), **least}.items():
-        value = getattr(config, field)
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= MOST:
-            expected = f"a whole number from {low} to {MOST}"
-            raise UserError(f"{network} {field}", value, expected, "Correct the architecture.")
-    for field in (*flags, "bias"):
-        value = getattr(config, field)
-        if not isinstance(value, bool) and (field != "bias" or value is not None):
-            raise UserError(f"{network} {field}", value, "true or false", "Correct the architecture.")
-
-
-def check_choice(field: str, value: Any, choices: Iterable[str]) -> None:
-    """Check that a field of an architecture is one of these names.
-
-    Raises:
-        UserError: it is not.
-    """
-    names = list(choices)
-    if value not in names:
-        raise UserError(field, value, " or ".join(names), did_you_mean(str(value), names))
 
 
 def padded_convolution(inputs: int, outputs: int, padding: str, bias: bool) -> list[nn.Module]:

@@ -93,18 +93,12 @@ def infer_unet(state: Tensors, path: Path) -> UnetConfig:
     if levels < 2 or last is None or not _is_4d(last):
         raise UserError("generator", f"{path} (a U-Net of {levels} levels)", "2 or more", REMEDY.format("generator"))
     ngf, in_channels = state["model.model.0.weight"].shape[:2]
-    # The outermost decoder norm is there however many levels there are.
-    norm, affine, bias = _infer_norm(state, *_unet_norm(levels))
+    place = 4 if levels == 2 else 6  # of the outermost decoder norm, which is there however many levels there are
+    norm, affine, bias = _infer_norm(state, f"model.model.1.model.{place}", f"model.model.1.model.{place - 1}")
     return UnetConfig(
         ngf=ngf, levels=levels, norm=norm, affine=affine, bias=bias, in_channels=in_channels,
         out_channels=last.shape[1],
     )  # fmt: skip
-
-
-def _unet_norm(levels: int) -> tuple[str, str]:
-    """Return the paths of a norm and of the convolution before it."""
-    base = "model.model.1.model"
-    return (f"{base}.4", f"{base}.3") if levels == 2 else (f"{base}.6", f"{base}.5")
 
 
 def infer_discriminator(state: Tensors, path: Path) -> DiscriminatorConfig:
@@ -114,10 +108,8 @@ def infer_discriminator(state: Tensors, path: Path) -> DiscriminatorConfig:
         UserError: they are not those of such a discriminator.
     """
     if not _is_convolution(state, "model.0"):
-        raise UserError(
-            "discriminator", f"{path} (first tensor {next(iter(state), None)})", "a PatchGAN (model.0.weight, ...)",
-            REMEDY.format("discriminator"),
-        )  # fmt: skip
+        found, remedy = f"{path} (first tensor {next(iter(state), None)})", REMEDY.format("discriminator")
+        raise UserError("discriminator", found, "a PatchGAN (model.0.weight, ...)", remedy)
     convolutions = [key for key in state if key.endswith(".weight") and _is_4d(state[key])]
     norm, affine, bias = _infer_norm(state, "model.3", "model.2")
     ndf, in_channels = state["model.0.weight"].shape[:2]

@@ -1,7 +1,7 @@
 """Which file of a folder holds which network.
 
-Known layouts differ in who judges whom: in ``latest_net_D_A.pth``, D_A judges the output of G_A, which is domain B; in
-``netD_B.pth``, netD_B judges the output of netG_A2B. Any part may be missing but for one generator.
+Known layouts differ in what they call a discriminator: ``latest_net_D_A.pth`` is that of the output of G_A, which is
+domain B; ``netD_B.pth`` is that of the output of netG_A2B. Any part may be missing but for one generator.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Layout:
 
     name: str
     files: Mapping[Place, Path]
-    notes: tuple[str, ...]
+    notes: list[str]
 
 
 def find_layout(path: Path, epoch: str | None = None) -> Layout:
@@ -60,15 +60,13 @@ def find_layout(path: Path, epoch: str | None = None) -> Layout:
     if path.is_file():
         return _single(path, epoch)
     for name, stems in LAYOUTS.items():
-        dated = any("{epoch}" in stem for stem in stems.values())
         found = {place: _existing(path, stem.format(epoch=epoch or LATEST)) for place, stem in stems.items()}
         files = {place: file for place, file in found.items() if file is not None}
         if any(part == "generator" for _, part in files):
-            if epoch is not None and not dated:
-                _refuse_epoch(epoch, f"{path} (layout {name})")
+            if epoch is not None and not any("{epoch}" in stem for stem in stems.values()):
+                raise _no_epochs(epoch, f"{path} (layout {name})")
             return _complete(path, name, files, epoch or LATEST)
-    _refuse(path, epoch)
-    raise AssertionError
+    raise _unknown(path, epoch)
 
 
 def _existing(folder: Path, stem: str) -> Path | None:
@@ -80,11 +78,11 @@ def _complete(folder: Path, name: str, files: Mapping[Place, Path], epoch: str) 
     sides = {side for side, part in files if part == "generator"}
     kept = {place: file for place, file in files.items() if place[0] in sides}
     notes = [f"{file.name} is left out: its generator is not there" for p, file in files.items() if p not in kept]
-    for place, stem in LAYOUTS[name].items():
-        if place not in files:
-            lost = "no cycle term" if place[1] == "generator" else f"{place[0]} has no judge: L_GenA instead of L_DisA"
+    for (side, part), stem in LAYOUTS[name].items():
+        if (side, part) not in files:
+            lost = "no cycle term" if part == "generator" else f"{side} has no discriminator: L_GenA instead of L_DisA"
             notes.append(f"{stem.format(epoch=epoch)} is not in {folder}: {lost}")
-    return Layout(name, kept, tuple(notes))
+    return Layout(name, kept, notes)
 
 
 def _single(path: Path, epoch: str | None) -> Layout:
@@ -92,35 +90,28 @@ def _single(path: Path, epoch: str | None) -> Layout:
     if path.suffix not in SUFFIXES:
         raise UserError("checkpoint", str(path), f"a folder, or a file ending in {', '.join(SUFFIXES)}", "Check it.")
     if epoch is not None:
-        _refuse_epoch(epoch, f"the file {path}")
-    backward = re.fullmatch(r".+_net_G_B|netG_B2A", path.stem)
-    side = "B2A" if backward else "A2B"
-    note = f"{path.name} is taken for the generator {side}, alone: no judge, so L_GenA, and no cycle term"
-    return Layout("one file", {(side, "generator"): path}, (note,))
+        raise _no_epochs(epoch, f"the file {path}")
+    side = "B2A" if re.fullmatch(r".+_net_G_B|netG_B2A", path.stem) else "A2B"
+    note = f"{path.name} is taken for the generator {side}, alone: no discriminator, so L_GenA, and no cycle term"
+    return Layout("one file", {(side, "generator"): path}, [note])
 
 
-def epochs(folder: Path) -> list[str]:
-    """Return the epochs that a folder has a generator of, "latest" first, then by number."""
-    names = {match[1] for file in folder.iterdir() if (match := re.fullmatch(r"(.+)_net_G(_[AB])?", file.stem))}
-    return sorted(names, key=lambda name: (name != LATEST, int(name) if name.isdigit() else -1, name))
-
-
-def _refuse(folder: Path, epoch: str | None) -> None:
-    there = epochs(folder)
-    if there:
-        shown = ", ".join(there)
-        found = f"{folder} without epoch {epoch or LATEST}"
-        raise UserError("epoch", found, f"one of its epochs: {shown}", f"Give --epoch {there[-1]}.")
-    judges = [
-        file.name for file in sorted(folder.iterdir()) if re.fullmatch(r"(.+_net_D(_[AB])?|netD_[AB])", file.stem)
-    ]
-    if judges:
-        found = f"{folder} with {', '.join(judges)} only"
-        raise UserError("checkpoint", found, "a generator", "Add the generators' files.")
+def _unknown(folder: Path, epoch: str | None) -> UserError:
+    """Return the error for a folder without a known generator, or not of that epoch."""
+    files = sorted(folder.iterdir())
+    epochs = {match[1] for file in files if (match := re.fullmatch(r"(.+)_net_G(_[AB])?", file.stem))}
+    if epochs:
+        there = sorted(epochs, key=lambda name: (name != LATEST, int(name) if name.isdigit() else -1, name))
+        found, expected = f"{folder} without epoch {epoch or LATEST}", f"one of its epochs: {', '.join(there)}"
+        return UserError("epoch", found, expected, f"Give --epoch {there[-1]}.")
+    discriminators = [file.name for file in files if re.fullmatch(r"(.+_net_D(_[AB])?|netD_[AB])", file.stem)]
+    if discriminators:
+        found = f"{folder} with {', '.join(discriminators)} only"
+        return UserError("checkpoint", found, "a generator", "Add the generators' files.")
     known = ", ".join([CONFIG_NAME, *(f"{name}.pth" for name in LAYOUTS)])
-    raise UserError("checkpoint", f"{folder} (no known files)", f"a folder with one of {known}", "Check --checkpoint.")
+    return UserError("checkpoint", f"{folder} (no known files)", f"a folder with one of {known}", "Check --checkpoint.")
 
 
-def _refuse_epoch(epoch: str, where: str) -> None:
+def _no_epochs(epoch: str, where: str) -> UserError:
     found = f"{epoch} with {where}"
-    raise UserError("epoch", found, "none: only EPOCH_net_G_A.pth has epochs", "Leave out --epoch.")
+    return UserError("epoch", found, "none: only EPOCH_net_G_A.pth has epochs", "Leave out --epoch.")

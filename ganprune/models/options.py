@@ -11,10 +11,11 @@ The second form imports code: it is read only from what a user has given in this
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from ganprune.errors import UserError, did_you_mean
+from ganprune.specs import given_parameters, load_function
 
 if TYPE_CHECKING:
     from torch import nn
@@ -95,10 +96,9 @@ class CheckpointOptions:
                 expected = f"{saved}, as the run began" if saved else "nothing, as the run began"
                 raise UserError(f"--{part}", now, expected, "Leave it out, or start a new run.")
             if now is None and saved is not None and any(is_reference(part, text) for text in saved.split("/")):
-                raise UserError(
-                    part, f"{saved} from the run's file", "it on the command line too", f"Add --{part} {saved}"
-                )
-        return replace(options)
+                found = f"{saved} from the run's file"
+                raise UserError(part, found, "it on the command line too", f"Add --{part} {saved}")
+        return options
 
 
 def is_reference(part: str, text: str) -> bool:
@@ -108,49 +108,33 @@ def is_reference(part: str, text: str) -> bool:
     return name not in KNOWN[part] and bool(first) and "=" not in first
 
 
-@dataclass(frozen=True)
-class Factory:
-    """Makes a network that ganprune does not know.
-
-    Attributes:
-        reference: the specification that it came from.
-        function: the function or class.
-        arguments: keyword arguments for it.
-    """
-
-    reference: str
-    function: Callable[..., Any]
-    arguments: Mapping[str, Any]
-
-    def __call__(self) -> nn.Module:
-        """Return a new network, which knows its factory's reference.
-
-        Raises:
-            UserError: the factory fails, or makes something else.
-        """
-        from torch import nn
-
-        try:
-            network = self.function(**self.arguments)
-        except Exception as error:  # anything may go wrong in code that we did not write
-            reason = f"{self.reference} ({type(error).__name__}: {error})"
-            raise UserError("factory", reason, "a function that makes a network", "Correct it.") from error
-        if not isinstance(network, nn.Module):
-            found = f"{self.reference}, which returns {type(network).__name__}"
-            raise UserError("factory", found, "a torch.nn.Module", "Return the network.")
-        network.factory_reference = self.reference  # type: ignore[assignment]
-        return network
-
-
-def make_factory(part: str, text: str) -> Factory:
+def make_factory(part: str, text: str) -> Callable[[], nn.Module]:
     """Import what ``package.module:factory``, with ``:KEY=VALUE,...`` or without, names.
+
+    Returns:
+        A function that makes a new network, which knows its factory's reference; a :class:`UserError` if the factory
+        fails or makes something else.
 
     Raises:
         UserError: there is no such thing, or it takes other arguments.
     """
-    from ganprune.specs import given_parameters, load_function
-
     module, _, rest = text.strip().partition(":")
     name, _, options = rest.partition(":")
     function = load_function(part, text, f"{module}:{name}")
-    return Factory(text, function, given_parameters(part, f"{module}:{name}", function, options))
+    arguments = given_parameters(part, f"{module}:{name}", function, options)
+
+    def make() -> nn.Module:
+        from torch import nn
+
+        try:
+            network = function(**arguments)
+        except Exception as error:  # anything may go wrong in code that we did not write
+            reason = f"{text} ({type(error).__name__}: {error})"
+            raise UserError("factory", reason, "a function that makes a network", "Correct it.") from error
+        if not isinstance(network, nn.Module):
+            found = f"{text}, which returns {type(network).__name__}"
+            raise UserError("factory", found, "a torch.nn.Module", "Return the network.")
+        network.factory_reference = text  # type: ignore[assignment]
+        return network
+
+    return make

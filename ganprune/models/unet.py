@@ -6,19 +6,20 @@ implementations, where each level holds the next one, so that their files load.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
 
-from ganprune.models.generator import NORMS, check_choice, check_fields, norm_layer
+from ganprune.models.description import Architecture
+from ganprune.models.generator import norm_layer
 
 WIDEST = 8  # levels are at most this many times as wide as the first
 
 
 @dataclass(frozen=True)
-class UnetConfig:
+class UnetConfig(Architecture):
     """Architecture of a :class:`UnetGenerator`.
 
     Attributes:
@@ -31,6 +32,9 @@ class UnetConfig:
         in_channels, out_channels: image channels, never pruned.
     """
 
+    kind: ClassVar[str] = "unet"
+    least: ClassVar = {"levels": 2}
+
     ngf: int = 64
     levels: int = 8
     norm: str = "batch"
@@ -40,21 +44,9 @@ class UnetConfig:
     in_channels: int = 3
     out_channels: int = 3
 
-    def __post_init__(self) -> None:
-        check_fields("generator", self, ("ngf", "in_channels", "out_channels"), ("affine", "dropout"), levels=2)
-        check_choice("generator norm", self.norm, NORMS)
-
-    @property
-    def biased(self) -> bool:
-        """Whether convolutions before a norm have a bias."""
-        return self.norm == "instance" if self.bias is None else self.bias
-
     def width(self, level: int) -> int:
         """Channels of the features that level ``level``, 0 the outermost, hands to the one inside it."""
         return self.ngf * min(2**level, WIDEST)
-
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": "unet", **asdict(self)}
 
 
 class UnetLevel(nn.Module):

@@ -11,11 +11,9 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from ganprune.errors import UserError
+from ganprune.errors import UserError, reason
 
 State = dict[str, torch.Tensor]
-
-
 BELONGS = "Check that the file belongs to this architecture."
 
 
@@ -46,15 +44,12 @@ def read_pth(path: Path) -> State:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise UserError(
-            "checkpoint", f"{path} ({reason})", "a PyTorch state dict of tensors and nothing else",
+            "checkpoint", f"{path} ({reason(error, 120)})", "a PyTorch state dict of tensors and nothing else",
             "Save model.state_dict() with torch.save; a file that holds code is not read, since it could do anything.",
         ) from error  # fmt: skip
-    named = isinstance(state, Mapping) and all(
-        isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()
-    )
-    if not named:
+    items = state.items() if isinstance(state, Mapping) else [(None, None)]
+    if not all(isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in items):
         raise UserError("checkpoint", f"{path} ({type(state).__name__})", "tensors by name", "Save model.state_dict().")
     return _unprefixed(_plain(state, path))
 
@@ -110,20 +105,18 @@ def check_tensors(network: nn.Module, state: State, path: Path, remedy: str = BE
     missing = [key for key in wanted if key not in state]
     extra = [key for key in state if key not in wanted]
     if missing:
-        raise UserError(
-            "checkpoint", f"{path} without tensor {missing[0]} ({len(missing)} missing)", "all tensors", remedy
-        )
+        found = f"{path} without tensor {missing[0]} ({len(missing)} missing)"
+        raise UserError("checkpoint", found, "all tensors", remedy)
     if extra:
         raise UserError("checkpoint", f"{path} with extra tensor {extra[0]} ({len(extra)} extra)", "no others", remedy)
     for key, value in wanted.items():
-        found, named = state[key], f"{path}: tensor {key}"
-        if found.is_floating_point() != value.is_floating_point():
-            raise UserError("checkpoint", f"{named} of {found.dtype}", f"{value.dtype} or alike", remedy)
-        if found.shape != value.shape:
-            raise UserError(
-                "checkpoint", f"{named} of shape {tuple(found.shape)}", f"shape {tuple(value.shape)}", remedy
-            )
-        if not torch.isfinite(found.float()).all():
+        tensor, named = state[key], f"{path}: tensor {key}"
+        if tensor.is_floating_point() != value.is_floating_point():
+            raise UserError("checkpoint", f"{named} of {tensor.dtype}", f"{value.dtype} or alike", remedy)
+        if tensor.shape != value.shape:
+            found, expected = f"{named} of shape {tuple(tensor.shape)}", f"shape {tuple(value.shape)}"
+            raise UserError("checkpoint", found, expected, remedy)
+        if not torch.isfinite(tensor.float()).all():
             raise UserError("checkpoint", f"{named} with NaN or Inf", "finite numbers", "Train it again.")
     return state
 

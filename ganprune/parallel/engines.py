@@ -7,9 +7,8 @@ import os
 import platform
 import signal
 import threading
-from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, ProcessPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from typing import Any
@@ -60,8 +59,13 @@ class _Process(SpawnProcess):
     """A process that Ctrl-C and SIGTERM don't reach: they are meant for the one that started it, which ends it."""
 
     def start(self) -> None:
-        with _blocked(signal.SIGINT, signal.SIGTERM):  # the child inherits that
-            super().start()
+        if not hasattr(signal, "pthread_sigmask"):
+            return super().start()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))  # the child inherits that
+        try:
+            return super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Context(SpawnContext):
@@ -75,18 +79,6 @@ class _Context(SpawnContext):
         process = _Process(*arguments, **options)
         self.started.append(process)
         return process
-
-
-@contextmanager
-def _blocked(*signals: signal.Signals) -> Iterator[None]:
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def begin(payloads: list[Payload], threads: int) -> None:
@@ -123,9 +115,7 @@ class ClusterEngine:
         try:
             import distributed
         except ImportError as error:
-            raise UserError(
-                "--cluster", address, "the package distributed", "Install it: pip install 'ganprune[cluster]'"
-            ) from error
+            raise _refused(address, "the package distributed", "Install it: pip install 'ganprune[cluster]'") from error
         self.address, self.distributed = address, distributed
         self.losses: tuple[type[BaseException], ...] = (CancelledError, distributed.scheduler.KilledWorker)
         self.client: Any = None
@@ -155,37 +145,36 @@ class ClusterEngine:
         self.client.close()
 
     def _connect(self) -> Any:
-        is_file = Path(self.address).is_file()
-        where = {"scheduler_file": self.address} if is_file else {"address": self.address}
+        where = {"scheduler_file" if Path(self.address).is_file() else "address": self.address}
         try:
             client = self.distributed.Client(**where, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError, TimeoutError) as error:
-            raise UserError(
-                "--cluster", f"{self.address} ({str(error) or type(error).__name__})",
-                "a running Dask scheduler, tcp://HOST:PORT, or its scheduler file", "Start it: dask scheduler",
-            ) from error  # fmt: skip
+            found = f"{self.address} ({str(error) or type(error).__name__})"
+            expected = "a running Dask scheduler, tcp://HOST:PORT, or its scheduler file"
+            raise _refused(found, expected, "Start it: dask scheduler") from error
         try:
             client.wait_for_workers(1, timeout=WAIT_SECONDS)
         except TimeoutError as error:
             client.close()
-            raise UserError(
-                "--cluster", f"{self.address}, without workers", "one worker or more", f"dask worker {self.address}"
-            ) from error
+            found, remedy = f"{self.address}, without workers", f"dask worker {self.address}"
+            raise _refused(found, "one worker or more", remedy) from error
         return client
 
     def _check_versions(self) -> None:
         try:
             found = self.client.run(versions)
         except ImportError as error:
-            raise UserError(
-                "--cluster", f"workers without ganprune ({error})", "ganprune on every worker", "Install it there."
-            ) from error
+            without = f"workers without ganprune ({error})"
+            raise _refused(without, "ganprune on every worker", "Install it there.") from error
         for worker, theirs in found.items():
             for package, ours in versions().items():
                 if theirs[package] != ours:
-                    raise UserError(
-                        f"{package} on worker {worker}", theirs[package], f"{ours}, as here", "Install the same there."
-                    )
+                    field, remedy = f"{package} on worker {worker}", "Install the same there."
+                    raise UserError(field, theirs[package], f"{ours}, as here", remedy)
+
+
+def _refused(found: str, expected: str, remedy: str) -> UserError:
+    return UserError("--cluster", found, expected, remedy)
 
 
 def versions() -> dict[str, str]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from ganprune.errors import UserError
 
-_installed: dict[str, Mapping[str, Any]] = {}  # in this process, by digest
+_installed: dict[str, Mapping[str, Portable]] = {}  # in this process, by digest
 
 
 class Portable:
@@ -35,12 +35,9 @@ class Portable:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.address is None:
-            raise UserError(
-                type(self).__name__,
-                "a call in another process",
-                "workers that have its networks and images",
-                "Use the map of ganprune.parallel.workers.Workers, or --workers.",
-            )
+            expected = "workers that have its networks and images"
+            remedy = "Use the map of ganprune.parallel.workers.Workers, or --workers."
+            raise UserError(type(self).__name__, "a call in another process", expected, remedy)
         return at_address, self.address
 
 
@@ -75,9 +72,7 @@ def pack(objects: Mapping[str, Portable]) -> Payload:
         ) from error  # fmt: skip
     data = buffer.getvalue()
     payload = Payload(hashlib.sha256(data).hexdigest(), data)
-    for name, packed in objects.items():
-        packed.address = payload.digest, name
-    _installed[payload.digest] = dict(objects)
+    _keep(payload.digest, objects)
     return payload
 
 
@@ -89,14 +84,16 @@ def install(payload: Payload) -> None:
     """
     found = hashlib.sha256(payload.data).hexdigest()
     if found != payload.digest:
-        raise UserError(
-            "payload of a worker", f"content {found[:12]}", f"content {payload.digest[:12]}", "Start the workers again."
-        )
+        expected = f"content {payload.digest[:12]}"
+        raise UserError("payload of a worker", f"content {found[:12]}", expected, "Start the workers again.")
     if payload.digest not in _installed:
-        objects = pickle.loads(payload.data)
-        for name, packed in objects.items():
-            packed.address = payload.digest, name
-        _installed[payload.digest] = objects
+        _keep(payload.digest, pickle.loads(payload.data))
+
+
+def _keep(digest: str, objects: Mapping[str, Portable]) -> None:
+    for name, packed in objects.items():
+        packed.address = digest, name
+    _installed[digest] = dict(objects)
 
 
 def release(digest: str) -> None:
@@ -112,9 +109,8 @@ def at_address(digest: str, name: str) -> Any:
         UserError: this process has no such payload.
     """
     if digest not in _installed:
-        raise UserError(
-            "payload of a worker", f"none with content {digest[:12]}", "the one that is asked for", "Start it again."
-        )
+        found = f"none with content {digest[:12]}"
+        raise UserError("payload of a worker", found, "the one that is asked for", "Start it again.")
     return _installed[digest][name]
 
 

@@ -23,7 +23,7 @@ def check_search(settings: SearchSettings, sides: Sequence[str]) -> None:
     for kind in OPERATORS:
         for specification in specifications(settings, kind):
             resolve(kind, specification)
-    size = sum(make_strategy(settings, side).size for side in sides)
+    size = sum(make_strategy(settings, side).population for side in sides)
     if settings.max_evaluations is not None and settings.max_evaluations < size:
         raise UserError(
             "max evaluations", settings.max_evaluations,

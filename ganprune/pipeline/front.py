@@ -17,7 +17,7 @@ from ganprune.errors import UserError
 from ganprune.evolution.algorithms.nsga2 import NSGA2, FrontIndividual, knee
 from ganprune.evolution.individual import pack_bits, unpack_bits
 from ganprune.fitness import CycleFitness
-from ganprune.models.checkpoint import SIDES
+from ganprune.models.options import SIDES
 from ganprune.pipeline.search import Search
 from ganprune.report.pareto import Panel, draw_fronts
 from ganprune.runs.directory import RunDirectory

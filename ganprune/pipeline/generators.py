@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from ganprune.assets import default_checkpoint, default_images
+from ganprune.data.pixels import CHANNELS
 from ganprune.data.sizes import Framing
 from ganprune.errors import UserError, did_you_mean
 from ganprune.filters.saving import read_description
-from ganprune.models.checkpoint import CONFIG_NAME, SIDES, load_cyclegan
-from ganprune.models.options import CheckpointOptions
+from ganprune.models.architecture import input_channels
+from ganprune.models.checkpoint import load_cyclegan
+from ganprune.models.layouts import CONFIG_NAME
+from ganprune.models.options import SIDES, CheckpointOptions
 from ganprune.pipeline.config import open_finished, read_config, run_networks
 from ganprune.pipeline.results import load_pair
 from ganprune.runs.directory import CONFIG, SUMMARY, RunDirectory
@@ -43,16 +47,19 @@ class Trained:
     networks: CheckpointOptions = field(default_factory=CheckpointOptions)
 
     def generator(self, direction: str) -> nn.Module:
-        """Return the generator of one direction.
+        """Return the generator of one direction, which is given images that files can hold.
 
         Raises:
-            UserError: an unknown one, or one that the folder does not have.
+            UserError: an unknown one, one that the folder does not have, or one for images of other channels.
         """
         if direction not in SIDES:
             raise UserError("direction", direction, " or ".join(SIDES), did_you_mean(direction, SIDES))
         if direction not in self.generators:
             found = f"{direction}, which {self.path} lacks"
             raise UserError("direction", found, ", ".join(self.generators), "Use another --direction.")
+        if (channels := input_channels(self.generators[direction])) not in CHANNELS:
+            found = f"{direction} with {channels} image channels"
+            raise UserError("generator", found, "3 or 1, as image files have", "Use another --direction.")
         return self.generators[direction]
 
     def originals(self, device: torch.device | str = "cpu") -> dict[str, nn.Module]:
@@ -62,15 +69,22 @@ class Trained:
             UserError: there is no such checkpoint any more, or these generators are not a run's.
         """
         if self.checkpoint is None:
-            raise UserError(
-                "original", f"{self.path}, which is no run", "a run directory", "Only a run has pruned an original."
-            )
+            found, remedy = f"{self.path}, which is no run", "Only a run has pruned an original."
+            raise UserError("original", found, "a run directory", remedy)
         cyclegan = load_cyclegan(self.checkpoint, options=self.networks, device=device)
         return {name: side.generator for name, side in cyclegan.items()}
 
-    def factory(self, direction: str) -> str | None:
-        """Return what makes the generator of a direction, if ganprune does not know its architecture."""
-        return self.networks.factory("generator", direction)
+    def originals_if_there(
+        self, report: Callable[[str], Any], lost: str, device: torch.device | str = "cpu"
+    ) -> dict[str, nn.Module]:
+        """Return the unpruned generators, or none where there are none; ``report`` is told what is lost by that."""
+        if self.checkpoint is None:
+            return {}
+        try:
+            return self.originals(device)
+        except UserError as error:
+            report(f"{lost}: {error}")
+            return {}
 
 
 def load_trained(
@@ -90,24 +104,23 @@ def load_trained(
     if not (path.is_dir() or path.is_file()):
         raise UserError("run", str(path), "a run directory or a checkpoint's folder", "Check the path.")
     directory = RunDirectory(path)
-    if directory.exists(CONFIG) and not directory.exists(CONFIG_NAME):  # a pretraining run is a checkpoint
+    config = directory.read_json(CONFIG) if directory.exists(CONFIG) else None
+    if config is not None and not directory.exists(CONFIG_NAME):  # a pretraining run is a checkpoint
         finished = open_finished(path)
         config, _ = read_config(finished)
         networks = run_networks(config, networks)
-        sides = _sides(finished)
         checkpoint, data = (None if config[key] is None else Path(config[key]) for key in ("checkpoint", "data"))
         return Trained(
-            path, load_pair(directory, device, sides, networks), Framing.from_json(config),
+            path, load_pair(directory, device, _sides(finished), networks), Framing.from_json(config),
             checkpoint or default_checkpoint(), data or default_images(), networks=networks,
         )  # fmt: skip
-    present = [name for name in SIDES if directory.exists(f"{name}.json")]
-    if present:
-        description = read_description(path / present[0])
-        framing = Framing.from_json(description) if "size" in description else None
+    if present := [name for name in SIDES if directory.exists(f"{name}.json")]:
+        framing = _framing(read_description(path / present[0]))
         return Trained(path, load_pair(directory, device, present, networks), framing, networks=networks)
     cyclegan = load_cyclegan(path, options=networks, device=device)
     own = {name: side.generator for name, side in cyclegan.items()}
-    return Trained(path, own, _pretrained_framing(directory), pruned=False, networks=networks)
+    framing = _framing(config.get("data")) if isinstance(config, dict) else None
+    return Trained(path, own, framing, pruned=False, networks=networks)
 
 
 def _sides(run: RunDirectory) -> list[str]:
@@ -120,10 +133,6 @@ def _sides(run: RunDirectory) -> list[str]:
     return sides
 
 
-def _pretrained_framing(directory: RunDirectory) -> Framing | None:
-    """Return the framing of the images that a checkpoint was trained with, if ``ganprune pretrain`` made it."""
-    if not directory.exists(CONFIG):
-        return None
-    config = directory.read_json(CONFIG)
-    data = config.get("data") if isinstance(config, dict) else None
+def _framing(data: Any) -> Framing | None:
+    """Return the framing that a file's entries say, if they do."""
     return Framing.from_json(data) if isinstance(data, dict) and "size" in data else None

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ganprune import __version__
-from ganprune.evolution.individual import Individual
+from ganprune.evolution.individual import Individual, pack_bits
 from ganprune.filters.builder import NetworkBuilder
 from ganprune.filters.saving import load_generator, save_generator
 from ganprune.fitness import CycleFitness
@@ -101,7 +101,7 @@ def save_pair(
     for name, network in compact.items():
         architecture = describe(task.cyclegan[name].generator)
         save_generator(
-            network, directory.path(name), architecture=architecture, bits=elites[name].key(), side=name,
+            network, directory.path(name), architecture=architecture, bits=pack_bits(elites[name]), side=name,
             encoding=settings.scoring.encoding, **task.images.framing.to_json(),
         )  # fmt: skip
 

@@ -13,12 +13,12 @@ from ganprune.cost.latency import measure_latency
 from ganprune.cost.latency_table import LatencyTable, from_json
 from ganprune.errors import UserError, did_you_mean
 from ganprune.evolution.algorithms.strategy import Strategy
-from ganprune.evolution.registry import REGISTRY, resolve
+from ganprune.evolution.registry import canonical, names, resolve
 from ganprune.evolution.toolbox import make_toolbox
 from ganprune.filters.builder import NetworkBuilder, make_builders
 from ganprune.filters.space import FilterSpace
 from ganprune.fitness import CycleFitness
-from ganprune.models.checkpoint import SIDES
+from ganprune.models.options import SIDES
 from ganprune.pipeline.budgets import within_budgets
 from ganprune.pipeline.task import Task
 from ganprune.settings.evolve import EvolveSettings, SearchSettings
@@ -42,7 +42,7 @@ class Search:
         """Return about how many individuals are still to be scored after ``done`` of the steps of both sides."""
         sides = len(self.strategies)  # they take turns
         left = (generations + 1 - (done + sides - 1 - turn) // sides for turn in range(sides))
-        return sum(s.size * s.later * steps for s, steps in zip(self.strategies.values(), left, strict=True))
+        return sum(s.population * s.later * steps for s, steps in zip(self.strategies.values(), left, strict=True))
 
 
 def prepare(task: Task, settings: EvolveSettings, stage: Callable[..., Any], latency: Any = None) -> Search:
@@ -92,20 +92,20 @@ def rebuild(task: Task, settings: EvolveSettings, stage: Callable[..., Any]) -> 
 
 
 def specifications(settings: SearchSettings, kind: str) -> list[str]:
-    """Return what the settings name of a kind of :data:`OPERATORS`: for algorithms one for each side."""
-    return [*algorithms(settings).values()] if kind == "algorithm" else [getattr(settings, kind)]
+    """Return what the settings name of a kind of :data:`OPERATORS`, by registered name; an algorithm for each side."""
+    return [*algorithms(settings).values()] if kind == "algorithm" else [canonical(kind, getattr(settings, kind))]
 
 
 def algorithms(settings: SearchSettings) -> dict[str, str]:
-    """Return each side's algorithm: one specification for both, or two joined by a slash, A2B's first.
+    """Return each side's algorithm, by its registered name: one for both, or two joined by a slash, A2B's first.
 
     Raises:
         UserError: more than two, or an empty one.
     """
-    parts = [part.strip() for part in settings.algorithm.split("/")]
+    parts = [canonical("algorithm", part) for part in settings.algorithm.split("/")]
     if len(parts) > 2 or not all(parts):
-        known = [part for part in parts if part.partition(":")[0].lower() in REGISTRY["algorithm"]][:2]
-        remedy = f"Did you mean {'/'.join(known)!r}?" if known else did_you_mean(parts[0], REGISTRY["algorithm"])
+        known = [part for part in parts if part.partition(":")[0] in names("algorithm")][:2]
+        remedy = f"Did you mean {'/'.join(known)!r}?" if known else did_you_mean(parts[0], names("algorithm"))
         expected = "one algorithm, or A2B's and B2A's joined by a slash"
         raise UserError("algorithm", settings.algorithm or "''", expected, remedy)
     return dict(zip(SIDES, (parts[0], parts[-1]), strict=True))

@@ -14,9 +14,10 @@ from ganprune.data.images import UnpairedImages
 from ganprune.data.sizes import Framing, Size
 from ganprune.device import resolve_device
 from ganprune.errors import UserError
-from ganprune.models.checkpoint import CycleGAN, check_size, domain_channels, load_cyclegan
-from ganprune.models.fitting import size_multiple
+from ganprune.models.checkpoint import load_cyclegan
+from ganprune.models.cyclegan import CycleGAN, domain_channels
 from ganprune.models.options import CheckpointOptions
+from ganprune.models.sizing import check_size, size_multiple
 from ganprune.models.weights import weights_digest
 
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from ganprune.data.images import UnpairedImages
 from ganprune.errors import UserError
-from ganprune.models.checkpoint import CycleGAN
+from ganprune.models.cyclegan import CycleGAN
 from ganprune.models.weights import weights_digest
 from ganprune.runs.interruption import Interruption
 from ganprune.settings.training import TAUGHT, TrainingSettings

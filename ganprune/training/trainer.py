@@ -27,8 +27,8 @@ from torch.nn import functional as F
 from ganprune.data.images import Split
 from ganprune.errors import UserError
 from ganprune.losses import adversarial, discriminator_aware
-from ganprune.models.checkpoint import CycleGAN, load_into, read_safetensors
-from ganprune.models.cyclegan import PARTS
+from ganprune.models.cyclegan import PARTS, CycleGAN
+from ganprune.models.weights import load_into, read_safetensors
 from ganprune.runs.directory import refuse_changes
 from ganprune.runs.files import replace_with
 from ganprune.settings.training import TAUGHT, TrainingSettings

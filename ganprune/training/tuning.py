@@ -19,7 +19,7 @@ from ganprune.data.images import ImageSet, Split, UnpairedImages
 from ganprune.filters.builder import KEPT_NETWORKS, NetworkBuilder
 from ganprune.filters.recent import Recent
 from ganprune.filters.space import FilterSpace
-from ganprune.models.checkpoint import OTHER, CycleGAN
+from ganprune.models.cyclegan import OTHER, CycleGAN
 from ganprune.settings.training import TrainingSettings, TuningSettings
 from ganprune.training import CycleGANTrainer
 

@@ -4,15 +4,15 @@ import pytest
 
 from ganprune.bench import bench, make_subject, published_evaluation
 from ganprune.models.architecture import build
-from ganprune.models.checkpoint import CycleGAN, Side
+from ganprune.models.cyclegan import CycleGAN, Side
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
 
 
 @pytest.fixture
 def shipped():
-    judge = DiscriminatorConfig(ndf=4, layers=1)
-    sides = [Side(name, build(GeneratorConfig(ngf=4, blocks=2)), build(judge)) for name in ("A2B", "B2A")]
+    discriminator = DiscriminatorConfig(ndf=4, layers=1)
+    sides = [Side(name, build(GeneratorConfig(ngf=4, blocks=2)), build(discriminator)) for name in ("A2B", "B2A")]
     networks = CycleGAN(*sides)
     for network in networks.networks().values():
         network.eval().requires_grad_(False)
@@ -36,6 +36,7 @@ def test_individuals_keep_the_stated_share_of_macs(shipped, images, tmp_path):
         assert 0.1 < fitness.cost.macs(bits) / fitness.cost.macs(fitness.space.full()) <= 0.25
 
 
+@pytest.mark.slow
 def test_every_figure_is_there_and_positive(shipped, images):
     result = bench(images, shipped, repeats=1, scored=2, paper=False)
     figures = result["shipped"]

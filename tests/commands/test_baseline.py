@@ -17,7 +17,7 @@ from ganprune.commands.baseline import baseline_settings, prune_run
 from ganprune.commands.evaluate import evaluate_run
 from ganprune.commands.finetune import finetune_run
 from ganprune.errors import UserError
-from ganprune.evolution.individual import Individual
+from ganprune.evolution.individual import Individual, unpack_bits
 from ganprune.filters.builder import make_builders
 from ganprune.filters.saving import load_generator
 from ganprune.filters.space import FilterSpace
@@ -44,7 +44,7 @@ def prune_toy(checkpoint, image_folder, tmp_path):
 
 
 def bits_of(run, side):
-    return Individual.from_key(run.read_json(f"{side}.json")["bits"])
+    return Individual(unpack_bits(run.read_json(f"{side}.json")["bits"]))
 
 
 def sides_of(run):

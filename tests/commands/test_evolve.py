@@ -25,7 +25,8 @@ from ganprune.errors import UserError
 from ganprune.filters.builder import make_builders
 from ganprune.fitness import CycleFitness
 from ganprune.models.architecture import build
-from ganprune.models.checkpoint import CycleGAN, Side, load_cyclegan, save_cyclegan
+from ganprune.models.checkpoint import load_cyclegan, save_cyclegan
+from ganprune.models.cyclegan import CycleGAN, Side
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
 from ganprune.pipeline import search
@@ -417,7 +418,7 @@ def test_the_paper_preset_is_the_papers():
     values = {"preset": settings.preset, **flat(settings)}
     assert {name: values[name] for name in expected} == expected
     strategy = search.make_strategy(settings.search, "A2B")
-    assert strategy.size == 32
+    assert strategy.population == 32
     assert (strategy.reproduction, strategy.crossover, strategy.mutation) == (0.2, 0.7, 0.1)
     training = settings.training
     assert (training.lam, training.identity, training.adversarial, training.distil) == (10, 0.5, 1, 0)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from networks import SIZE
-from thirdparty import CourseGenerator, Pix2PixUnet, PooledJudge, affine_nearest, alive
+from thirdparty import CourseGenerator, Pix2PixUnet, PooledDiscriminator, affine_nearest, alive
 from toytask import contents, toy_run
 
 import ganprune
@@ -22,17 +22,19 @@ from ganprune.models.checkpoint import load_cyclegan
 from ganprune.models.options import CheckpointOptions
 from ganprune.pipeline.reporter import Reporter
 
-OURS = CheckpointOptions(generator="thirdparty:course_generator:width=4", discriminator="thirdparty:pooled_judge")
+OURS = CheckpointOptions(
+    generator="thirdparty:course_generator:width=4", discriminator="thirdparty:pooled_discriminator"
+)
 FACTORIES = {"generator": OURS.generator, "discriminator": OURS.discriminator}
 MACHINE = {"device": "cpu", "threads": 1}
 
 
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
-    """A pair in names of its own, with affine instance norm, and judges that give one number for each image."""
+    """A pair in names of its own, with affine instance norm, and discriminators that give one number for each image."""
     folder = tmp_path_factory.mktemp("course")
     for seed, name in enumerate(("netG_A2B", "netG_B2A", "netD_A", "netD_B")):
-        network = CourseGenerator() if "G" in name else PooledJudge()
+        network = CourseGenerator() if "G" in name else PooledDiscriminator()
         torch.save({f"module.{k}": v for k, v in alive(network, seed).state_dict().items()}, folder / f"{name}.pth")
     return folder
 
@@ -70,6 +72,7 @@ def test_nothing_that_a_runs_files_name_is_imported(course_run, tmp_path):
     assert contents(tmp_path) == {}
 
 
+@pytest.mark.slow
 def test_factories_that_are_given_again_serve_every_command(course_run, tmp_path):
     measured = evaluate_run(course_run.directory, networks=OURS, **MACHINE)
     sides = course_run.read_json("summary.json")["sides"]
@@ -80,6 +83,7 @@ def test_factories_that_are_given_again_serve_every_command(course_run, tmp_path
         evaluate_run(course_run.directory, networks=CheckpointOptions(generator="unet"), **MACHINE)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_with_its_factories(course, image_folder, course_run, tmp_path):
     def interrupt(progress):
         if progress.generation == 1:
@@ -99,6 +103,7 @@ TOY = ["--population", 4, "--generations", 1, "--finetune-steps", 1, "--calibrat
        "--finetune-batch", 2, "--threads", 1, "--device", "cpu"]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_command_line_takes_factories(course, image_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = ["--generator", OURS.generator, "--discriminator", OURS.discriminator]
@@ -121,6 +126,7 @@ def test_the_command_line_takes_factories(course, image_folder, tmp_path, monkey
     assert missing.exit_code == 2 and "Add --generator thirdparty:course_generator:width=4" in missing.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "make"), [("latest_net_G", lambda: Pix2PixUnet(levels=3)), ("7_net_G_B", affine_nearest)]
 )
@@ -136,6 +142,7 @@ def test_usual_names_need_no_word(tmp_path, image_folder, name, make):
     assert load_generator(run.path(side))(torch.zeros(1, 3, SIZE, SIZE)).shape == (1, 3, SIZE, SIZE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cost", ["latency", "macs"])
 def test_other_size_terms_know_foreign_layers(course, image_folder, tmp_path, cost):
     run = toy_run(course, image_folder, tmp_path / "run", networks=OURS, cost=cost, finetune_steps=0)
@@ -163,6 +170,9 @@ def test_a_hostile_file_gets_one_message_and_does_nothing(course, image_folder, 
         ["evolve", "--checkpoint", folder, "--data", image_folder, *TOY, "--generator", OURS.generator],
         ["evaluate", folder, "--data", image_folder],
         ["evaluate", folder / "netG_A2B.pth", "--data", image_folder],
+        ["inspect", folder],
+        ["export", folder, "--images", image_folder / "testA", "--size", SIZE, "--out", "out"],
+        ["translate", folder, image_folder / "testA", "--direction", "A2B", "--native", "--out", "out"],
     ):
         result = call(*command)
         assert result.exit_code == 2 and "Traceback" not in result.output
@@ -212,12 +222,14 @@ class Normed(torch.nn.Module):
         return torch.tanh(self.last(torch.relu(self.middle(self.first(x)))))
 
 
+@pytest.mark.slow
 def test_workers_score_foreign_networks_as_one_process_does(course, image_folder, course_run, tmp_path):
     run = toy_run(course, image_folder, tmp_path / "run", networks=OURS, workers=2)
     for name in ("A2B.safetensors", "B2A.safetensors"):
         assert run.path(name).read_bytes() == course_run.path(name).read_bytes()
 
 
+@pytest.mark.slow
 def test_networks_that_workers_cannot_have_are_refused(image_folder, tmp_path):
     (tmp_path / "checkpoint").mkdir()
     torch.save(alive(affine_nearest()).state_dict(), tmp_path / "checkpoint" / "latest_net_G.pth")
@@ -231,6 +243,7 @@ def test_networks_that_workers_cannot_have_are_refused(image_folder, tmp_path):
     toy_run(tmp_path / "checkpoint", image_folder, tmp_path / "run", networks=networks)
 
 
+@pytest.mark.slow
 def test_foreign_generators_are_exported_and_translate(course_run, image_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run, given = course_run.directory, ["--generator", OURS.generator, "--discriminator", OURS.discriminator]
@@ -248,6 +261,7 @@ def test_foreign_generators_are_exported_and_translate(course_run, image_folder,
     assert plain.exit_code == 2 and "got CourseGenerator; expected a ResnetGenerator" in plain.stderr
 
 
+@pytest.mark.slow
 def test_a_unet_and_grey_sides_are_exported_and_translate(image_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "grey").mkdir()

@@ -25,7 +25,8 @@ from ganprune.evolution import Genetic, coevolve
 from ganprune.models.checkpoint import load_cyclegan
 from ganprune.pipeline.config import read_config
 from ganprune.runs.directory import RunDirectory
-from ganprune.settings.evolve import EvolveSettings
+from ganprune.settings.evolve import EvolveSettings, make_settings
+from ganprune.settings.fields import changed
 
 # --- images
 
@@ -292,14 +293,14 @@ def edited(run, tmp_path):
 
 _GONE = object()
 EDITS = [
-    (("settings", "population"), "three", "population: got three; expected a whole number"),
-    (("settings", "population"), 3.5, "population: got 3.5"),
-    (("settings", "population"), True, "population: got True"),
-    (("settings", "population"), -1, "population: got -1"),
-    (("settings", "gamma"), [1], r"gamma: got \[1\]; expected a number"),
-    (("settings", "reconstruct"), "no", "reconstruct: got no; expected true or false"),
-    (("settings", "select"), {"os": "system"}, "select: got .*; expected text"),
-    (("settings", "mate"), "os:system", "mate: got os:system from the run's file"),
+    (("settings", "search", "population"), "three", "population: got three; expected a whole number"),
+    (("settings", "search", "population"), 3.5, "population: got 3.5"),
+    (("settings", "search", "population"), True, "population: got True"),
+    (("settings", "search", "population"), -1, "population: got -1"),
+    (("settings", "fitness", "gamma"), [1], r"gamma: got \[1\]; expected a number"),
+    (("settings", "scoring", "reconstruct"), "no", "reconstruct: got no; expected true or false"),
+    (("settings", "search", "select"), {"os": "system"}, "select: got .*; expected text"),
+    (("settings", "search", "mate"), "os:system", "mate: got os:system from the run's file"),
     (("settings", "surprise"), 1, "settings in .*surprise"),
     (("settings",), [], "settings in"),
     (("settings",), _GONE, "settings in .*: got nothing"),
@@ -337,10 +338,10 @@ def test_a_config_that_is_no_object_gets_a_message(edited):
 
 
 def test_settings_have_the_types_they_say():
-    assert EvolveSettings(gamma=3, max_seconds=None, finetune_learning_rate=1e-4).gamma == 3
-    for wrong in ({"seed": 1.0}, {"preset": None}, {"max_macs": "1e9"}, {"reconstruct": 1}, {"generations": None}):
+    assert make_settings(gamma=3, max_seconds=None, finetune_learning_rate=1e-4).fitness.gamma == 3
+    for wrong in ({"seed": 1.0}, {"max_macs": "1e9"}, {"reconstruct": 1}, {"generations": None}):
         with pytest.raises(UserError, match=next(iter(wrong)).replace("_", " ")):
-            EvolveSettings(**wrong)
+            changed(EvolveSettings(), **wrong)
 
 
 STATE_EDITS = [

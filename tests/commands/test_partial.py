@@ -1,4 +1,4 @@
-"""Parts of a set: a generator alone, with or without its judge; one of two; sides that differ; channels by domain."""
+"""Parts of a set: a lone generator, scored by a discriminator or not; one of two; sides that differ; their channels."""
 
 import json
 import shutil
@@ -23,7 +23,8 @@ from ganprune.fitness import CycleFitness
 from ganprune.metrics.evaluate import evaluate
 from ganprune.metrics.measures import Measures
 from ganprune.models.architecture import build
-from ganprune.models.checkpoint import CycleGAN, Side, domain_channels, save_cyclegan
+from ganprune.models.checkpoint import save_cyclegan
+from ganprune.models.cyclegan import CycleGAN, Side, domain_channels
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.options import CheckpointOptions
 from ganprune.pipeline.reporter import Reporter
@@ -31,12 +32,12 @@ from ganprune.settings.training import TrainingSettings
 from ganprune.training import CycleGANTrainer
 
 
-def judge(channels=3, seed=9):
+def discriminator(channels=3, seed=9):
     return enliven(build(DiscriminatorConfig(ndf=4, layers=1, in_channels=channels)), seed).eval()
 
 
-def alone(judged=True, name="A2B", **options):
-    return CycleGAN(Side(name, toy_generator(**options), judge() if judged else None))
+def alone(scored=True, name="A2B", **options):
+    return CycleGAN(Side(name, toy_generator(**options), discriminator() if scored else None))
 
 
 def saved(cyclegan, folder):
@@ -49,13 +50,13 @@ def fitness_of(cyclegan, images, side="A2B", **options):
 
 
 def test_a_lone_generators_fitness_has_the_terms_that_it_can_have(images):
-    judged, bare = fitness_of(alone(), images), fitness_of(alone(judged=False), images)
-    bits = judged.space.repair([1, 0] * (len(judged.space) // 2))
-    with_judge, without = judged(bits), bare(bits)
-    assert {"l_disa", "l_gena"} <= set(with_judge.terms) and "l_cyc" not in with_judge.terms
+    scored, bare = fitness_of(alone(), images), fitness_of(alone(scored=False), images)
+    bits = scored.space.repair([1, 0] * (len(scored.space) // 2))
+    with_one, without = scored(bits), bare(bits)
+    assert {"l_disa", "l_gena"} <= set(with_one.terms) and "l_cyc" not in with_one.terms
     assert "l_gena" in without.terms and not {"l_disa", "l_cyc"} & set(without.terms)
-    assert with_judge.terms["quality"] == with_judge.terms["l_disa"]
-    assert without.terms["quality"] == without.terms["l_gena"] == with_judge.terms["l_gena"]
+    assert with_one.terms["quality"] == with_one.terms["l_disa"]
+    assert without.terms["quality"] == without.terms["l_gena"] == with_one.terms["l_gena"]
     assert without[0] == pytest.approx(1 / (without.terms["n"] + 10 * without.terms["l_gena"]))
 
 
@@ -78,17 +79,18 @@ def test_one_population_evolves_alone(images):
     assert elites["A2B"].scalar_fitness == max(i.scalar_fitness for p in seen for i in p.population)
 
 
-@pytest.mark.parametrize("judged", [True, False])
-def test_a_lone_generator_goes_through_a_whole_run(tmp_path, image_folder, judged):
+@pytest.mark.slow
+@pytest.mark.parametrize("scored", [True, False])
+def test_a_lone_generator_goes_through_a_whole_run(tmp_path, image_folder, scored):
     stages = []
     reporter = Reporter(stage=lambda text, total=None: stages.append(text))
-    run = toy_run(saved(alone(judged), tmp_path / "one"), image_folder, tmp_path / "run", reporter)
+    run = toy_run(saved(alone(scored), tmp_path / "one"), image_folder, tmp_path / "run", reporter)
     assert "evolving generator A2B" in stages and "fine-tuning generator A2B, compact" in stages
     assert not run.exists("B2A.safetensors")
     side = run.read_json("summary.json")["sides"]
     assert list(side) == ["A2B"]
     figures = side["A2B"]["metrics"]["compact"]
-    assert ("l_disa" in figures) == judged and "l_gena" in figures and "l_cyc" not in figures
+    assert ("l_disa" in figures) == scored and "l_gena" in figures and "l_cyc" not in figures
     assert "l_cyc" not in side["A2B"]["search"] and side["A2B"]["search"]["reference_fitness"] > 0
     assert load_generator(run.path("A2B"))(torch.zeros(1, 3, SIZE, SIZE)).shape == (1, 3, SIZE, SIZE)
     again = evaluate_run(run.directory, device="cpu", threads=1)
@@ -111,21 +113,25 @@ def test_a_lone_generator_needs_images_of_its_source_only(tmp_path, image_folder
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_an_interrupted_lone_run_goes_on(tmp_path, image_folder):
     folder = saved(alone(), tmp_path / "one")
-    whole = toy_run(folder, image_folder, tmp_path / "whole", finetune_steps=0)
+    whole = toy_run(folder, image_folder, tmp_path / "whole", finetune_steps=2)
 
     def interrupt(progress):
         if progress.generation == 1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        toy_run(folder, image_folder, tmp_path / "broken", Reporter(search=interrupt), finetune_steps=0)
+        toy_run(folder, image_folder, tmp_path / "broken", Reporter(search=interrupt), finetune_steps=2)
     broken = resume(tmp_path / "broken")
     files = ("A2B.safetensors", "evaluations.jsonl")
     assert all(broken.path(name).read_bytes() == whole.path(name).read_bytes() for name in files)
+    one, two = (run.read_json("summary.json")["sides"]["A2B"]["metrics"] for run in (whole, broken))
+    assert one == two
 
 
+@pytest.mark.slow
 def test_one_of_two_is_pruned_and_the_other_stays(tmp_path, image_folder, checkpoint):
     options = CheckpointOptions(only="B2A")
     run = toy_run(checkpoint, image_folder, tmp_path / "run", networks=options)
@@ -137,8 +143,9 @@ def test_one_of_two_is_pruned_and_the_other_stays(tmp_path, image_folder, checkp
         evaluate_run(run.directory, networks=CheckpointOptions(only="A2B"))
 
 
-def test_sides_that_differ_in_architecture_and_judges(tmp_path, image_folder):
-    pair = CycleGAN(Side("A2B", toy_unet(), judge()), Side("B2A", toy_generator(upsampling="nearest"), None))
+@pytest.mark.slow
+def test_sides_that_differ_in_architecture_and_discriminators(tmp_path, image_folder):
+    pair = CycleGAN(Side("A2B", toy_unet(), discriminator()), Side("B2A", toy_generator(upsampling="nearest"), None))
     run = toy_run(saved(pair, tmp_path / "pair"), image_folder, tmp_path / "run", algorithm="nsga2:population=4/ga")
     sides = run.read_json("summary.json")["sides"]
     assert "l_disa" in sides["A2B"]["search"] and "l_disa" not in sides["B2A"]["search"]
@@ -150,11 +157,12 @@ def test_sides_that_differ_in_architecture_and_judges(tmp_path, image_folder):
 
 def grey_pair():
     return CycleGAN(
-        Side("A2B", toy_generator(in_channels=1), judge()),
-        Side("B2A", toy_generator(seed=1, out_channels=1), judge(1)),
+        Side("A2B", toy_generator(in_channels=1), discriminator()),
+        Side("B2A", toy_generator(seed=1, out_channels=1), discriminator(1)),
     )
 
 
+@pytest.mark.slow
 def test_each_domain_has_its_channels(tmp_path, image_folder):
     assert domain_channels(grey_pair()) == {"A": 1, "B": 3}
     run = toy_run(saved(grey_pair(), tmp_path / "grey"), image_folder, tmp_path / "run")
@@ -184,6 +192,7 @@ def test_distances_are_measured_on_grey_images_too(image_folder):
         features(torch.zeros(2, 2, 64, 64))
 
 
+@pytest.mark.slow
 def test_outputs_that_no_file_holds_are_compared_with_the_originals_only(tmp_path, image_folder):
     odd = CycleGAN(Side("A2B", toy_generator(out_channels=2)))
     run = toy_run(saved(odd, tmp_path / "odd"), image_folder, tmp_path / "run")
@@ -198,8 +207,8 @@ def test_outputs_that_no_file_holds_are_compared_with_the_originals_only(tmp_pat
 @pytest.mark.parametrize(
     ("make", "options", "message"),
     [
-        (alone, {"finetune": "cyclegan"}, r"finetune: got cyclegan for A2B, without a generator that translates back"),
-        (alone, {"tune": "cyclegan", "tune_steps": 1}, r"tune: got cyclegan for A2B, without a generator .*distil"),
+        (alone, {"finetune": "cyclegan"}, r"finetune: got cyclegan for A2B, without a reverse generator"),
+        (alone, {"tune": "cyclegan", "tune_steps": 1}, r"tune: got cyclegan for A2B, without a reverse .*distil"),
         (
             lambda: CycleGAN(*(Side(n, s.generator) for n, s in toy_cyclegan().items())),
             {"finetune": "cyclegan"},
@@ -224,7 +233,7 @@ def test_the_fitness_names_images_of_other_channels(images):
 
 
 def test_a_lone_generator_learns_from_its_teacher(images):
-    teacher = alone(judged=False)
+    teacher = alone(scored=False)
     student = teacher.with_generators({"A2B": toy_generator(seed=5)})
     settings = TrainingSettings(steps=3, batch=2, identity=0.0, distil=10.0, disa=1.0, augment=1.0)
     losses = list(CycleGANTrainer(student, images, settings, teacher=teacher).train())
@@ -233,7 +242,7 @@ def test_a_lone_generator_learns_from_its_teacher(images):
         CycleGANTrainer(student, images, TrainingSettings(steps=1, identity=0.0))
 
 
-def test_a_helper_translates_back_and_is_not_trained(images):
+def test_a_reverse_generator_is_used_and_not_trained(images):
     pair = toy_cyclegan()
     one = pair.only("A2B")
     before = {key: value.clone() for key, value in pair["B2A"].generator.state_dict().items()}
@@ -246,7 +255,7 @@ def test_training_of_a_lone_generator_can_be_saved(images, tmp_path):
     settings = TrainingSettings(steps=2, batch=2, distil=1.0, adversarial=0.0, identity=0.0, lam=0.0)
 
     def trainer():
-        return CycleGANTrainer(alone(False, seed=5), images, settings, teacher=alone(judged=False))
+        return CycleGANTrainer(alone(False, seed=5), images, settings, teacher=alone(scored=False))
 
     whole, broken = trainer(), trainer()
     list(whole.train())
@@ -268,13 +277,7 @@ def test_evaluation_of_a_part_has_the_figures_that_apply(images):
     assert set(table["A2B"]["metrics"]["compact"]) == {"l_disa", "l_gena", "paired_l1", "psnr", "ssim"}
 
 
-def test_a_lone_run_repeats(tmp_path, image_folder):
-    folder = saved(alone(), tmp_path / "one")
-    runs = [toy_run(folder, image_folder, tmp_path / name, finetune_steps=2) for name in ("a", "b")]
-    one, two = (json.loads(run.path("summary.json").read_text())["sides"]["A2B"]["metrics"] for run in runs)
-    assert one == two
-
-
+@pytest.mark.slow
 def test_searches_of_a_lone_generator_can_be_compared(tmp_path, image_folder):
     folder = saved(alone(), tmp_path / "one")
     texts = ["ga", "random", "--max-evaluations", "9", "--seeds", "2", "--size", str(SIZE), "--device", "cpu"]

@@ -20,7 +20,7 @@ from ganprune.commands.translate import name_outputs
 from ganprune.data.pixels import read_image, to_float, to_uint8
 from ganprune.data.sizes import Framing
 from ganprune.models.checkpoint import load_cyclegan
-from ganprune.models.fitting import translate
+from ganprune.models.sizing import translate
 from ganprune.report.figures import GAP
 
 
@@ -249,6 +249,7 @@ def test_mistakes_are_refused_before_anything_is_written(run, checkpoint, photos
     refused(call(checkpoint, photos, "--original", "--native"), "original: got", "which is no run", **at)
 
 
+@pytest.mark.slow
 def test_a_run_of_crops_translates_whole_images_at_the_crops_scale(checkpoint, image_folder, photos):
     settings = {"generations": 1, "finetune_steps": 0}
     for load, sizes in (("own", [(20, 18), (37, 18)]), ((18, 24), [(24, 18), (24, 18)])):

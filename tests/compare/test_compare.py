@@ -18,7 +18,8 @@ from ganprune.baselines.registry import Baseline
 from ganprune.cli import main
 from ganprune.commands.baseline import baseline_settings
 from ganprune.compare import Contender, compare, statistics
-from ganprune.compare.runner import Runner, points, summarise
+from ganprune.compare.runs import Runner
+from ganprune.compare.statistics import points, summarise
 from ganprune.compare.tables import markdown
 from ganprune.data.sizes import OWN, Framing
 from ganprune.errors import UserError
@@ -91,6 +92,7 @@ def test_the_yardstick_is_the_reference_fitness_of_each_elite(task, finished):
         assert step["best"] == (wanted if wanted is None else pytest.approx(wanted, rel=1e-5))
 
 
+@pytest.mark.slow
 def test_a_comparison_is_deterministic_whatever_the_caller_draws(task, finished, tmp_path):
     random.seed(99)
     np.random.seed(99)
@@ -98,6 +100,7 @@ def test_a_comparison_is_deterministic_whatever_the_caller_draws(task, finished,
     assert untimed(again.directory) == untimed(finished.directory)
 
 
+@pytest.mark.slow
 def test_contenders_do_not_influence_each_other(task, finished, tmp_path):
     alone = compare(task, CONTENDERS[1:], max_evaluations=BUDGET, seeds=[2], out=tmp_path / "alone")
     whole = finished.summary["contenders"]
@@ -109,6 +112,7 @@ class StopError(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [4, 11, 27])
 def test_an_interrupted_comparison_goes_on_where_it_was(task, finished, tmp_path, monkeypatch, after):
     scored = itertools.count()
@@ -127,6 +131,7 @@ def test_an_interrupted_comparison_goes_on_where_it_was(task, finished, tmp_path
     assert untimed(result.directory) == untimed(finished.directory)
 
 
+@pytest.mark.slow
 def test_finished_runs_are_not_run_again_and_seeds_can_be_added(task, tmp_path, monkeypatch):
     out = tmp_path / "out"
     first = compare(task, CONTENDERS[:2], max_evaluations=BUDGET, seeds=[1], out=out)
@@ -180,12 +185,14 @@ def test_mistakes_are_found_before_anything_is_written(task, tmp_path, contender
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_search_that_only_repeats_itself_ends(task, tmp_path):
     stuck = contender("stuck", algorithm="ga:reproduction=1,crossover=0,mutation=0")
     result = compare(task, [CONTENDERS[0], stuck], max_evaluations=BUDGET, seeds=[1], out=tmp_path / "out")
     assert result.summary["contenders"]["stuck"]["cost"] <= BUDGET
 
 
+@pytest.mark.slow
 def test_tuned_and_sliced_contenders_run_beside_reconstructed_ones(task, tmp_path):
     others = [contender("tuned", tune_steps=1, tune_batch=2), contender("sliced", reconstruct=False)]
     result = compare(task, [CONTENDERS[0], *others], max_evaluations=12, seeds=[1, 2], out=tmp_path / "out")
@@ -214,6 +221,7 @@ def with_baselines(task, tmp_path_factory):
     return compare(task, BASELINES, max_evaluations=BUDGET, seeds=[1, 2], out=out)
 
 
+@pytest.mark.slow
 def test_a_baseline_is_a_level_at_no_cost(with_baselines):
     table = with_baselines.summary["contenders"]
     assert [figures["cost"] == 0 for figures in table.values()] == [False, True, True, True]
@@ -228,6 +236,7 @@ def test_a_baseline_is_a_level_at_no_cost(with_baselines):
     assert "Without a search, so at no cost: 'thinet', 'chance', 'reconstructed'; scored with the weights" in text
 
 
+@pytest.mark.slow
 def test_its_level_is_the_reference_fitness_of_its_bits_and_weights_at_the_same_size(task, with_baselines):
     builders = make_builders(task.cyclegan, task.images, reconstruct=True, calibration_images=4)
     path = with_baselines.directory.path("run-04-seed-2")
@@ -240,11 +249,13 @@ def test_its_level_is_the_reference_fitness_of_its_bits_and_weights_at_the_same_
     assert found == pytest.approx(sum(values) / 2, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_baselines_do_not_change_what_a_search_finds(task, with_baselines, tmp_path):
     alone = compare(task, [BASELINES[0], CONTENDERS[2]], max_evaluations=BUDGET, seeds=[1], out=tmp_path / "out")
     assert alone.summary["contenders"]["ga"]["values"] == with_baselines.summary["contenders"]["ga"]["values"][:1]
 
 
+@pytest.mark.slow
 def test_a_comparison_with_baselines_goes_on_and_other_weights_are_another_comparison(task, with_baselines, tmp_path):
     out = tmp_path / "out"
     compare(task, BASELINES, max_evaluations=BUDGET, seeds=[1], out=out)
@@ -352,6 +363,7 @@ def where(checkpoint, image_folder):
     return ["--data", image_folder, "--checkpoint", checkpoint, "--size", SIZE, "--common", small, "--threads", 1]
 
 
+@pytest.mark.slow
 def test_the_command_compares_what_it_is_told(where, finished, tmp_path):
     arguments = [*TEXTS, *where, "--max-evaluations", BUDGET, "--seeds", 2]
     output = ask(*arguments, "--out", tmp_path / "out")
@@ -362,6 +374,7 @@ def test_the_command_compares_what_it_is_told(where, finished, tmp_path):
     assert "uniform" in ask(*arguments, "--resume", tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_baseline_among_the_contenders_takes_the_options_that_all_share(where, tmp_path):
     texts = [
         GA,
@@ -438,6 +451,7 @@ def test_the_toy_is_a_trained_cyclegan(tmp_path):
         assert whole[0] > side([0] * len(side.space))[0]
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on_and_it_does(where, finished, tmp_path, monkeypatch):
     arguments = [*TEXTS, *where, "--max-evaluations", BUDGET, "--seeds", 2]
     scored = itertools.count()

@@ -23,7 +23,10 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(alignment, "ONE_BLOCK", 0)
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+DEEP = ("six blocks", "nine blocks")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in DEEP else n for n in ARCHITECTURES])
 @torch.no_grad()
 def test_the_function_stays_the_same(name, small_blocks):
     network, space = case(name, "grouped")

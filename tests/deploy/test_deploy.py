@@ -23,8 +23,8 @@ from ganprune.deploy.speed import speed_figures, speed_lines
 from ganprune.errors import UserError
 from ganprune.filters.compact import compact
 from ganprune.filters.space import FilterSpace
-from ganprune.models.fitting import translate
 from ganprune.models.generator import InstanceNorm2d, norm_layer
+from ganprune.models.sizing import translate
 
 GENERATORS = {
     "resnet": toy_generator,
@@ -164,6 +164,7 @@ def test_any_batch_gives_what_pytorch_gives_and_the_file_says_how(written):
     assert (facts["value_range"], facts["channel_order"], facts["size"]) == ([-1, 1], "RGB", 16)
 
 
+@pytest.mark.slow
 def test_height_and_width_may_be_free(written):
     generator = toy_generator()
     path, run = written(generator, multiple=4)
@@ -173,6 +174,7 @@ def test_height_and_width_may_be_free(written):
     assert saved_facts(path)["size_multiple"] == 4
 
 
+@pytest.mark.slow
 def test_files_do_not_tell_where_they_were_made(written):
     path, _ = written(toy_generator())
     content = path.read_bytes()
@@ -274,6 +276,7 @@ def test_the_conversion_in_the_readme_is_ours():
     assert np.allclose(to_float(torch.from_numpy(every)).numpy(), images, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_speed_is_measured_in_every_engine(monkeypatch):
     original, small = toy_generator(), toy_generator(ngf=2)
     figures = speed_figures(original, small, (16, 20), 4.0, repeats=2)

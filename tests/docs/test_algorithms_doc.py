@@ -6,7 +6,7 @@ import re
 
 import pytest
 from pages import read
-from toys import agreement, make_side, score, shortfalls
+from toys import agreement, make_side, make_strategy, score
 
 import ganprune
 import ganprune.evolution
@@ -36,10 +36,9 @@ def parameters(kind, name):
     """What a registered name takes, as text, with its defaults; neither what DEAP nor the filter space gives it."""
     entry = registry.REGISTRY[kind][name]
     operator = registry.resolve(kind, name)
-    skipped = {"select": 2, "mate": 2, "mutate": 1, "init": 0, "algorithm": 0}[kind]
-    arguments = list(inspect.signature(operator.function).parameters.values())[skipped:]
-    values = {a.name: a.default for a in arguments if a.name not in (*entry.needs, *FROM_DEAP)} | dict(entry.parameters)
-    return {key: getattr(value, "__name__", str(value)) for key, value in values.items()}
+    arguments = list(inspect.signature(operator.function).parameters.values())[registry.KINDS[kind].positional :]
+    own = {a.name: a.default for a in arguments if a.name not in (*operator.needs, *FROM_DEAP)}
+    return {key: getattr(value, "__name__", str(value)) for key, value in {**own, **entry.defaults}.items()}
 
 
 def test_the_table_of_operators_names_those_registered_and_no_others():
@@ -81,10 +80,7 @@ def test_a_sections_parameters_are_the_algorithms(name):
 @pytest.mark.parametrize("name", registry.REGISTRY["algorithm"])
 def test_a_sections_batch_is_as_large_as_it_says(name):
     said = re.search(r"\*\*Batch\*\*, ([^:]+):", section(f"### {name}: "))[1]
-    strategy = registry.resolve("algorithm", name).function(population=4)
-    if name == "nsga2":
-        strategy.objectives = shortfalls
-    toolbox = make_side(strategy, agreement)
+    toolbox = make_side(make_strategy(name, population=4), agreement)
     first = score(toolbox, toolbox.generate())
     toolbox.update(first)
     assert len(first) == 4

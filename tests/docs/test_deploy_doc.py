@@ -18,7 +18,7 @@ from ganprune.deploy.facts import Facts
 from ganprune.deploy.plain import write_plain
 from ganprune.filters.compact import compact
 from ganprune.filters.space import FilterSpace
-from ganprune.models.fitting import translate
+from ganprune.models.sizing import translate
 
 TEXT = read("docs/deploy.md")
 PROGRAMS = blocks(TEXT, "python")

@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 from deap import tools
-from toys import SIZES, ToySpace, agreement, make_side, onemax, score, shortfalls
+from toys import SIZES, ToySpace, agreement, from_text, make_side, onemax, score, shortfalls, to_text
 
 from ganprune.errors import UserError
 from ganprune.evolution import (
@@ -22,7 +22,6 @@ from ganprune.evolution import (
     coevolve,
     registry,
 )
-from ganprune.evolution.algorithms import swarm
 from ganprune.evolution.algorithms.annealing import initial_temperature
 from ganprune.evolution.algorithms.nsga2 import FrontIndividual, knee, size_and_quality
 from ganprune.runs.directory import RunDirectory
@@ -161,16 +160,18 @@ def test_swarm_keeps_the_better_of_particle_and_personal_best():
 def test_swarm_accelerates_towards_personal_and_global_best(monkeypatch):
     toolbox = make_side(BinarySwarm(3, inertia=0.5, cognitive=1.0, social=2.0, clamp=1.5))
     strategy = toolbox.generate.func.__self__
-    strategy.velocities = np.tile(np.array([1.0, -1.0, 0.0]), (3, 1))
-    strategy.bests = [Individual.from_key(key) for key in ("110", "011", "101")]
-    for best, value in zip(strategy.bests, (1.0, 3.0, 2.0), strict=True):
-        best.fitness.values = (value,)
     monkeypatch.setattr(np.random, "random", lambda shape: np.full(shape, 0.5))
-    x = np.array([[0, 1, 0], [0, 1, 1], [1, 1, 1]], dtype=float)
-    # v = 0.5 v + 0.5 (p - x) + (g - x), with g = 011
-    assert strategy._accelerate(x).tolist() == [[1.0, -0.5, 1.0], [0.5, -0.5, 0.0], [-0.5, -1.0, 0.0]]
-    strategy.velocities *= 9
-    assert strategy._accelerate(x)[0].tolist() == [1.5, -1.5, 1.0]
+
+    def accelerate(velocity):
+        """Velocities after a batch whose personal bests 110, 011 and 101 stay; the global one is 011."""
+        strategy.velocities = np.tile(np.array(velocity), (3, 1))
+        batch = [from_text(text) for text in ("010", "011", "111", "110", "011", "101")]
+        evaluated(toolbox, batch, [0.1, 0.2, 0.3, 1.0, 3.0, 2.0])
+        return toolbox.state_dict()["velocities"]
+
+    # v = 0.5 v + 0.5 (p - x) + (g - x)
+    assert accelerate([1.0, -1.0, 0.0]) == [[1.0, -0.5, 1.0], [0.5, -0.5, 0.0], [-0.5, -1.0, 0.0]]
+    assert accelerate([9.0, -9.0, 0.0])[0] == [1.5, -1.5, 1.0]
 
 
 def test_swarm_draws_bits_by_the_sigmoid_of_their_velocity():
@@ -195,7 +196,16 @@ def test_swarm_begins_in_the_direction_of_its_first_particles():
     velocities = np.array(toolbox.state_dict()["velocities"])
     assert ((velocities >= 0) == np.array(first)).mean() > 0.99
     assert 2 < np.abs(velocities).mean() < 4
-    assert swarm._sigmoid(np.array(-6.0)) == pytest.approx(1 / 404, rel=0.01)
+
+
+@pytest.mark.parametrize(("drawn", "ones"), [(1 / 405, BITS), (1 / 404, len(SIZES))])
+def test_at_a_clamp_of_6_a_bit_changes_against_its_velocity_once_in_404_draws(monkeypatch, drawn, ones):
+    toolbox = make_side(BinarySwarm(2))
+    strategy = toolbox.generate.func.__self__
+    strategy.bests = [Individual(FULL)] * 2
+    strategy.velocities = np.full((2, BITS), -6.0)
+    monkeypatch.setattr(np.random, "random", lambda shape: np.full(shape, drawn))
+    assert [sum(particle) for particle in toolbox.generate()[:2]] == [ones] * 2  # repair keeps one of each group
 
 
 # --- nsga2
@@ -241,7 +251,7 @@ def test_nsga2_parents_are_chosen_by_front_then_by_crowding():
     batch = toolbox.generate()
     assert len(batch) == 8
     assert batch[:4] == parents
-    assert {child.key() for child in batch[4:]} <= {Individual(ToySpace().repair(p)).key() for p in parents}
+    assert {to_text(child) for child in batch[4:]} <= {to_text(Individual(ToySpace().repair(p))) for p in parents}
 
 
 @pytest.mark.parametrize("population", [4, 5, 7, 10])
@@ -348,13 +358,13 @@ def test_random_search_keeps_the_elite_and_draws_the_rest():
 
 def test_umda_moves_its_probabilities_towards_the_best_half():
     toolbox = make_side(UMDA(4, truncation=0.5, learning_rate=0.25, margin=0.1))
-    batch = [Individual.from_key(key) for key in ("1100", "1000", "1010", "1001")]
+    batch = [from_text(key) for key in ("1100", "1000", "1010", "1001")]
     evaluated(toolbox, batch, [1.0, 4.0, 3.0, 2.0])
     # Of all: 1, 1/4, 1/4, 1/4; of the best two: 1, 0, 1/2, 0.
     expected = [0.9, 0.75 * 0.25, 0.75 * 0.25 + 0.25 * 0.5, 0.75 * 0.25]
     assert toolbox.state_dict()["probabilities"] == pytest.approx(expected)
     assert toolbox.get_best() is batch[1]
-    batch = [Individual.from_key("1001"), Individual.from_key("1011")]
+    batch = [from_text("1001"), from_text("1011")]
     evaluated(toolbox, batch, [2.0, 1.0])
     expected = [0.9, 0.75 * expected[1], 0.75 * expected[2], 0.75 * expected[3] + 0.25]
     assert toolbox.state_dict()["probabilities"] == pytest.approx(expected)

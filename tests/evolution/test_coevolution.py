@@ -8,10 +8,10 @@ import types
 
 import numpy as np
 import pytest
-from toys import SIZES, agreement, make_side, onemax
+from toys import SIZES, agreement, from_text, make_side, onemax
 
 from ganprune.errors import UserError
-from ganprune.evolution import Genetic, Individual, Interrupted, Score, Strategy, coevolution, coevolve
+from ganprune.evolution import Genetic, Interrupted, Score, Strategy, coevolution, coevolve
 from ganprune.evolution.individual import unpack_bits
 from ganprune.evolution.ledger import Ledger
 from ganprune.evolution.randomness import Randomness
@@ -73,7 +73,7 @@ class Scripted(Strategy):
         self.batches, self.asked, self.last = batches, 0, []
 
     def generate(self):
-        return [Individual.from_key(key) for key in self.batches[self.asked]]
+        return [from_text(key) for key in self.batches[self.asked]]
 
     def update(self, evaluated):
         self.asked, self.last = self.asked + 1, evaluated
@@ -179,6 +179,7 @@ def test_compared_fitness_was_measured_against_the_current_partner(schedule):
     assert all(elite.fitness.valid and elite.terms for elite in elites.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", ["alternate", "simultaneous"])
 def test_resumed_equals_uninterrupted_at_every_evaluation(tmp_path, schedule):
     options = {"generations": GENERATIONS, "schedule": schedule, "seed": 5}
@@ -478,7 +479,7 @@ def test_a_run_is_never_overwritten_nor_resumed_with_other_settings(tmp_path):
     coevolve(sides(), run=path, generations=1, seed=1)
     with pytest.raises(UserError, match="holds no run yet"):
         coevolve(sides(), run=path, generations=1)
-    with pytest.raises(UserError, match=r"no state\.json in it yet"):
+    with pytest.raises(UserError, match="holds no run yet"):
         coevolve(sides(), run=RunDirectory.open(path), generations=1)
     with pytest.raises(UserError, match="seed: got 2; expected 1, as saved"):
         coevolve(sides(), run=path, generations=1, seed=2, resume=True)
@@ -486,9 +487,37 @@ def test_a_run_is_never_overwritten_nor_resumed_with_other_settings(tmp_path):
         coevolve(sides(), run=path, generations=1, seed=1, schedule="separate", resume=True)
     with pytest.raises(UserError, match="population: got 4; expected 6, as saved"):
         coevolve(sides(size=4), run=path, generations=1, seed=1, resume=True)
+    with pytest.raises(
+        UserError,
+        match=r"operators\.A2B\.mate, operators\.B2A\.mate: got .*:cxOnePoint.*; expected .*:cxGroup.*, as saved",
+    ):
+        coevolve(sides(mate="cxOnePoint"), run=path, generations=1, seed=1, resume=True)
     renamed = dict(zip("xy", sides().values(), strict=True))
     with pytest.raises(UserError, match="sides: got"):
         coevolve(renamed, run=path, generations=1, seed=1, resume=True)
+
+
+@pytest.mark.parametrize("name", ["attributes", "select", "mate", "mutate"])
+def test_an_operator_that_the_saved_run_had_not_is_refused(tmp_path, name):
+    """Another function, other parameters, one more or one less; equal ones go on."""
+
+    def own(*arguments):
+        return arguments
+
+    def search(change, **options):
+        pair = {side: scripted(["01"], ["11"], ["10"]) for side in "AB"}
+        change(pair["B"])
+        return coevolve(pair, run=tmp_path / "run", **options)
+
+    search(lambda toolbox: toolbox.register(name, own, times=2), generations=1)
+    for change in (
+        lambda toolbox: toolbox.register(name, own, times=3),
+        lambda toolbox: toolbox.register(name, onemax, times=2),
+        lambda toolbox: toolbox.unregister(name),
+    ):
+        with pytest.raises(UserError, match=rf"operators\.B\.{name}: got .*; expected .*own:times=2, as saved"):
+            search(change, generations=2, resume=True)
+    search(lambda toolbox: toolbox.register(name, own, times=2), generations=2, resume=True)
 
 
 def test_damaged_files_are_named_on_resume(tmp_path):

@@ -11,7 +11,7 @@ from collections import Counter
 
 import pytest
 from deap import algorithms, base, tools
-from toys import make_side, score, shortfalls
+from toys import make_side, score, shortfalls, to_text
 
 from ganprune.evolution import NSGA2, Fitness, Genetic, Individual
 from ganprune.evolution.algorithms.nsga2 import TwoObjectives
@@ -90,8 +90,8 @@ def test_trap_selRoulette_takes_fitness_that_it_cannot_select_by(values, fitness
     values, and returns too few of negative ones. Ours refuses."""
     random.seed(2)
     individuals = population(values, fitness_type)
-    chosen = Counter(individual.key() for individual in tools.selRoulette(individuals, 1000))
-    found = [chosen[individual.key()] / 1000 for individual in individuals]
+    chosen = Counter(to_text(individual) for individual in tools.selRoulette(individuals, 1000))
+    found = [chosen[to_text(individual)] / 1000 for individual in individuals]
     assert found == pytest.approx(shares, abs=0.05)
     with pytest.raises(ValueError, match="Use selTournament"):
         selRoulette(individuals, 2)

@@ -1,6 +1,7 @@
 """Individuals, toolboxes and strategies, on bits alone."""
 
 import copy
+import inspect
 import json
 import pickle
 import random
@@ -12,45 +13,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 from deap import algorithms, tools
-from toys import SIZES, ToySpace, agreement, legal, make_side, onemax, score, shortfalls
+from toys import OUTSIDE, SIZES, ToySpace, agreement, make_side, make_strategy, onemax, repaired, score, to_text
 
 from ganprune import evolution
 from ganprune.errors import UserError
-from ganprune.evolution import (
-    NSGA2,
-    UMDA,
-    Annealing,
-    BinarySwarm,
-    Genetic,
-    Individual,
-    RandomSearch,
-    Score,
-    coevolve,
-    make_toolbox,
-    registry,
-)
+from ganprune.evolution import Genetic, Individual, Score, coevolve, make_toolbox, registry
 from ganprune.evolution.individual import pack_bits, unpack_bits
 
-STRATEGIES = {
-    "ga": partial(Genetic, population=16),
-    "annealing": partial(Annealing, population=16),
-    "swarm": partial(BinarySwarm, population=16),
-    "nsga2": partial(NSGA2, population=16, objectives=shortfalls),
-    "random": partial(RandomSearch, population=16),
-    "umda": partial(UMDA, population=16),
-}
+
+@pytest.fixture(params=[*registry.names("algorithm"), "climber"])
+def make(request, monkeypatch):
+    """Make a strategy of each algorithm: of every row of the registry, and of a row added from outside."""
+    for kind, name, entry in OUTSIDE:
+        monkeypatch.setitem(registry.REGISTRY[kind], name, entry)
+    return partial(make_strategy, request.param)
 
 
-@pytest.fixture(params=list(registry.REGISTRY["algorithm"]))
-def make_strategy(request):
-    return STRATEGIES[request.param]
-
-
-def test_individual_keeps_bits_key_and_record():
+def test_individual_keeps_bits_and_record():
     individual = Individual(np.array([0, 1, 1, 0, True]))
     assert individual == [0, 1, 1, 0, 1]
     assert all(type(bit) is int for bit in individual)
-    assert Individual.from_key(individual.key()).key() == "01101"
     individual.fitness.values, individual.terms = (0.1 + 0.2,), {"n": 1 / 3}
     twin = Individual.from_record(json.loads(json.dumps(individual.record())))
     assert (twin, twin.fitness.values, twin.terms) == (
@@ -104,9 +86,10 @@ def test_package_lists_and_loads_its_names():
 def test_importing_and_running_leaves_torch_out():
     code = (
         f"import sys; sys.path[:0] = {[str(folder) for folder in Path(__file__).parents[:2]]!r}\n"
-        "from test_strategy import STRATEGIES, coevolve, make_side\n"
-        "for make in STRATEGIES.values():\n"
-        "    coevolve({side: make_side(make()) for side in 'ab'}, generations=2)\n"
+        "from toys import make_side, make_strategy, registry\n"
+        "from ganprune.evolution import coevolve\n"
+        "for name in registry.names('algorithm'):\n"
+        "    coevolve({side: make_side(make_strategy(name)) for side in 'ab'}, generations=2)\n"
         "print('torch' in sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -118,7 +101,7 @@ def test_toolbox_makes_repaired_individuals_with_every_initialiser():
     for init in registry.names("init"):
         toolbox = make_toolbox(ToySpace(), onemax, init=init)
         population = toolbox.population(n=20)
-        assert all(type(individual) is Individual and legal(individual) for individual in population)
+        assert all(type(individual) is Individual and repaired(individual) for individual in population)
         assert not any(individual.fitness.valid for individual in population)
     empty = make_toolbox(ToySpace(), onemax, init="initUniform:density=0")
     assert sum(empty.individual()) == len(SIZES)
@@ -238,7 +221,10 @@ def test_genetic_elite_is_the_first_best_of_the_last_batch():
     [
         ({"population": 1}, "population: got 1; expected a whole number of at least 2"),
         ({"population": 2.5}, "population: got 2.5"),
-        ({"reproduction": -0.1, "crossover": 1.0}, "reproduction: got -0.1; expected a rate from 0 to 1"),
+        (
+            {"reproduction": -0.1, "crossover": 1.0},
+            "reproduction: got -0.1; expected a number of at least 0 and at most 1",
+        ),
         ({"mutation": 0.2}, r"got 0.2 \+ 0.7 \+ 0.2 = 1.1; expected rates that sum to 1"),
     ],
 )
@@ -247,31 +233,24 @@ def test_genetic_refuses_settings(arguments, message):
         Genetic(**arguments)
 
 
-def test_a_state_of_another_population_size_is_refused():
-    random.seed(7)
-    state = make_side(Genetic(4)).state_dict()
-    with pytest.raises(UserError, match="population: got 6; expected 4, as saved"):
-        make_side(Genetic(6)).load_state_dict(state)
-
-
-def test_a_strategy_serves_one_toolbox_only(make_strategy):
-    strategy = make_strategy()
+def test_a_strategy_serves_one_toolbox_only(make):
+    strategy = make()
     make_side(strategy)
     with pytest.raises(UserError, match="Make one strategy for each side"):
         make_side(strategy)
 
 
-def test_a_strategy_names_what_the_toolbox_lacks(make_strategy):
+def test_a_strategy_names_what_the_toolbox_lacks(make):
     toolbox = make_toolbox(ToySpace(), onemax)
     toolbox.unregister("repair")
     with pytest.raises(UserError, match="no repair"):
-        make_strategy().register(toolbox)
+        make().register(toolbox)
 
 
-def test_strategy_state_is_json_and_continues_exactly(make_strategy):
+def test_strategy_state_is_json_and_continues_exactly(make):
     random.seed(8)
     np.random.seed(8)
-    toolbox, twin = make_side(make_strategy()), make_side(make_strategy())
+    toolbox, twin = make_side(make()), make_side(make())
     for step in range(4):
         toolbox.update(score(toolbox, toolbox.generate()))
         twin.load_state_dict(json.loads(json.dumps(toolbox.state_dict())))
@@ -284,17 +263,17 @@ def test_strategy_state_is_json_and_continues_exactly(make_strategy):
         assert twin.generate() == expected, f"after step {step}"
         assert not any(individual.fitness.valid for individual in expected)
     toolbox.reset()
-    assert toolbox.state_dict() == make_side(make_strategy()).state_dict()
+    assert toolbox.state_dict() == make_side(make()).state_dict()
 
 
-def test_every_strategy_is_deterministic_legal_and_solves_onemax(make_strategy):
+def test_every_strategy_is_deterministic_repaired_and_solves_onemax(make):
     def search():
-        sides = {side: make_side(make_strategy(), evaluate=agreement) for side in "ab"}
+        sides = {side: make_side(make(), evaluate=agreement) for side in "ab"}
         batches = []
         elites = coevolve(sides, generations=60, seed=1, callback=lambda step: batches.append(step.population))
-        assert all(legal(individual) for batch in batches for individual in batch)
+        assert all(repaired(individual) for batch in batches for individual in batch)
         assert all(individual.fitness.valid for batch in batches for individual in batch)
-        return elites, [[individual.key() for individual in batch] for batch in batches]
+        return elites, [[to_text(individual) for individual in batch] for batch in batches]
 
     elites, batches = search()
     assert {side: sum(elite) for side, elite in elites.items()} == dict.fromkeys("ab", sum(SIZES))
@@ -305,9 +284,9 @@ class StopError(Exception):
     """Ends a search after a step."""
 
 
-def test_every_strategy_interrupted_after_every_step_goes_on_as_if_it_were_not(make_strategy, tmp_path):
+def test_every_strategy_interrupted_after_every_step_goes_on_as_if_it_were_not(make, tmp_path):
     def search(run, resume=False, callback=None):
-        sides = {side: make_side(make_strategy()) for side in "ab"}
+        sides = {side: make_side(make()) for side in "ab"}
         return coevolve(sides, generations=4, seed=2, run=run, resume=resume, callback=callback)
 
     def stop(step):
@@ -358,9 +337,9 @@ def trajectory(make, steps):
     return batches
 
 
-def test_no_strategy_compares_fitness_values_across_partners(make_strategy):
+def test_no_strategy_compares_fitness_values_across_partners(make):
     """What a whole batch's fitness is multiplied by must not matter; it does where two batches are compared."""
-    assert trajectory(make_strategy, steps=1) == trajectory(make_strategy, steps=0)
+    assert trajectory(make, steps=1) == trajectory(make, steps=0)
 
 
 def test_a_strategy_that_compares_across_partners_is_found_out():
@@ -368,7 +347,7 @@ def test_a_strategy_that_compares_across_partners_is_found_out():
     assert trajectory(make, steps=1) != trajectory(make, steps=0)
 
 
-def test_every_elite_is_of_the_last_batch_and_every_batch_is_new(make_strategy):
+def test_every_elite_is_of_the_last_batch_and_every_batch_is_new(make):
     seen, kept = set(), []
 
     def check(step):
@@ -381,18 +360,28 @@ def test_every_elite_is_of_the_last_batch_and_every_batch_is_new(make_strategy):
         assert len(step.population) == len({id(individual) for individual in step.population} - seen)
         seen.update(map(id, step.population))
 
-    coevolve({side: make_side(make_strategy()) for side in "ab"}, generations=4, seed=4, callback=check)
+    coevolve({side: make_side(make()) for side in "ab"}, generations=4, seed=4, callback=check)
 
 
-def test_a_state_of_other_settings_is_refused(make_strategy):
-    state = make_side(make_strategy()).state_dict()
+def test_a_state_of_other_settings_is_refused(make):
+    state = make_side(make()).state_dict()
     with pytest.raises(UserError, match="population: got 8; expected 16, as saved"):
-        make_side(make_strategy(population=8)).load_state_dict(state)
+        make_side(make(population=8)).load_state_dict(state)
+    strategy = make()
+    arguments = inspect.signature(type(strategy)).parameters
+    assert set(strategy.settings) == {name for name, a in arguments.items() if not callable(a.default)}
+    toolbox = make_side(strategy)
+    for name in strategy.settings:
+        other = {**state, "settings": {**state["settings"], name: "other"}}
+        with pytest.raises(UserError, match=rf"{name}: got .*; expected other, as saved"):
+            toolbox.load_state_dict(other)
+    with pytest.raises(UserError, match="elitism: got None; expected 3, as saved"):
+        toolbox.load_state_dict({**state, "settings": {**state["settings"], "elitism": 3}})
 
 
 def test_each_side_may_use_another_algorithm():
-    names = list(STRATEGIES)
+    names = registry.names("algorithm")
     for first, second in zip(names, names[1:] + names[:1], strict=True):
-        sides = {"a": make_side(STRATEGIES[first]()), "b": make_side(STRATEGIES[second]())}
+        sides = {"a": make_side(make_strategy(first)), "b": make_side(make_strategy(second))}
         elites = coevolve(sides, generations=25, seed=5)
         assert all(sum(elite) >= sum(SIZES) - 1 for elite in elites.values()), (first, second)

@@ -20,6 +20,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from ganprune.cost.profile import parameters, weight_counts
 from ganprune.errors import UserError
+from ganprune.evolution.individual import pack_bits
 from ganprune.filters.builder import KEPT_NETWORKS, NetworkBuilder
 from ganprune.filters.compact import compact, mask
 from ganprune.filters.groups import tie_blocks
@@ -447,9 +448,7 @@ def test_making_a_space_changes_neither_the_network_nor_its_mode():
 
 def save(network, space, bits, stem):
     architecture = network.config.to_json()
-    save_generator(
-        compact(network, space, bits), stem, architecture=architecture, bits="".join(map(str, bits)), side="A2B"
-    )
+    save_generator(compact(network, space, bits), stem, architecture=architecture, bits=pack_bits(bits), side="A2B")
 
 
 @pytest.mark.parametrize("suffix", ["", ".json", ".safetensors"])
@@ -483,16 +482,16 @@ def saved(tmp_path):
         ("{}", r"A2B\.json: got format None; expected format 1"),
         ('{"format": 9}', r"A2B\.json: got format 9, a newer version's; expected format 1"),
         ('{"format": 1}', r"A2B\.json \('architecture'\)"),
-        ('{"format": 1, "bits": "01"}', r"A2B\.json \('architecture'\)"),
-        ('{"format": 1, "bits": "012"}', r"A2B\.json \(bits other than 0 and 1\)"),
-        ('{"format": 1, "bits": [1]}', r"A2B\.json \(bits other than 0 and 1\)"),
-        ('{"format": 1, "bits": "1", "architecture": {"kind": "vit"}}', r"generator kind: got vit; expected resnet"),
+        ('{"format": 1, "bits": "2:1"}', r"A2B\.json \('architecture'\)"),
+        ('{"format": 1, "bits": "012"}', r"A2B\.json \(bits: got '012'; expected 'LENGTH:HEX'"),
+        ('{"format": 1, "bits": [1]}', r"A2B\.json \(bits: got \[1\]; expected 'LENGTH:HEX'"),
+        ('{"format": 1, "bits": "1:1", "architecture": {"kind": "vit"}}', r"generator kind: got vit; expected resnet"),
         (
-            '{"format": 1, "bits": "1", "architecture": {"kind": "factory", "reference": "os:abort"}}',
+            '{"format": 1, "bits": "1:1", "architecture": {"kind": "factory", "reference": "os:abort"}}',
             r"generator: got a network that os:abort makes; .*nothing that a file names is imported",
         ),
-        ('{"format": 1, "bits": "1", "architecture": "resnet"}', r"generator: got resnet; expected an architecture"),
-        ('{"format": 1, "bits": "1", "architecture": {"kind": "resnet", "depth": 3}}', r"generator: got .*'depth'"),
+        ('{"format": 1, "bits": "1:1", "architecture": "resnet"}', r"generator: got resnet; expected an architecture"),
+        ('{"format": 1, "bits": "1:1", "architecture": {"kind": "resnet", "depth": 3}}', r"generator: got .*'depth'"),
     ],
 )
 def test_a_damaged_description_is_named(saved, text, message):

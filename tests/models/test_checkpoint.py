@@ -9,27 +9,21 @@ import pytest
 import torch
 from networks import enliven, toy_cyclegan, toy_generator, toy_images
 from safetensors.torch import load_file, save_file
-from thirdparty import CourseGenerator, Pix2PixUnet, PooledJudge, affine_nearest, alive
+from thirdparty import CourseGenerator, Pix2PixUnet, PooledDiscriminator, affine_nearest, alive
 from torch import nn
 
 from ganprune.errors import UserError
 from ganprune.models.architecture import build
-from ganprune.models.checkpoint import (
-    CONFIG_NAME,
-    LAYOUTS,
-    WEIGHTS_NAME,
-    CycleGAN,
-    Side,
-    check_size,
-    load_cyclegan,
-    read_pth,
-    save_cyclegan,
-)
+from ganprune.models.checkpoint import load_cyclegan, save_cyclegan
+from ganprune.models.cyclegan import CycleGAN, Side
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
 from ganprune.models.infer import infer_discriminator, infer_generator
+from ganprune.models.layouts import CONFIG_NAME, LAYOUTS, WEIGHTS_NAME
 from ganprune.models.options import CheckpointOptions
+from ganprune.models.sizing import check_size
 from ganprune.models.unet import UnetConfig
+from ganprune.models.weights import read_pth
 
 MARKS = {  # which constant the first bias of each file holds, and so which network must end up where
     "latest_net_G_A": {
@@ -92,7 +86,7 @@ def test_half_precision_halves_the_file_and_loads_as_float32(tmp_path, cyclegan,
 
 
 @pytest.mark.parametrize("layout", MARKS)
-def test_public_layouts_give_each_side_the_judge_of_its_output(tmp_path, layout):
+def test_public_layouts_give_each_side_the_discriminator_of_its_output(tmp_path, layout):
     networks = load_cyclegan(write_layout(tmp_path / "public", layout)).networks()
     for mark, place in PLACES.items():
         bias = networks[place].model[1 if place.endswith("generator") else 0].bias
@@ -250,13 +244,13 @@ def test_a_missing_generator_leaves_the_other_side_alone(tmp_path, layout):
 
 
 @pytest.mark.parametrize("layout", MARKS)
-def test_a_missing_discriminator_leaves_its_side_without_a_judge(tmp_path, layout):
+def test_a_missing_discriminator_leaves_its_side_without(tmp_path, layout):
     folder = write_layout(tmp_path / "public", layout)
     (folder / f"{LAYOUTS[layout]['A2B', 'discriminator'].format(epoch='latest')}.pth").unlink()
     cyclegan = load_cyclegan(folder)
     assert list(cyclegan) == ["A2B", "B2A"]
     assert cyclegan["A2B"].discriminator is None and cyclegan["B2A"].discriminator is not None
-    assert "A2B has no judge: L_GenA instead of L_DisA" in "\n".join(cyclegan.notes)
+    assert "A2B has no discriminator: L_GenA instead of L_DisA" in "\n".join(cyclegan.notes)
 
 
 def test_discriminators_alone_are_refused(tmp_path):
@@ -284,7 +278,7 @@ def test_a_single_direction_and_a_single_file_are_a_side_alone(tmp_path):
         load_cyclegan(folder / "notes.txt")
 
 
-def test_one_side_of_two_can_be_taken_and_the_other_translates_back(tmp_path):
+def test_one_side_of_two_can_be_taken_and_the_other_is_its_reverse(tmp_path):
     pair = load_cyclegan(write_layout(tmp_path / "public"), options=CheckpointOptions(only="B2A"))
     assert list(pair) == ["B2A"]
     assert (pair.reverse("B2A").model[1].bias == 1).all()
@@ -509,17 +503,19 @@ def test_what_is_said_takes_the_place_of_what_is_inferred(tmp_path):
 
 def course_files(folder):
     torch.save(alive(CourseGenerator(), 1).state_dict(), folder / "netG_A2B.pth")
-    torch.save(alive(PooledJudge(), 2).state_dict(), folder / "netD_B.pth")
+    torch.save(alive(PooledDiscriminator(), 2).state_dict(), folder / "netD_B.pth")
     return folder
 
 
 def test_a_factory_makes_what_we_do_not_know(tmp_path):
-    options = CheckpointOptions(generator="thirdparty:course_generator:width=4", discriminator="thirdparty:PooledJudge")
+    options = CheckpointOptions(
+        generator="thirdparty:course_generator:width=4", discriminator="thirdparty:PooledDiscriminator"
+    )
     cyclegan = load_cyclegan(course_files(tmp_path), options=options)
     image = toy_images(2, dtype=torch.float32)
     with torch.no_grad():
         assert torch.equal(cyclegan["A2B"].generator(image), alive(CourseGenerator(), 1)(image))
-    assert type(cyclegan["A2B"].discriminator) is PooledJudge
+    assert type(cyclegan["A2B"].discriminator) is PooledDiscriminator
     save_cyclegan(cyclegan, tmp_path / "own")
     again = load_cyclegan(tmp_path / "own", options=options)["A2B"].generator
     with torch.no_grad():
@@ -556,13 +552,13 @@ def test_a_factory_that_does_not_fit_is_named(tmp_path, text, message):
         load_cyclegan(course_files(tmp_path), options=CheckpointOptions(generator=text))
 
 
-def test_judges_of_pairs_are_left_out(tmp_path):
+def test_discriminators_of_pairs_are_left_out(tmp_path):
     torch.save(alive(Pix2PixUnet()).state_dict(), tmp_path / "latest_net_G.pth")
-    judge = build(DiscriminatorConfig(ndf=4, layers=1, norm="batch", in_channels=6))
-    torch.save(judge.state_dict(), tmp_path / "latest_net_D.pth")
+    discriminator = build(DiscriminatorConfig(ndf=4, layers=1, norm="batch", in_channels=6))
+    torch.save(discriminator.state_dict(), tmp_path / "latest_net_D.pth")
     cyclegan = load_cyclegan(tmp_path)
     assert cyclegan["A2B"].discriminator is None
-    assert "A2B discriminator is left out: it judges pairs of images" in cyclegan.notes[-1]
+    assert "A2B discriminator is left out: it scores pairs of images" in cyclegan.notes[-1]
 
 
 def test_sizes_and_channels_that_do_not_fit_are_refused(tmp_path):

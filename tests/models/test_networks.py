@@ -7,7 +7,7 @@ from networks import enliven, toy_generator, toy_images
 from ganprune.cost.profile import memory_mb, parameters
 from ganprune.errors import UserError
 from ganprune.models.architecture import build, config_from_json
-from ganprune.models.checkpoint import new_cyclegan
+from ganprune.models.cyclegan import new_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig, PatchDiscriminator
 from ganprune.models.generator import GeneratorConfig, ResnetGenerator, norm_layer
 from ganprune.models.unet import UnetConfig, UnetGenerator
@@ -119,19 +119,19 @@ def test_image_channels_follow_the_configuration():
 
 
 @pytest.mark.parametrize(("size", "layers", "patches"), [(32, 3, 2), (48, 3, 4), (256, 3, 30), (16, 1, 6), (24, 2, 4)])
-def test_discriminator_judges_overlapping_patches(size, layers, patches):
+def test_discriminator_scores_overlapping_patches(size, layers, patches):
     with torch.device("meta"):
-        judge = PatchDiscriminator(DiscriminatorConfig(ndf=4, layers=layers))
-        assert judge(torch.zeros(2, 3, size, size)).shape == (2, 1, patches, patches)
+        discriminator = PatchDiscriminator(DiscriminatorConfig(ndf=4, layers=layers))
+        assert discriminator(torch.zeros(2, 3, size, size)).shape == (2, 1, patches, patches)
 
 
 def test_discriminator_sees_seventy_pixels():
-    judge = (
+    discriminator = (
         build(DiscriminatorConfig(ndf=4, norm="batch")).double().eval()
     )  # instance norm would look at the whole image
     image = toy_images(1, (128, 128)).requires_grad_(True)
-    judged = judge(image)
-    judged[0, 0, judged.shape[2] // 2, judged.shape[3] // 2].backward()
+    scores = discriminator(image)
+    scores[0, 0, scores.shape[2] // 2, scores.shape[3] // 2].backward()
     rows = (image.grad.abs().sum((0, 1, 3)) > 0).nonzero()
     assert int(rows.max() - rows.min()) + 1 == 70
 

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import BrokenExecutor, Executor, Future
+from pathlib import Path
 
 import pytest
 import torch
@@ -110,7 +111,9 @@ def test_both_sides_share_what_they_share(fitness):
     payload.release(packed.digest)
     assert both[0].builders["B2A"] is both[1].builders["B2A"] and both[0].cyclegan is both[1].cyclegan
     tuning = both[0].builders["A2B"].images
-    assert tuning["A"].train._decoded and not len(tuning["A"].test), "workers elsewhere have no files"
+    count = len(tuning["A"].train)
+    tuning["A"].train.paths = [Path("gone")] * count
+    assert tuning["A"].train.tensor().shape[0] == count and not len(tuning["A"].test), "workers elsewhere have no files"
 
 
 def test_nothing_that_was_cached_travels(fitness):
@@ -229,6 +232,7 @@ def serial(checkpoint, image_folder, tmp_path_factory):
     return toy_run(checkpoint, image_folder, tmp_path_factory.mktemp("serial") / "run")
 
 
+@pytest.mark.slow
 def test_two_workers_of_which_one_is_killed_give_the_serial_run(
     serial, checkpoint, image_folder, tmp_path, monkeypatch
 ):
@@ -252,6 +256,7 @@ def test_two_workers_of_which_one_is_killed_give_the_serial_run(
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.slow
 def test_a_stopped_or_killed_search_leaves_no_process_and_resumes_with_workers(
     serial, checkpoint, image_folder, tmp_path
 ):
@@ -319,6 +324,7 @@ def cluster():
         yield cluster
 
 
+@pytest.mark.slow
 def test_a_cluster_of_which_one_worker_is_killed_gives_the_serial_run(
     serial, checkpoint, image_folder, tmp_path, cluster
 ):
@@ -335,6 +341,7 @@ def test_a_cluster_of_which_one_worker_is_killed_gives_the_serial_run(
     assert not alive([victim])
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_not_there_is_refused_before_anything_is_written(
     checkpoint, image_folder, tmp_path, monkeypatch
 ):
@@ -346,6 +353,7 @@ def test_a_cluster_that_is_not_there_is_refused_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_other_versions_on_the_cluster_are_refused(checkpoint, image_folder, tmp_path, cluster, monkeypatch):
     monkeypatch.setattr("ganprune.parallel.engines.__version__", "9.9")
     with pytest.raises(UserError, match=r"ganprune on worker tcp://.*: got .*; expected 9\.9, as here"):
@@ -393,6 +401,7 @@ def test_fitness_is_portable():
     assert issubclass(CycleFitness, payload.Portable)
 
 
+@pytest.mark.slow
 def test_compare_uses_workers_too(checkpoint, image_folder, tmp_path):
     small = "--population 3 --validation-images 1 --calibration-images 4 --precision float32"
     line = ["compare", "ga", "random", "--data", image_folder, "--checkpoint", checkpoint, "--size", 16, "--threads", 1]

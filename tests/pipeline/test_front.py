@@ -18,7 +18,7 @@ from ganprune.errors import UserError
 from ganprune.evolution.algorithms.nsga2 import NSGA2, FrontIndividual
 from ganprune.evolution.individual import Score, pack_bits, unpack_bits
 from ganprune.fitness import CycleFitness
-from ganprune.models.checkpoint import SIDES
+from ganprune.models.options import SIDES
 from ganprune.pipeline.front import FRONT, Front, Point, find_fronts, read_fronts
 from ganprune.pipeline.reporter import Reporter
 from ganprune.pipeline.search import Search

@@ -17,7 +17,7 @@ from ganprune.pipeline.reporter import Reporter
 from ganprune.pipeline.search import Search, algorithms, make_strategy
 from ganprune.settings.evolve import make_settings
 
-TWO = "ga:population=4,reproduction=0.1,crossover=0.4,mutation=0.5/annealing:population=2,rate=0.8"
+TWO = "ga:population=4,reproduction=0.1,crossover=0.4,mutation=0.5/sa:population=2,rate=0.8"
 
 
 def interrupted(moment):
@@ -35,10 +35,12 @@ def test_one_specification_serves_both_sides_and_two_are_in_order():
     assert algorithms(make_settings("quick").search) == {"A2B": "ga", "B2A": "ga"}
     assert algorithms(make_settings("quick", algorithm=" ga / swarm ").search) == {"A2B": "ga", "B2A": "swarm"}
     settings = make_settings("quick", algorithm=TWO, population=9)
+    aliases = make_settings("quick", algorithm="SA/pso:clamp=4").search
+    assert algorithms(aliases) == {"A2B": "annealing", "B2A": "swarm:clamp=4"}
     first, second = make_strategy(settings.search, "A2B"), make_strategy(settings.search, "B2A")
-    assert isinstance(first, Genetic) and (first.size, first.crossover) == (4, 0.4)
-    assert isinstance(second, Annealing) and (second.size, second.rate) == (2, 0.8)
-    assert make_strategy(make_settings("quick", algorithm="random/umda", population=9).search, "B2A").size == 9
+    assert isinstance(first, Genetic) and (first.population, first.crossover) == (4, 0.4)
+    assert isinstance(second, Annealing) and (second.population, second.rate) == (2, 0.8)
+    assert make_strategy(make_settings("quick", algorithm="random/umda", population=9).search, "B2A").population == 9
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +87,8 @@ def test_an_algorithm_from_a_module_has_to_be_given_again():
     with pytest.raises(UserError, match=f"--algorithm: got ga; expected {own}"):
         check_references(settings.search, {"algorithm": "ga"})
     check_references(settings.search, {"algorithm": own})
-    check_references(make_settings("quick", algorithm=TWO).search, {})
+    for typed in (TWO, "sa/pso"):
+        check_references(make_settings("quick", algorithm=typed, mate="two-point").search, {})
 
 
 @pytest.mark.parametrize(

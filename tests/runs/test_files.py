@@ -70,7 +70,7 @@ def test_a_librarys_own_error_is_told_as_the_place_and_any_other_is_kept(tmp_pat
 
 
 def test_checkpoints_and_generators_are_replaced_whole_or_not_at_all(tmp_path, cyclegan, full_disk):
-    folder, facts = tmp_path / "saved", {"architecture": {"kind": "resnet"}, "bits": "1"}
+    folder, facts = tmp_path / "saved", {"architecture": {"kind": "resnet"}, "bits": "1:1"}
     save_cyclegan(cyclegan, folder)
     save_generator(cyclegan["A2B"].generator, folder / "A2B", **facts)
     before = {name: (folder / name).read_bytes() for name in names(folder)}

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from ganprune.errors import UserError
 from ganprune.filters.compact import compact
 from ganprune.filters.space import FilterSpace
-from ganprune.models.checkpoint import new_cyclegan
+from ganprune.models.cyclegan import new_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig, ResnetGenerator
 from ganprune.settings.training import TrainingSettings

@@ -9,7 +9,8 @@ from networks import toy_cyclegan, toy_generator
 
 from ganprune.commands.pretrain import pretrain
 from ganprune.errors import UserError
-from ganprune.models.checkpoint import load_cyclegan, new_cyclegan
+from ganprune.models.checkpoint import load_cyclegan
+from ganprune.models.cyclegan import new_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
 from ganprune.runs.directory import RunDirectory

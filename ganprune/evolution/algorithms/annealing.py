@@ -25,24 +25,17 @@ import math
 import random
 import statistics
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import KW_ONLY, dataclass, field
 
 from ganprune.errors import UserError
-from ganprune.evolution.algorithms.strategy import (
-    Strategy,
-    best_of,
-    check_choice,
-    check_number,
-    check_population,
-    check_saved,
-)
+from ganprune.evolution.algorithms.strategy import Strategy, best_of, choice, number
 from ganprune.evolution.individual import Individual
 
-COOLING = ("geometric", "adaptive")
 _HUANG = 0.7
 _TRIES = 10  # a mutation that repair undoes, or that changes nothing, is drawn again
 
 
+@dataclass(eq=False)
 class Annealing(Strategy):
     """Simulated annealing for one side. Uses ``mutate``, ``repair`` and ``population`` of the toolbox.
 
@@ -62,43 +55,28 @@ class Annealing(Strategy):
     """
 
     requires = (*Strategy.requires, "mutate")
+    least = 1
     later = 2  # current points and their neighbours
 
-    def __init__(
-        self,
-        population: int = 32,
-        *,
-        acceptance: float = 0.5,
-        cooling: str = "geometric",
-        rate: float = 0.9,
-        temperature: float | None = None,
-    ):
-        self.size = check_population(population, least=1)
-        self.acceptance = check_number("acceptance", acceptance, 0, 1 - 1e-6, above=True)
-        self.cooling = check_choice("cooling", cooling, COOLING)
-        self.rate = check_number("rate", rate, 0, 1, above=True)
-        self.temperature = None if temperature is None else check_number("temperature", temperature, 0, above=True)
-        self.settings = {
-            "population": population,
-            "acceptance": acceptance,
-            "cooling": cooling,
-            "rate": rate,
-            "temperature": temperature,
-        }
-        self.chains: list[Individual] = []
-        self.elite: list[Individual] = []
+    _: KW_ONLY
+    acceptance: float = number(0.5, 0, 1 - 1e-6, above=True)
+    cooling: str = choice("geometric", "adaptive")
+    rate: float = number(0.9, 0, 1, above=True)
+    temperature: float | None = number(None, 0, above=True, changes=True)
+    chains: list[Individual] = field(init=False, repr=False, default_factory=list)
+    elite: list[Individual] = field(init=False, repr=False, default_factory=list)
 
     def generate(self) -> list[Individual]:
         """Return the first points; or every chain's current point, every chain's neighbour of it, and the elite."""
         if not self.chains:
-            return self.toolbox.population(n=self.size)
+            return self.toolbox.population(n=self.population)
         neighbours = [self._neighbour(current) for current in self.chains]
         return [self._copy(individual) for individual in self.chains] + neighbours + [self._copy(self.get_best())]
 
     def update(self, evaluated: list[Individual]) -> None:
         """Move the chains by Metropolis' rule, then cool."""
         self.elite = [best_of(evaluated)]
-        current, neighbours = evaluated[: self.size], evaluated[self.size : 2 * self.size]
+        current, neighbours = evaluated[: self.population], evaluated[self.population : 2 * self.population]
         if not neighbours:
             self.chains = list(current)
             return
@@ -115,21 +93,6 @@ class Annealing(Strategy):
     def get_best(self) -> Individual:
         """Return the best individual of the last batch; no chain need be there."""
         return best_of(self.elite)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return chains, elite and temperature as JSON data."""
-        return {
-            "settings": dict(self.settings),
-            "chains": [current.record() for current in self.chains],
-            "elite": [elite.record() for elite in self.elite],
-            "temperature": self.temperature,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a ``state_dict`` of the same settings, else UserError."""
-        check_saved(state["settings"], self.settings)
-        self.chains, self.elite = self._restore(state["chains"]), self._restore(state["elite"])
-        self.temperature = state["temperature"]
 
     def _neighbour(self, current: Individual) -> Individual:
         for _ in range(_TRIES):

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import math
 import random
-from typing import Any
+from dataclasses import KW_ONLY, dataclass, field
 
 from ganprune.errors import UserError
-from ganprune.evolution.algorithms.strategy import Strategy, best_of, check_population
+from ganprune.evolution.algorithms.strategy import Strategy, best_of, number
 from ganprune.evolution.individual import Individual
 
 
+@dataclass(eq=False)
 class Genetic(Strategy):
     """Algorithm 1 for one side. Uses ``select``, ``mate``, ``mutate``, ``repair`` and ``population`` of the toolbox.
 
@@ -30,72 +31,55 @@ class Genetic(Strategy):
         crossover: the share of draws that cross two parents.
         mutation: the share of slots filled by mutating a parent.
 
+    Attributes:
+        parents: the last batch, evaluated.
+
     Raises:
-        UserError: a population below 2, a negative rate, or rates that don't sum to 1.
+        UserError: a population below 2, a rate out of [0, 1], or rates that don't sum to 1.
     """
 
     requires = (*Strategy.requires, "select", "mate", "mutate")
 
-    def __init__(
-        self,
-        population: int = 32,
-        *,
-        reproduction: float = 0.2,
-        crossover: float = 0.7,
-        mutation: float = 0.1,
-    ):
-        rates = {"reproduction": reproduction, "crossover": crossover, "mutation": mutation}
-        for name, rate in rates.items():
-            if not 0 <= rate <= 1:
-                raise UserError(name, rate, "a rate from 0 to 1", "Change it so that all three rates sum to 1.")
-        if not math.isclose(sum(rates.values()), 1.0, abs_tol=1e-9):
-            shown = " + ".join(f"{rate:g}" for rate in rates.values())
-            raise UserError(
-                "reproduction, crossover and mutation",
-                f"{shown} = {sum(rates.values()):g}",
-                "rates that sum to 1",
-                "Set all three.",
-            )
-        self.size = check_population(population)
-        self.reproduction, self.crossover, self.mutation = reproduction, crossover, mutation
-        self.population: list[Individual] = []
+    _: KW_ONLY
+    reproduction: float = number(0.2, 0, 1)
+    crossover: float = number(0.7, 0, 1)
+    mutation: float = number(0.1, 0, 1)
+    parents: list[Individual] = field(init=False, repr=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rates = (self.reproduction, self.crossover, self.mutation)
+        if not math.isclose(sum(rates), 1.0, abs_tol=1e-9):
+            shown = " + ".join(f"{rate:g}" for rate in rates)
+            names = "reproduction, crossover and mutation"
+            raise UserError(names, f"{shown} = {sum(rates):g}", "rates that sum to 1", "Set all three.")
 
     def generate(self) -> list[Individual]:
         """Return the first population, or the elite and its generation's offspring; none has a fitness."""
-        if not self.population:
-            return self.toolbox.population(n=self.size)
+        if not self.parents:
+            return self.toolbox.population(n=self.population)
         batch = [self._copy(self.get_best())]
-        while len(batch) < self.size:
-            batch += self._breed(room=self.size - len(batch))
+        while len(batch) < self.population:
+            batch += self._breed(room=self.population - len(batch))
         return batch
 
     def update(self, evaluated: list[Individual]) -> None:
         """Make the evaluated batch the parents of the next."""
-        self.population = list(evaluated)
+        self.parents = list(evaluated)
 
     def get_best(self) -> Individual:
         """Return the best individual of the last batch; among equals the first."""
-        return best_of(self.population)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the last batch with its fitness, as JSON data."""
-        return {"size": self.size, "population": [individual.record() for individual in self.population]}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a ``state_dict`` of the same population size, else UserError."""
-        if state["size"] != self.size:
-            raise UserError("population", self.size, f"{state['size']}, as saved", "Resume with the run's own size.")
-        self.population = self._restore(state["population"])
+        return best_of(self.parents)
 
     def _breed(self, room: int) -> list[Individual]:
         s = random.random()
         if s < self.reproduction:
-            return [self._copy(parent) for parent in self._parents(1)]
+            return [self._copy(parent) for parent in self._select(1)]
         if s < self.reproduction + self.crossover:
-            children = self.toolbox.mate(*map(self._copy, self._parents(2)))
+            children = self.toolbox.mate(*map(self._copy, self._select(2)))
         else:
-            children = self.toolbox.mutate(self._copy(self._parents(1)[0]))
+            children = self.toolbox.mutate(self._copy(self._select(1)[0]))
         return [self._repair(child) for child in children[:room]]
 
-    def _parents(self, count: int) -> list[Individual]:
-        return self.toolbox.select(self.population, count)
+    def _select(self, count: int) -> list[Individual]:
+        return self.toolbox.select(self.parents, count)

@@ -14,19 +14,19 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from deap import tools
 from deap.base import Toolbox
 
 from ganprune.errors import UserError
-from ganprune.evolution.algorithms.strategy import Strategy, check_choice, check_number, check_population, check_saved
+from ganprune.evolution.algorithms.strategy import Strategy, choice, number
 from ganprune.evolution.individual import Fitness, Individual, Score
 from ganprune.evolution.toolbox import register_evaluate
 
 Objectives = Callable[[Score], Sequence[float]]
 
-ELITES = ("best", "knee")
 _BROKEN = 1e-12  # the fitness of a candidate whose losses are not finite, and so not among its terms
 
 
@@ -61,15 +61,17 @@ def size_and_quality(score: Score) -> tuple[float, float]:
     if quality is None and score[0] <= _BROKEN:
         quality = 1 / _BROKEN
     if size is None or quality is None:
-        raise UserError(
-            "terms of the score",
-            ", ".join(terms) or "none",
-            "n, and quality or l_disa and l_cyc",
-            "Give NSGA2 a function objectives(score) of your own.",
-        )
+        found, expected = ", ".join(terms) or "none", "n, and quality or l_disa and l_cyc"
+        raise UserError("terms of the score", found, expected, "Give NSGA2 a function objectives(score) of your own.")
     return size, quality
 
 
+def _check_function(name: str, value: Any) -> None:
+    if not callable(value):
+        raise UserError(name, value, "a function of a Score", "Leave it out for size and quality.")
+
+
+@dataclass(eq=False)
 class NSGA2(Strategy):
     """NSGA-II for one side. Uses ``mate``, ``mutate``, ``repair`` and ``population`` of the toolbox.
 
@@ -89,27 +91,16 @@ class NSGA2(Strategy):
     """
 
     requires = (*Strategy.requires, "evaluate", "mate", "mutate")
+    least = 4
     later = 2  # parents and offspring
 
-    def __init__(
-        self,
-        population: int = 32,
-        *,
-        crossover: float = 0.9,
-        mutation: float = 0.5,
-        elite: str = "best",
-        objectives: Objectives = size_and_quality,
-    ):
-        self.size = check_population(population, least=4)
-        self.crossover = check_number("crossover", crossover, 0, 1)
-        self.mutation = check_number("mutation", mutation, 0, 1)
-        self.elite = check_choice("elite", elite, ELITES)
-        if not callable(objectives):
-            raise UserError("objectives", objectives, "a function of a Score", "Leave it out for size and quality.")
-        self.objectives = objectives
-        self.settings = {"population": population, "crossover": crossover, "mutation": mutation, "elite": elite}
-        self.batch: list[Individual] = []
-        self.parents: list[Individual] = []
+    _: KW_ONLY
+    crossover: float = number(0.9, 0, 1)
+    mutation: float = number(0.5, 0, 1)
+    elite: str = choice("best", "knee")
+    objectives: Objectives = field(default=size_and_quality, compare=False, metadata={"check": _check_function})
+    batch: list[Individual] = field(init=False, repr=False, default_factory=list)
+    parents: list[Individual] = field(init=False, repr=False, compare=False, default_factory=list)
 
     def register(self, toolbox: Toolbox) -> Strategy:
         """Register the steps, and two objectives in place of one; see :meth:`Strategy.register`."""
@@ -125,13 +116,13 @@ class NSGA2(Strategy):
     def generate(self) -> list[Individual]:
         """Return the first population, or the parents and as many offspring."""
         if not self.parents:
-            return self.toolbox.population(n=self.size)
+            return self.toolbox.population(n=self.population)
         return [self._copy(parent) for parent in self.parents] + self._offspring()
 
     def update(self, evaluated: list[Individual]) -> None:
         """Choose the next parents, by front and crowding distance."""
         self.batch = list(evaluated)
-        self.parents = tools.selNSGA2(self.batch, self.size) if self.batch else []
+        self.parents = tools.selNSGA2(self.batch, self.population) if self.batch else []
 
     def get_best(self) -> Individual:
         """Return the individual of the last batch that the other side should meet."""
@@ -147,18 +138,14 @@ class NSGA2(Strategy):
         if not self.batch:
             return []
         first = tools.sortNondominated(self.batch, len(self.batch), first_front_only=True)[0]
-        unique = {individual.key(): individual for individual in first}
+        unique = {tuple(individual): individual for individual in first}
         return sorted(unique.values(), key=lambda individual: individual.fitness.values)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the last batch with its objectives, as JSON data."""
-        return {"settings": dict(self.settings), "batch": [individual.record() for individual in self.batch]}
-
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a ``state_dict`` of the same settings, else UserError."""
-        check_saved(state["settings"], self.settings)
+        """Continue from a ``state_dict``; see :meth:`Strategy.load_state_dict`."""
+        super().load_state_dict(state)
         # Crowding distances are in no record: choosing the parents once more, which draws nothing, assigns them.
-        self.update(self._restore(state["batch"]))
+        self.update(self.batch)
 
     def _offspring(self) -> list[Individual]:
         pool = self._mating_pool()
@@ -168,15 +155,15 @@ class NSGA2(Strategy):
             if random.random() < self.crossover:
                 pair = self.toolbox.mate(*pair)
             children += [self.toolbox.mutate(child)[0] if random.random() < self.mutation else child for child in pair]
-        return [self._repair(child) for child in children[: self.size]]
+        return [self._repair(child) for child in children[: self.population]]
 
     def _mating_pool(self) -> list[Individual]:
         """Return at least as many winners of crowded binary tournaments as parents, in pairs.
 
         DEAP holds four tournaments at a time, so a population that is no multiple of 4 gets another four.
         """
-        rest = self.size % 4
-        pool = tools.selTournamentDCD(self.parents, self.size - rest)
+        rest = self.population % 4
+        pool = tools.selTournamentDCD(self.parents, self.population - rest)
         return pool + tools.selTournamentDCD(self.parents, 4) if rest else pool
 
 

@@ -7,12 +7,13 @@ Each generation is the elite of the last one, measured again, and fresh individu
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, field
 
-from ganprune.evolution.algorithms.strategy import Strategy, best_of, check_population, check_saved
+from ganprune.evolution.algorithms.strategy import Strategy, best_of
 from ganprune.evolution.individual import Individual
 
 
+@dataclass(eq=False)
 class RandomSearch(Strategy):
     """Elite and fresh individuals, for one side. Uses ``individual`` and ``population`` of the toolbox.
 
@@ -23,15 +24,12 @@ class RandomSearch(Strategy):
         UserError: a population below 2.
     """
 
-    def __init__(self, population: int = 32):
-        self.size = check_population(population)
-        self.settings = {"population": population}
-        self.elite: list[Individual] = []
+    elite: list[Individual] = field(init=False, repr=False, default_factory=list)
 
     def generate(self) -> list[Individual]:
         """Return the first population, or the elite and fresh individuals."""
         kept = [self._copy(elite) for elite in self.elite]
-        return kept + self.toolbox.population(n=self.size - len(kept))
+        return kept + self.toolbox.population(n=self.population - len(kept))
 
     def update(self, evaluated: list[Individual]) -> None:
         """Keep the best."""
@@ -40,12 +38,3 @@ class RandomSearch(Strategy):
     def get_best(self) -> Individual:
         """Return the best individual of the last batch."""
         return best_of(self.elite)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the elite as JSON data."""
-        return {"settings": dict(self.settings), "elite": [elite.record() for elite in self.elite]}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a ``state_dict`` of the same settings, else UserError."""
-        check_saved(state["settings"], self.settings)
-        self.elite = self._restore(state["elite"])

@@ -11,6 +11,11 @@ driver. A strategy does one step at a time, and the driver (:func:`ganprune.evol
 A fitness is only true against the partner it was measured with. So whatever ``update`` compares must be in the batch
 that ``generate`` returned, and nothing measured earlier may enter: a genetic algorithm returns elite and offspring,
 annealing its current point and the candidate, a swarm its particles and their personal bests.
+
+An algorithm is a dataclass. Fields that are arguments are its settings (:func:`number` and :func:`choice` say which
+values they take), fields with ``init=False`` are what its steps change: lists of individuals, or numbers. ``Strategy``
+checks the settings, saves and restores the state, and refuses a state of other settings. A field with
+``compare=False`` is neither: functions can't be compared, and what follows from the rest need not be saved.
 """
 
 from __future__ import annotations
@@ -18,64 +23,92 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
 
+import numpy as np
 from deap.base import Toolbox
 
 from ganprune.errors import UserError, did_you_mean
 from ganprune.evolution.individual import Individual
+from ganprune.runs.directory import refuse_changes
+
+STEPS = ("generate", "update", "get_best", "reset", "state_dict", "load_state_dict")
 
 
-def check_population(population: int, least: int = 2) -> int:
-    """Return the population's size, a whole number of at least ``least``, else UserError."""
-    if isinstance(population, bool) or not isinstance(population, int) or population < least:
-        raise UserError("population", population, f"a whole number of at least {least}", "Choose a larger population.")
-    return population
+def number(
+    default: float | None, low: float, high: float = math.inf, *, above: bool = False, changes: bool = False
+) -> Any:
+    """Return a field for a setting: a finite number from ``low`` to ``high``.
+
+    Args:
+        default: its value where none is given; if that is None, None may be given too.
+        low: the least value.
+        high: the largest value.
+        above: ``low`` itself is none of the values.
+        changes: steps change it, so that it is part of the state too.
+    """
+
+    def check(name: str, value: Any) -> None:
+        if value is None and default is None:
+            return
+        fits = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        if not (fits and low <= value <= high) or (above and value == low):
+            lower = f"above {low:g}" if above else f"of at least {low:g}"
+            upper = "" if high == math.inf else f" and at most {high:g}"
+            raise UserError(name, value, f"a number {lower}{upper}", "Choose another value.")
+
+    return field(default=default, metadata={"check": check, "changes": changes})
 
 
-def check_number(field: str, value: float, low: float, high: float = math.inf, *, above: bool = False) -> float:
-    """Return the finite number if it is from ``low`` (or, with ``above``, above it) to ``high``, else UserError."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not (number and low <= value <= high) or (above and value == low):
-        lower = f"above {low:g}" if above else f"of at least {low:g}"
-        upper = "" if high == math.inf else f" and at most {high:g}"
-        raise UserError(field, value, f"a number {lower}{upper}", "Choose another value.")
-    return value
+def choice(*choices: str) -> Any:
+    """Return a field for a setting: one of these texts, by default the first."""
+
+    def check(name: str, value: Any) -> None:
+        if value not in choices:
+            raise UserError(name, value, "one of " + ", ".join(choices), did_you_mean(str(value), choices))
+
+    return field(default=choices[0], metadata={"check": check})
 
 
-def check_choice(field: str, value: str, choices: Iterable[str]) -> str:
-    """Return the value if it is one of the choices, else UserError with the closest one."""
-    choices = tuple(choices)
-    if value not in choices:
-        raise UserError(field, value, "one of " + ", ".join(choices), did_you_mean(str(value), choices))
-    return value
-
-
-def check_saved(saved: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Compare a saved state's settings with a strategy's own, field by field; UserError at the first difference."""
-    for field, value in settings.items():
-        if saved.get(field) != value:
-            raise UserError(field, value, f"{saved.get(field)!r}, as saved", f"Resume with the run's own {field}.")
-
-
+@dataclass(eq=False)
 class Strategy(ABC):
     """A search algorithm for one side.
 
     Subclasses draw from the global ``random`` or ``numpy.random`` only, in ``generate`` and ``update`` only, and keep
-    all that a step changes in ``state_dict``.
+    all that a step changes in fields (see the module).
+
+    Args:
+        population: individuals in the first batch, at least ``least``.
 
     Attributes:
         requires: the names that :meth:`register` expects on the toolbox.
-        size: individuals in the first batch.
-        later: about how many times as many are in each further batch; tells how long a search will take.
+        least: the smallest population.
+        later: about how many times the population is in each further batch; tells how long a search will take.
+        settings: the arguments as they were given, but for functions; a saved state of others is refused.
         toolbox: what the strategy is registered on, once it is.
+
+    Raises:
+        UserError: an argument is out of range or unknown.
     """
 
-    requires: tuple[str, ...] = ("individual", "population", "repair", "clone")
-    size: int = 1
-    later: int = 1
-    toolbox: Toolbox
+    requires: ClassVar[tuple[str, ...]] = ("individual", "population", "repair", "clone")
+    least: ClassVar[int] = 2
+    later: ClassVar[int] = 1
+
+    population: int = 32
+
+    def __post_init__(self) -> None:
+        size = self.population
+        if isinstance(size, bool) or not isinstance(size, int) or size < self.least:
+            expected = f"a whole number of at least {self.least}"
+            raise UserError("population", size, expected, "Choose a larger population.")
+        given = [argument for argument in fields(self) if argument.init]
+        for argument in given:
+            if check := argument.metadata.get("check"):
+                check(argument.name, getattr(self, argument.name))
+        self.settings = {argument.name: getattr(self, argument.name) for argument in given if argument.compare}
 
     def register(self, toolbox: Toolbox) -> Strategy:
         """Register the steps on the toolbox: ``generate``, ``update``, ``get_best``, ``reset``, ``state_dict`` and
@@ -87,27 +120,18 @@ class Strategy(ABC):
         Raises:
             UserError: it already serves another toolbox, or the toolbox lacks a name of ``requires``.
         """
+        name = type(self).__name__
         if getattr(self, "toolbox", toolbox) is not toolbox:
-            raise UserError(
-                type(self).__name__,
-                "a second toolbox",
-                "one toolbox per strategy",
-                "Make one strategy for each side.",
-            )
-        missing = [name for name in self.requires if not hasattr(toolbox, name)]
+            raise UserError(name, "a second toolbox", "one toolbox per strategy", "Make one strategy for each side.")
+        missing = [needed for needed in self.requires if not hasattr(toolbox, needed)]
         if missing:
-            raise UserError(
-                "toolbox",
-                f"no {', '.join(missing)}",
-                f"all that {type(self).__name__} uses",
-                "Use make_toolbox().",
-            )
+            raise UserError("toolbox", f"no {', '.join(missing)}", f"all that {name} uses", "Use make_toolbox().")
         self.toolbox = toolbox
         if not hasattr(toolbox, "restore"):
             toolbox.register("restore", Individual.from_record)
         self._pristine = copy.deepcopy(self.state_dict())
-        for name in ("generate", "update", "get_best", "reset", "state_dict", "load_state_dict"):
-            toolbox.register(name, getattr(self, name))
+        for step in STEPS:
+            toolbox.register(step, getattr(self, step))
         return self
 
     @abstractmethod
@@ -129,24 +153,40 @@ class Strategy(ABC):
             RuntimeError: nothing has been evaluated yet.
         """
 
-    @abstractmethod
     def state_dict(self) -> dict[str, Any]:
         """Return, as JSON data, all that later steps depend on, except the state of the random generators."""
+        return {"settings": dict(self.settings), **{name: _to_json(getattr(self, name)) for name in self._state()}}
 
-    @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a ``state_dict``.
 
         Raises:
             UserError: it comes from a strategy with other settings.
+            KeyError, TypeError, ValueError: it is none.
         """
+        saved = state["settings"]
+        asked = {name: self.settings.get(name) for name in {**self.settings, **saved}}
+        refuse_changes(saved, asked, "saved", "Resume with the saved settings, or start a new run.")
+        for name in self._state():
+            setattr(self, name, self._from_json(getattr(self, name), state[name]))
 
     def reset(self) -> None:
         """Forget all steps: the state is again that of the moment of :meth:`register`."""
         self.load_state_dict(copy.deepcopy(self._pristine))
 
+    def _state(self) -> list[str]:
+        return [f.name for f in fields(self) if (f.compare and not f.init) or f.metadata.get("changes")]
+
+    def _from_json(self, present: Any, saved: Any) -> Any:
+        if isinstance(present, list):
+            return [self.toolbox.restore(record) for record in saved]
+        if saved is None:
+            return None
+        numbers = np.array(saved, dtype=float)
+        return numbers if numbers.ndim else float(numbers)
+
     def _copy(self, individual: Individual) -> Individual:
-        """A deep copy whose fitness has to be measured anew."""
+        """Return a deep copy whose fitness has to be measured anew."""
         child = self.toolbox.clone(individual)
         del child.fitness.values
         child.terms = None
@@ -155,9 +195,6 @@ class Strategy(ABC):
     def _repair(self, child: Individual) -> Individual:
         child[:] = self.toolbox.repair(child)
         return child
-
-    def _restore(self, records: Iterable[dict[str, Any]]) -> list[Individual]:
-        return [self.toolbox.restore(record) for record in records]
 
 
 def best_of(individuals: Sequence[Individual]) -> Individual:
@@ -169,3 +206,9 @@ def best_of(individuals: Sequence[Individual]) -> Individual:
     if not individuals:
         raise RuntimeError("get_best: nothing has been evaluated yet.")
     return max(individuals, key=lambda individual: individual.fitness)
+
+
+def _to_json(part: Any) -> Any:
+    if isinstance(part, list):
+        return [individual.record() for individual in part]
+    return part.tolist() if isinstance(part, np.ndarray) else part

@@ -16,16 +16,17 @@ away what the initialiser chose in the first flight.
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 
-from ganprune.evolution.algorithms.strategy import Strategy, best_of, check_number, check_population, check_saved
+from ganprune.evolution.algorithms.strategy import Strategy, best_of, number
 from ganprune.evolution.individual import Individual
 
 _DECIMALS = 4  # of a velocity: a saved state is smaller, and continues exactly since the running one is rounded too
 
 
+@dataclass(eq=False)
 class BinarySwarm(Strategy):
     """Binary PSO for one side. Uses ``population`` and ``repair`` of the toolbox.
 
@@ -47,42 +48,26 @@ class BinarySwarm(Strategy):
 
     later = 2  # particles and their personal bests
 
-    def __init__(
-        self,
-        population: int = 32,
-        *,
-        inertia: float = 1.0,
-        cognitive: float = 2.0,
-        social: float = 2.0,
-        clamp: float = 6.0,
-    ):
-        self.size = check_population(population)
-        self.inertia = check_number("inertia", inertia, 0)
-        self.cognitive = check_number("cognitive", cognitive, 0)
-        self.social = check_number("social", social, 0)
-        self.clamp = check_number("clamp", clamp, 0, above=True)
-        self.settings = {
-            "population": population,
-            "inertia": inertia,
-            "cognitive": cognitive,
-            "social": social,
-            "clamp": clamp,
-        }
-        self.bests: list[Individual] = []
-        self.velocities: np.ndarray | None = None
+    _: KW_ONLY
+    inertia: float = number(1.0, 0)
+    cognitive: float = number(2.0, 0)
+    social: float = number(2.0, 0)
+    clamp: float = number(6.0, 0, above=True)
+    bests: list[Individual] = field(init=False, repr=False, default_factory=list)
+    velocities: np.ndarray | None = field(init=False, repr=False, default=None)
 
     def generate(self) -> list[Individual]:
         """Return the first particles, or the particles where their velocities take them and all personal bests."""
         if self.velocities is None:
-            return self.toolbox.population(n=self.size)
+            return self.toolbox.population(n=self.population)
         ones = (np.random.random(self.velocities.shape) < _sigmoid(self.velocities)).astype(int)
         particles = [Individual(self.toolbox.repair(row)) for row in ones.tolist()]
         return particles + [self._copy(best) for best in self.bests]
 
     def update(self, evaluated: list[Individual]) -> None:
         """Renew personal bests and velocities."""
-        particles = evaluated[: self.size]
-        known = evaluated[self.size :] or particles
+        particles = evaluated[: self.population]
+        known = evaluated[self.population :] or particles
         self.bests = [
             particle if particle.fitness > best.fitness else best
             for particle, best in zip(particles, known, strict=True)
@@ -92,21 +77,6 @@ class BinarySwarm(Strategy):
     def get_best(self) -> Individual:
         """Return the global best, which is the best individual of the last batch."""
         return best_of(self.bests)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return personal bests and velocities as JSON data."""
-        return {
-            "settings": dict(self.settings),
-            "bests": [best.record() for best in self.bests],
-            "velocities": None if self.velocities is None else self.velocities.tolist(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a ``state_dict`` of the same settings, else UserError."""
-        check_saved(state["settings"], self.settings)
-        self.bests = self._restore(state["bests"])
-        saved = state["velocities"]
-        self.velocities = None if saved is None else np.array(saved, dtype=float)
 
     def _accelerate(self, x: np.ndarray) -> np.ndarray:
         """Return the velocities of particles at ``x`` (particles, bits)."""

@@ -12,16 +12,17 @@ bit able to change.
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 
-from ganprune.evolution.algorithms.strategy import Strategy, best_of, check_number, check_population, check_saved
+from ganprune.evolution.algorithms.strategy import Strategy, best_of, number
 from ganprune.evolution.individual import Individual
 
 _DECIMALS = 6  # of a probability: a saved state is smaller, and continues exactly since the running one is rounded too
 
 
+@dataclass(eq=False)
 class UMDA(Strategy):
     """Univariate estimation of distribution for one side. Uses ``population`` and ``repair`` of the toolbox.
 
@@ -39,33 +40,19 @@ class UMDA(Strategy):
         UserError: a parameter is out of range.
     """
 
-    def __init__(
-        self,
-        population: int = 32,
-        *,
-        truncation: float = 0.3,
-        learning_rate: float = 0.5,
-        margin: float | None = None,
-    ):
-        self.size = check_population(population)
-        self.truncation = check_number("truncation", truncation, 0, 1, above=True)
-        self.learning_rate = check_number("learning_rate", learning_rate, 0, 1, above=True)
-        self.margin = None if margin is None else check_number("margin", margin, 0, 0.5)
-        self.settings = {
-            "population": population,
-            "truncation": truncation,
-            "learning_rate": learning_rate,
-            "margin": margin,
-        }
-        self.elite: list[Individual] = []
-        self.probabilities: np.ndarray | None = None  # (bits,)
+    _: KW_ONLY
+    truncation: float = number(0.3, 0, 1, above=True)
+    learning_rate: float = number(0.5, 0, 1, above=True)
+    margin: float | None = number(None, 0, 0.5)
+    elite: list[Individual] = field(init=False, repr=False, default_factory=list)
+    probabilities: np.ndarray | None = field(init=False, repr=False, default=None)
 
     def generate(self) -> list[Individual]:
         """Return the first population, or the elite and samples of the distribution."""
         if self.probabilities is None:
-            return self.toolbox.population(n=self.size)
+            return self.toolbox.population(n=self.population)
         batch = [self._copy(elite) for elite in self.elite]
-        drawn = np.random.random((self.size - len(batch), len(self.probabilities)))
+        drawn = np.random.random((self.population - len(batch), len(self.probabilities)))
         ones = (drawn < self.probabilities).astype(int)  # (samples, bits)
         return batch + [Individual(self.toolbox.repair(row)) for row in ones.tolist()]
 
@@ -82,21 +69,6 @@ class UMDA(Strategy):
     def get_best(self) -> Individual:
         """Return the best individual of the last batch."""
         return best_of(self.elite)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the elite and the probabilities as JSON data."""
-        return {
-            "settings": dict(self.settings),
-            "elite": [elite.record() for elite in self.elite],
-            "probabilities": None if self.probabilities is None else self.probabilities.tolist(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a ``state_dict`` of the same settings, else UserError."""
-        check_saved(state["settings"], self.settings)
-        self.elite = self._restore(state["elite"])
-        saved = state["probabilities"]
-        self.probabilities = None if saved is None else np.array(saved, dtype=float)
 
 
 def _marginals(individuals: list[Individual]) -> np.ndarray:

@@ -8,12 +8,13 @@ spans small and large networks and uneven widths. All draw from the global ``ran
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from ganprune.errors import UserError
+from ganprune.evolution.operators.common import Share, slices
 
 
-def initUniform(group_sizes: Sequence[int], density: float = 0.5) -> list[int]:
+def initUniform(group_sizes: Sequence[int], density: Share = 0.5) -> list[int]:
     """Set every bit on its own with the same probability.
 
     Args:
@@ -26,7 +27,7 @@ def initUniform(group_sizes: Sequence[int], density: float = 0.5) -> list[int]:
     return [int(random.random() < density) for _ in range(sum(group_sizes))]
 
 
-def initDensity(group_sizes: Sequence[int], low: float = 0.1, high: float = 1.0) -> list[int]:
+def initDensity(group_sizes: Sequence[int], low: Share = 0.1, high: Share = 1.0) -> list[int]:
     """Draw a level for the individual, a density around it for each group, and that share of random filters.
 
     The level is uniform in [low, high], a group's density uniform in [level / 2, min(1, 1.5 * level)].
@@ -42,13 +43,10 @@ def initDensity(group_sizes: Sequence[int], low: float = 0.1, high: float = 1.0)
     Raises:
         UserError: not 0 <= low <= high <= 1.
     """
-    bits = [0] * sum(group_sizes)
-    for positions, keep in _widths(group_sizes, low, high):
-        _switch_on(bits, random.sample(positions, keep))
-    return bits
+    return _draw(group_sizes, low, high, random.sample)
 
 
-def initGuided(group_sizes: Sequence[int], saliency: Sequence[float], low: float = 0.1, high: float = 1.0) -> list[int]:
+def initGuided(group_sizes: Sequence[int], saliency: Sequence[float], low: Share = 0.1, high: Share = 1.0) -> list[int]:
     """As :func:`initDensity`, but each group keeps its most salient filters instead of random ones.
 
     Args:
@@ -63,18 +61,15 @@ def initGuided(group_sizes: Sequence[int], saliency: Sequence[float], low: float
     Raises:
         UserError: not 0 <= low <= high <= 1.
     """
-    bits = [0] * sum(group_sizes)
-    for positions, keep in _widths(group_sizes, low, high):
-        _switch_on(bits, sorted(positions, key=saliency.__getitem__, reverse=True)[:keep])
-    return bits
+
+    def strongest(positions: range, count: int) -> list[int]:
+        return sorted(positions, key=saliency.__getitem__, reverse=True)[:count]
+
+    return _draw(group_sizes, low, high, strongest)
 
 
 def initMixed(
-    group_sizes: Sequence[int],
-    saliency: Sequence[float],
-    low: float = 0.1,
-    high: float = 1.0,
-    guided: float = 0.5,
+    group_sizes: Sequence[int], saliency: Sequence[float], low: Share = 0.1, high: Share = 1.0, guided: Share = 0.5
 ) -> list[int]:
     """Draw from :func:`initGuided` with probability ``guided`` (in [0, 1]), else from :func:`initDensity`.
 
@@ -85,18 +80,18 @@ def initMixed(
     return initDensity(group_sizes, low, high)
 
 
-def _widths(group_sizes: Sequence[int], low: float, high: float) -> Iterator[tuple[range, int]]:
-    """Yield, for each group, its positions and how many of them to keep, at least 1."""
+def _draw(group_sizes: Sequence[int], low: float, high: float, choose: Callable[[range, int], list[int]]) -> list[int]:
+    """Draw a level and the densities of the groups, and keep that many of each group's filters, at least one.
+
+    ``choose(positions, count)`` says which.
+    """
     if not 0 <= low <= high <= 1:
         raise UserError("low and high", f"{low} and {high}", "0 <= low <= high <= 1", "Change the initial densities.")
+    bits = [0] * sum(group_sizes)
     level = random.uniform(low, high)
-    start = 0
-    for size in group_sizes:
+    for group in slices(group_sizes):
+        positions = range(group.start, group.stop)
         density = random.uniform(level / 2, min(1.0, 1.5 * level))
-        yield range(start, start + size), max(1, round(size * density))
-        start += size
-
-
-def _switch_on(bits: list[int], kept: Sequence[int]) -> None:
-    for index in kept:
-        bits[index] = 1
+        for index in choose(positions, max(1, round(len(positions) * density))):
+            bits[index] = 1
+    return bits

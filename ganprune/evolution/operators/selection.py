@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from deap import tools
 
 from ganprune.errors import UserError
+from ganprune.evolution.operators.common import ranks
+from ganprune.specs import Range
 
 
 def selRoulette(individuals: Sequence[Any], k: int) -> list[Any]:
@@ -37,7 +39,7 @@ def selStochasticUniversalSampling(individuals: Sequence[Any], k: int) -> list[A
     return tools.selStochasticUniversalSampling(individuals, k)
 
 
-def selRank(individuals: Sequence[Any], k: int, pressure: float = 1.7) -> list[Any]:
+def selRank(individuals: Sequence[Any], k: int, pressure: Annotated[float, Range(1, 2)] = 1.7) -> list[Any]:
     """Select by linear ranking (J. E. Baker, "Adaptive selection methods for genetic algorithms", 1985).
 
     Of n individuals the best is expected ``pressure`` times among n selected ones, the worst 2 - ``pressure`` times,
@@ -45,7 +47,7 @@ def selRank(individuals: Sequence[Any], k: int, pressure: float = 1.7) -> list[A
     is better, so the selection stays sharp where all fitnesses are nearly alike, and takes any sign.
 
     Args:
-        individuals: evaluated individuals.
+        individuals: evaluated individuals; the first fitness value of each counts.
         k: how many to select.
         pressure: in [1, 2]: 1 does not look at the fitness, 2 never selects the worst.
 
@@ -58,23 +60,9 @@ def selRank(individuals: Sequence[Any], k: int, pressure: float = 1.7) -> list[A
     if not 1 <= pressure <= 2:
         raise UserError("pressure of selRank", pressure, "a number from 1 to 2", "Choose another value.")
     steps = max(1, len(individuals) - 1)
-    weights = [2 - pressure + 2 * (pressure - 1) * rank / steps for rank in _ranks([i.fitness for i in individuals])]
+    values = [individual.fitness.wvalues[0] for individual in individuals]
+    weights = [2 - pressure + 2 * (pressure - 1) * rank / steps for rank in ranks(values)]
     return random.choices(individuals, weights=weights, k=k)
-
-
-def _ranks(values: Sequence[Any]) -> list[float]:
-    """Return the rank of each value from 0 for the smallest; equals share the mean of theirs."""
-    order = sorted(range(len(values)), key=values.__getitem__)
-    ranks = [0.0] * len(values)
-    start = 0
-    while start < len(order):
-        end = start + 1
-        while end < len(order) and values[order[end]] == values[order[start]]:
-            end += 1
-        for index in order[start:end]:
-            ranks[index] = (start + end - 1) / 2
-        start = end
-    return ranks
 
 
 def _positive_fitness(name: str, individuals: Sequence[Any]) -> list[float]:

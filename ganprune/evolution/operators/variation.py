@@ -1,40 +1,23 @@
-"""Selection, crossover and mutation of filter bit strings, by DEAP's conventions.
-
-Selections return references to the chosen individuals. Crossovers and mutations change what they are given, in
-place, and return it in a tuple. All draw from the global ``random`` only. What they leave behind can have empty
+"""Crossover and mutation of filter bit strings, by DEAP's conventions: both change what they are given, in place, and
+return it in a tuple. All draw from the global ``random`` only. What they leave behind can have empty
 groups: the strategy repairs it.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
-from itertools import accumulate
-from typing import Any
+from typing import Annotated, Any
 
-from deap.tools import cxTwoPoint, mutFlipBit, selTournament
+from deap.tools import mutFlipBit
 
 from ganprune.errors import UserError
-from ganprune.evolution.operators.selection import _ranks, selRank, selRoulette, selStochasticUniversalSampling
-
-__all__ = [
-    "cxGroup",
-    "cxTwoPoint",
-    "mutDensity",
-    "mutFlipBit",
-    "mutFlipBitGuided",
-    "mutFlipBitPerGroup",
-    "mutFlipSegment",
-    "mutGroup",
-    "mutGroupOrFlip",
-    "selRank",
-    "selRoulette",
-    "selStochasticUniversalSampling",
-    "selTournament",
-]
+from ganprune.evolution.operators.common import Share, ranks, slices
+from ganprune.specs import Range
 
 
-def cxGroup(ind1: Any, ind2: Any, group_sizes: Sequence[int], indpb: float = 0.5) -> tuple[Any, Any]:
+def cxGroup(ind1: Any, ind2: Any, group_sizes: Sequence[int], indpb: Share = 0.5) -> tuple[Any, Any]:
     """Swap whole groups of filters: uniform crossover (Syswerda, 1989) with a group as its gene.
 
     Filters of one group only make sense together, so a child gets each group from one parent.
@@ -48,13 +31,15 @@ def cxGroup(ind1: Any, ind2: Any, group_sizes: Sequence[int], indpb: float = 0.5
     Returns:
         Both children.
     """
-    for group in _slices(group_sizes):
+    for group in slices(group_sizes):
         if random.random() < indpb:
             ind1[group], ind2[group] = ind2[group], ind1[group]
     return ind1, ind2
 
 
-def mutFlipBitPerGroup(individual: Any, group_sizes: Sequence[int], flips: float | Sequence[float] = 1.0) -> tuple[Any]:
+def mutFlipBitPerGroup(
+    individual: Any, group_sizes: Sequence[int], flips: Annotated[float | Sequence[float], Range(0, math.inf)] = 1.0
+) -> tuple[Any]:
     """Flip each bit at the rate of its group: ``flips`` / size of the group.
 
     One rate for all bits changes wide groups often and narrow ones hardly ever. The usual rate of one expected flip per
@@ -77,14 +62,14 @@ def mutFlipBitPerGroup(individual: Any, group_sizes: Sequence[int], flips: float
             "flips of mutFlipBitPerGroup", f"{len(expected)} numbers", f"1, or {len(group_sizes)}, one for each group",
             "Give one number for all.",
         )  # fmt: skip
-    for group, count in zip(_slices(group_sizes), expected, strict=True):
+    for group, count in zip(slices(group_sizes), expected, strict=True):
         rate = count / (group.stop - group.start)
         individual[group] = [1 - bit if random.random() < rate else bit for bit in individual[group]]
     return (individual,)
 
 
 def mutFlipBitGuided(
-    individual: Any, group_sizes: Sequence[int], saliency: Sequence[float], indpb: float = 0.01, guidance: float = 1.0
+    individual: Any, group_sizes: Sequence[int], saliency: Sequence[float], indpb: Share = 0.01, guidance: Share = 1.0
 ) -> tuple[Any]:
     """Flip bits, dropping weak filters and adding strong ones more often than the other way round.
 
@@ -103,17 +88,17 @@ def mutFlipBitGuided(
     Returns:
         The mutant, in a tuple.
     """
-    for group in _slices(group_sizes):
-        ranks = _ranks(saliency[group])
-        top = max(1, len(ranks) - 1)
-        for index, rank in zip(range(group.start, group.stop), ranks, strict=True):
-            lean = 2 * rank / top - 1 if len(ranks) > 1 else 0.0
+    for group in slices(group_sizes):
+        places = ranks(saliency[group])
+        top = max(1, len(places) - 1)
+        for index, rank in zip(range(group.start, group.stop), places, strict=True):
+            lean = 2 * rank / top - 1 if len(places) > 1 else 0.0
             if random.random() < indpb * (1 + guidance * (-lean if individual[index] else lean)):
                 individual[index] = 1 - individual[index]
     return (individual,)
 
 
-def mutDensity(individual: Any, group_sizes: Sequence[int], low: float = 0.1, high: float = 1.0) -> tuple[Any]:
+def mutDensity(individual: Any, group_sizes: Sequence[int], low: Share = 0.1, high: Share = 1.0) -> tuple[Any]:
     """Draw a new density for one random group, and add or drop random filters until the group has it.
 
     Where :func:`mutGroup` takes a step from the width that a group has, this one forgets it, as ``initDensity`` draws.
@@ -127,11 +112,9 @@ def mutDensity(individual: Any, group_sizes: Sequence[int], low: float = 0.1, hi
     Returns:
         The mutant, in a tuple; its group has at least one filter.
     """
-    group = random.choice(_slices(group_sizes))
-    positions = range(group.start, group.stop)
-    kept = [index for index in positions if individual[index]]
-    dropped = [index for index in positions if not individual[index]]
-    missing = max(1, round(random.uniform(low, high) * len(positions))) - len(kept)
+    group = random.choice(slices(group_sizes))
+    kept, dropped = _kept_and_dropped(individual, group)
+    missing = max(1, round(random.uniform(low, high) * len(kept + dropped))) - len(kept)
     for index in random.sample(dropped if missing > 0 else kept, abs(missing)):
         individual[index] = int(missing > 0)
     return (individual,)
@@ -151,7 +134,7 @@ def mutFlipSegment(individual: Any) -> tuple[Any]:
     return (individual,)
 
 
-def mutGroup(individual: Any, group_sizes: Sequence[int], share: float = 0.5) -> tuple[Any]:
+def mutGroup(individual: Any, group_sizes: Sequence[int], share: Share = 0.5) -> tuple[Any]:
     """Add filters to one random group, or drop filters from it.
 
     Adding and dropping are equally likely; where one cannot change anything the other is done. The number of filters
@@ -165,24 +148,22 @@ def mutGroup(individual: Any, group_sizes: Sequence[int], share: float = 0.5) ->
     Returns:
         The mutant, in a tuple.
     """
-    group = random.choice(_slices(group_sizes))
-    positions = range(group.start, group.stop)
-    kept = [index for index in positions if individual[index]]
-    dropped = [index for index in positions if not individual[index]]
+    group = random.choice(slices(group_sizes))
+    kept, dropped = _kept_and_dropped(individual, group)
     adding = random.random() < 0.5
     if not dropped:
         adding = False
     elif len(kept) <= 1:
         adding = True
     room = len(dropped) if adding else max(0, len(kept) - 1)
-    count = min(room, max(1, round(random.uniform(0, share) * len(positions))))
+    count = min(room, max(1, round(random.uniform(0, share) * len(kept + dropped))))
     for index in random.sample(dropped if adding else kept, count):
         individual[index] = int(adding)
     return (individual,)
 
 
 def mutGroupOrFlip(
-    individual: Any, group_sizes: Sequence[int], flip: float = 0.5, indpb: float = 0.01, share: float = 0.5
+    individual: Any, group_sizes: Sequence[int], flip: Share = 0.5, indpb: Share = 0.01, share: Share = 0.5
 ) -> tuple[Any]:
     """Flip a few bits anywhere with probability ``flip``, else add or drop filters of one group.
 
@@ -203,6 +184,7 @@ def mutGroupOrFlip(
     return mutGroup(individual, group_sizes, share)
 
 
-def _slices(group_sizes: Sequence[int]) -> list[slice]:
-    ends = list(accumulate(group_sizes))
-    return [slice(end - size, end) for size, end in zip(group_sizes, ends, strict=True)]
+def _kept_and_dropped(individual: Any, group: slice) -> tuple[list[int], list[int]]:
+    """Return the positions of the group's filters that are kept, and of those that are not."""
+    positions = range(group.start, group.stop)
+    return [index for index in positions if individual[index]], [index for index in positions if not individual[index]]

@@ -8,18 +8,20 @@ forward pass repeated. Individuals and partner keep a MAC share of 0.25.
 from __future__ import annotations
 
 import functools
+import itertools
 import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import torch
+from deap.base import Toolbox
 
 from ganprune.bench.case import MAC_SHARE, PARTNER, SIDE, Subject, make_subject
 from ganprune.bench.published import published_evaluation, published_tuning_seconds
@@ -28,49 +30,33 @@ from ganprune.evolution.algorithms.genetic import Genetic
 from ganprune.evolution.coevolution import coevolve
 from ganprune.evolution.individual import Score
 from ganprune.evolution.toolbox import make_toolbox
-from ganprune.models.checkpoint import CycleGAN, new_cyclegan
+from ganprune.models.cyclegan import CycleGAN, new_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
-from ganprune.settings.evolve import SearchSettings
 
 
-@dataclass(frozen=True)
-class Timing:
-    """Median seconds of a few repeats."""
-
-    seconds: float
-    repeats: int
-
-    @property
-    def per_second(self) -> float:
-        return 1.0 / self.seconds
-
-
-def measure(call: Callable[[], Any], repeats: int) -> Timing:
-    """Time ``call`` after one untimed run."""
-    call()
+def seconds_of(call: Callable[[Sequence[int]], Any], individuals: Sequence[Sequence[int]], repeats: int) -> float:
+    """Return the median seconds of a call with one individual after the other; the first call is not timed."""
     times = []
-    for _ in range(repeats):
+    for _, bits in zip(range(repeats + 1), itertools.cycle(individuals), strict=False):
         start = time.perf_counter()
-        call()
+        call(bits)
         times.append(time.perf_counter() - start)
-    return Timing(statistics.median(times), repeats)
+    return statistics.median(times[1:])
 
 
-@torch.inference_mode()
-def bare_forward(subject: Subject, bits: Sequence[int]) -> Callable[[], Any]:
+def bare_forward(subject: Subject, bits: Sequence[int]) -> Callable[..., Any]:
     """Return the forward passes that an evaluation can't avoid: compact generator, discriminator, compact partner."""
-    fitness = subject.fitness
-    network, back = fitness[SIDE].builders[SIDE](bits), fitness[SIDE].builders[PARTNER](subject.partner)
-    judge, real, batch = subject.cyclegan[SIDE].discriminator, fitness[SIDE].real, fitness[SIDE].batch
-    assert judge is not None
+    fitness, discriminator = subject.fitness[SIDE], subject.cyclegan[SIDE].discriminator
+    network, reverse = fitness.builders[SIDE](bits), fitness.builders[PARTNER](subject.partner)
+    assert discriminator is not None
 
     @torch.inference_mode()
-    def passes() -> None:
-        for part in real.split(batch):
+    def passes(bits: Sequence[int]) -> None:
+        for part in fitness.real.split(fitness.batch):
             fake = network(part)
-            judge(fake)
-            back(fake)
+            discriminator(fake)
+            reverse(fake)
 
     return passes
 
@@ -85,10 +71,7 @@ def bookkeeping_seconds(population: int = 32, repeats: int = 3) -> dict[str, flo
 
     generations, times = 5, []
     for seed in range(repeats):
-        toolboxes = {}
-        for side in (SIDE, PARTNER):
-            toolboxes[side] = make_toolbox(space, free)
-            Genetic(population).register(toolboxes[side])
+        toolboxes = make_toolboxes({SIDE: space, PARTNER: space}, {SIDE: free, PARTNER: free}, population)
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
             coevolve(toolboxes, generations=generations, run=Path(folder) / "run", seed=seed)
@@ -96,82 +79,71 @@ def bookkeeping_seconds(population: int = 32, repeats: int = 3) -> dict[str, flo
     return {"seconds_per_generation": statistics.median(times)}
 
 
+def make_toolboxes(spaces: Mapping[str, Any], fitness: Mapping[str, Any], population: int) -> dict[str, Toolbox]:
+    """Return a toolbox with a genetic algorithm for each side."""
+    toolboxes = {side: make_toolbox(space, fitness[side]) for side, space in spaces.items()}
+    for toolbox in toolboxes.values():
+        Genetic(population).register(toolbox)
+    return toolboxes
+
+
 def bench_subject(subject: Subject, *, repeats: int, tuning_steps: int, search: bool) -> dict[str, Any]:
     """Time one pair of generators; see :func:`bench` for what the entries mean."""
-    fitness = subject.fitness[SIDE]
-    turn = {"published": 0, "ours": 0, "reconstruct": 0}
+    fitness, individuals = subject.fitness[SIDE], subject.individuals
+    builder = fitness.builders[SIDE]
 
-    def next_of(name: str) -> list[int]:
-        turn[name] += 1
-        return subject.individuals[turn[name] % len(subject.individuals)]
-
-    def ours() -> None:
-        bits = next_of("ours")
+    def ours(bits: Sequence[int]) -> None:
         fitness.forget()
-        fitness.builders[SIDE].forget()
+        builder.forget()
         fitness.builders[PARTNER](subject.partner)  # the partner of a whole generation is built once
         fitness(bits, subject.partner)
 
-    def ours_mixed() -> None:
-        fitness.precision = "bfloat16"
-        ours()
-        fitness.precision = "float32"
-
-    published = measure(lambda: published_evaluation(subject, next_of("published")), max(1, repeats // 3))
-    cold = measure(ours, repeats)
-    mixed = measure(ours_mixed, repeats)
-    bare = statistics.median(measure(bare_forward(subject, bits), repeats).seconds for bits in subject.individuals)
-    builder = fitness.builders[SIDE]
-
-    def reconstruct() -> None:
+    def reconstruct(bits: Sequence[int]) -> None:
         builder.forget()
-        builder.fresh(next_of("reconstruct"))
+        builder.fresh(bits)
 
-    rebuild = measure(reconstruct, repeats)
+    rarely = max(1, repeats // 3)
+    published = seconds_of(functools.partial(published_evaluation, subject), individuals, rarely)
+    cold = seconds_of(ours, individuals, repeats)
+    fitness.precision = "bfloat16"
+    mixed = seconds_of(ours, individuals, repeats)
+    fitness.precision = "float32"
+    bare = statistics.median(seconds_of(bare_forward(subject, bits), [bits], repeats) for bits in individuals)
+    rebuild = seconds_of(reconstruct, individuals, repeats)
+    tuned = published + published_tuning_seconds(subject, individuals[0], tuning_steps)
     result: dict[str, Any] = {
-        "images_per_evaluation": len(fitness.real),
-        "image_size": fitness.real.shape[-1],
-        "mac_share": MAC_SHARE,
-        "published": {**asdict(published), "evaluations_per_second": published.per_second},
-        "ours_cold": {**asdict(cold), "evaluations_per_second": cold.per_second},
-        "ours_cold_bfloat16": {**asdict(mixed), "evaluations_per_second": mixed.per_second},
-        "bare_forward_seconds": bare,
-        "reconstruction_seconds": rebuild.seconds,
-        "reconstruction_share": rebuild.seconds / cold.seconds,
-        "ratio_cold": published.seconds / cold.seconds,
-        "ratio_cold_bfloat16": published.seconds / mixed.seconds,
-        "overhead_over_bare": cold.seconds / bare,
-    }
-    tuned = published_tuning_seconds(subject, subject.individuals[0], tuning_steps)
-    result["published_with_tuning_seconds"] = published.seconds + tuned
-    result["ratio_cold_with_tuning"] = (published.seconds + tuned) / cold.seconds
+        "images_per_evaluation": len(fitness.real), "image_size": fitness.real.shape[-1], "mac_share": MAC_SHARE,
+        "published": rate(published, rarely), "ours_cold": rate(cold, repeats),
+        "ours_cold_bfloat16": rate(mixed, repeats), "bare_forward_seconds": bare, "reconstruction_seconds": rebuild,
+        "reconstruction_share": rebuild / cold, "ratio_cold": published / cold,
+        "ratio_cold_bfloat16": published / mixed, "overhead_over_bare": cold / bare,
+        "published_with_tuning_seconds": tuned, "ratio_cold_with_tuning": tuned / cold,
+    }  # fmt: skip
     if search:
         result |= search_rate(subject, published)
-    result["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return result
+    return {**result, "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 
 
-def search_rate(subject: Subject, published: Timing) -> dict[str, Any]:
+def rate(seconds: float, repeats: int) -> dict[str, float]:
+    """Return the seconds of an evaluation as JSON data, with how many there are in a second."""
+    return {"seconds": seconds, "repeats": repeats, "evaluations_per_second": 1 / seconds}
+
+
+def search_rate(subject: Subject, published: float) -> dict[str, Any]:
     """Run a short real search and count the individuals that it asked scores for, cached or not, per second."""
-    settings = SearchSettings(population=8, generations=4)
     asked: list[int] = []
-    toolboxes = {}
-    for name, side in subject.fitness.items():
+    for side in subject.fitness.values():
         side.forget()
-        toolboxes[name] = make_toolbox(side.space, side, select=settings.select, mate=settings.mate)
-        Genetic(settings.population).register(toolboxes[name])
+    spaces = {name: side.space for name, side in subject.fitness.items()}
+    toolboxes = make_toolboxes(spaces, subject.fitness, population=8)
     start = time.perf_counter()
     with timed_builds(subject) as builds:
-        coevolve(
-            toolboxes,
-            generations=settings.generations,
-            callback=lambda progress: asked.append(len(progress.population)),
-        )
+        coevolve(toolboxes, generations=4, callback=lambda progress: asked.append(len(progress.population)))
     whole = time.perf_counter() - start
     seconds = whole / sum(asked)
     return {
         "ours_in_a_search": {"seconds": seconds, "asked": sum(asked), "evaluations_per_second": 1 / seconds},
-        "ratio_in_a_search": published.seconds / seconds,
+        "ratio_in_a_search": published / seconds,
         "reconstruction_share_in_a_search": sum(builds) / whole,
     }
 
@@ -179,8 +151,7 @@ def search_rate(subject: Subject, published: Timing) -> dict[str, Any]:
 @contextmanager
 def timed_builds(subject: Subject) -> Iterator[list[float]]:
     """Collect the seconds of every network that is built in this block."""
-    builders = {fitness.builders[name] for name, fitness in subject.fitness.items()}
-    seconds: list[float] = []
+    builders, seconds = subject.fitness[SIDE].builders.values(), []
 
     def timed(build: Callable[[Sequence[int]], torch.nn.Module], bits: Sequence[int]) -> torch.nn.Module:
         start = time.perf_counter()
@@ -188,14 +159,11 @@ def timed_builds(subject: Subject) -> Iterator[list[float]]:
         seconds.append(time.perf_counter() - start)
         return network
 
-    for builder in builders:
-        builder.forget()
-        builder.fresh = functools.partial(timed, builder.fresh)  # type: ignore[method-assign]
-    try:
-        yield seconds
-    finally:
+    with ExitStack() as patches:
         for builder in builders:
-            del builder.fresh
+            builder.forget()
+            patches.enter_context(mock.patch.object(builder, "fresh", functools.partial(timed, builder.fresh)))
+        yield seconds
 
 
 def bench(
@@ -215,11 +183,8 @@ def bench(
         included) and in a search with its caches; ratios; ours over bare forward passes; peak memory. Beside them the
         bookkeeping of a generation.
     """
-    result: dict[str, Any] = {
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "bookkeeping": bookkeeping_seconds(),
-    }
+    threads = torch.get_num_threads()
+    result: dict[str, Any] = {"torch": torch.__version__, "threads": threads, "bookkeeping": bookkeeping_seconds()}
     with tempfile.TemporaryDirectory() as folder:
         subject = make_subject(shipped, Path(folder) / "shipped", images, scored=scored, individuals=6)
         result["shipped"] = bench_subject(subject, repeats=repeats, tuning_steps=12, search=True)

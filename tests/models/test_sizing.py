@@ -7,7 +7,7 @@ from torch import nn
 
 from ganprune.errors import UserError
 from ganprune.models.architecture import input_channels
-from ganprune.models.fitting import size_multiple
+from ganprune.models.sizing import size_multiple
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,7 @@ its own, so an interrupted comparison goes on where it was.
 
 from __future__ import annotations
 
-import csv
 import gc
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +18,8 @@ from typing import Any
 from ganprune.baselines.registry import Baseline
 from ganprune.compare.baseline_runs import Baselines
 from ganprune.compare.contenders import Contender, check_contenders
-from ganprune.compare.statistics import (
-    bootstrap_mean,
-    friedman,
-    mean_ranks,
-    pairwise_wilcoxon,
-    vargha_delaney,
-)
-from ganprune.compare.tables import markdown
+from ganprune.compare.statistics import FORMAT, points, summarise
+from ganprune.compare.tables import markdown, write_tables
 from ganprune.cost.latency_table import LATENCY, to_json
 from ganprune.data.sizes import size_json
 from ganprune.errors import UserError
@@ -44,7 +36,6 @@ from ganprune.runs.directory import CONFIG, LOGBOOK, SUMMARY, RunDirectory, refu
 from ganprune.runs.files import check_format, replace
 from ganprune.settings.evolve import EvolveSettings
 
-FORMAT = 1
 CURVE = "curve.json"
 
 
@@ -97,28 +88,20 @@ def compare(
     directory = RunDirectory.open(out) if resume else RunDirectory.create(out)
     with directory.locked():
         _begin(directory, _configuration(task, contenders, max_evaluations, seeds), resume)
-        runner = Runner(task, contenders, directory, workers=workers, cluster=cluster, report=report)
-        return _run_all(runner, contenders, max_evaluations, seeds, target)
-
-
-def _run_all(
-    runner: Runner, contenders: Sequence[Contender], max_evaluations: float, seeds: Sequence[int], target: float | None
-) -> Comparison:
-    directory, report = runner.directory, runner.report
-    assert directory is not None
-    curves: dict[str, list[dict[str, Any]]] = {contender.name: [] for contender in contenders}
-    jobs = [(seed, index, contender) for seed in seeds for index, contender in enumerate(contenders)]
-    for number, (seed, index, contender) in enumerate(jobs, 1):
-        path = directory.path(f"run-{index + 1:02d}-seed-{seed}")
-        report(f"{number}/{len(jobs)}: {contender.name}, seed {seed}")
-        curve = runner.run(contender.with_budget(seed, max_evaluations), path, contender.baseline)
-        curves[contender.name].append({"seed": seed, **curve})
-    summary = summarise(curves, target)
-    write_tables(directory, curves, summary)
-    replace(directory.path("table.md"), markdown(summary))
-    draw(directory.path("compare.png"), curves, summary)
-    directory.write_json(SUMMARY, summary)
-    return Comparison(directory, summary)
+        runner = Runner(task, contenders, directory, workers, cluster, report)
+        curves: dict[str, list[dict[str, Any]]] = {contender.name: [] for contender in contenders}
+        jobs = [(seed, index, contender) for seed in seeds for index, contender in enumerate(contenders, 1)]
+        for number, (seed, index, contender) in enumerate(jobs, 1):
+            report(f"{number}/{len(jobs)}: {contender.name}, seed {seed}")
+            path = directory.path(f"run-{index:02d}-seed-{seed}")
+            curve = runner.run(contender.with_budget(seed, max_evaluations), path, contender.baseline)
+            curves[contender.name].append({"seed": seed, **curve})
+        summary = summarise(curves, target)
+        write_tables(directory, curves, summary)
+        replace(directory.path("table.md"), markdown(summary))
+        draw(directory.path("compare.png"), curves, summary)
+        directory.write_json(SUMMARY, summary)
+        return Comparison(directory, summary)
 
 
 def _configuration(task: Task, contenders: Sequence[Contender], cost: float, seeds: Sequence[int]) -> dict[str, Any]:
@@ -147,6 +130,7 @@ def _begin(directory: RunDirectory, config: Mapping[str, Any], resume: bool) -> 
     directory.write_json(CONFIG, config)
 
 
+@dataclass(eq=False)
 class Runner:
     """Runs searches one after the other, sharing networks and moments among those that allow it.
 
@@ -158,22 +142,18 @@ class Runner:
         report: told with a line of text what happens.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        contenders: Sequence[Contender],
-        directory: RunDirectory | None = None,
-        *,
-        workers: int = 1,
-        cluster: str | None = None,
-        report: Callable[[str], Any] = lambda text: None,
-    ):
-        self.task, self.directory, self.workers, self.cluster = task, directory, workers, cluster
-        self.report = report
-        self.skip = max(contender.settings.scoring.validation_images for contender in contenders)
+    task: Task
+    contenders: Sequence[Contender]
+    directory: RunDirectory | None = None
+    workers: int = 1
+    cluster: str | None = None
+    report: Callable[[str], Any] = lambda text: None
+
+    def __post_init__(self) -> None:
+        self.skip = max(contender.settings.scoring.validation_images for contender in self.contenders)
+        self.baselines = Baselines(self.task)
         self._prepared: tuple[object, Search] | None = None
         self._references: dict[str, dict[str, CycleFitness]] = {}
-        self.baselines = Baselines(task)
 
     def run(self, settings: EvolveSettings, path: Path, baseline: Baseline | None = None) -> dict[str, Any]:
         """Run one search, or go on with it, or read what it gave; see :meth:`curve` for the result.
@@ -266,59 +246,6 @@ def forget(search: Search) -> None:
     for name, fitness in search.fitness.items():
         fitness.forget()
         search.builders[name].forget()
-
-
-def points(curve: Mapping[str, Any]) -> list[tuple[float, float]]:
-    """Return (cost, best reference fitness so far) of a run."""
-    return [(step["cost"], step["best"]) for step in curve["steps"] if step["best"] is not None]
-
-
-def summarise(curves: Mapping[str, Sequence[Mapping[str, Any]]], target: float | None) -> dict[str, Any]:
-    """Return the table and the tests; ``target`` None stands for the median of all runs' last values."""
-    last = {name: [points(run)[-1][1] for run in runs] for name, runs in curves.items()}
-    everything = sorted(value for values in last.values() for value in values)
-    target = everything[len(everything) // 2] if target is None else target
-    first, ranks, table = next(iter(last)), mean_ranks(last), {}
-    for name, runs in curves.items():
-        reached = [cost for cost in (_cost_to(target, points(run)) for run in runs) if cost is not None]
-        table[name] = {
-            "mean": sum(last[name]) / len(runs),
-            "interval": bootstrap_mean(last[name]),
-            "rank": ranks[name],
-            "a12": vargha_delaney(last[name], last[first]),
-            "reached": len(reached),
-            "cost_to_target": sum(reached) / len(reached) if reached else None,
-            "cost": sum(points(run)[-1][0] for run in runs) / len(runs),
-            "seconds": sum(run["steps"][-1]["seconds"] for run in runs) / len(runs),
-            "values": last[name],
-        }
-    return {
-        "format": FORMAT, "seeds": [run["seed"] for run in next(iter(curves.values()))], "target": target,
-        "contenders": table, "friedman": friedman(last), "wilcoxon": pairwise_wilcoxon(last),
-    }  # fmt: skip
-
-
-def _cost_to(target: float, curve: Sequence[tuple[float, float]]) -> float | None:
-    return next((cost for cost, value in curve if value >= target), None)
-
-
-def write_tables(
-    directory: RunDirectory, curves: Mapping[str, Sequence[Mapping[str, Any]]], summary: Mapping[str, Any]
-) -> None:
-    """Write ``curves.csv``, one line per step, and ``results.csv``, one per run."""
-    everything = [(name, run) for name, runs in curves.items() for run in runs]
-    steps = [{"contender": name, "seed": run["seed"], **step} for name, run in everything for step in run["steps"]]
-    results = [
-        {"contender": name, "seed": run["seed"], "reference": points(run)[-1][1], "cost": points(run)[-1][0],
-         "seconds": run["steps"][-1]["seconds"], "cost_to_target": _cost_to(summary["target"], points(run))}
-        for name, run in everything
-    ]  # fmt: skip
-    for name, rows in (("curves.csv", steps), ("results.csv", results)):
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        replace(directory.path(name), text.getvalue())
 
 
 def draw(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]], summary: Mapping[str, Any]) -> None:
