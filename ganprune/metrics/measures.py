@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,10 +17,8 @@ from ganprune.data.images import DOMAINS, ImageSet, UnpairedImages
 from ganprune.data.pixels import to_rgb
 from ganprune.errors import UserError, did_you_mean
 from ganprune.metrics.features import INCEPTION, KINDS, SHIPPED, Features, cached, make_cache, make_features
-from ganprune.metrics.fid import frechet_distance
 from ganprune.metrics.kid import MIN_IMAGES, kernel_distance
-from ganprune.metrics.paired import paired_l1, psnr, ssim
-from ganprune.metrics.segmentation import Segmentation, ink_iou, load_segmenter
+from ganprune.metrics.segmentation import Segmentation, load_segmenter
 from ganprune.models.checkpoint import SOURCE, TARGET
 
 ROLES = ("test", "validation")
@@ -78,43 +77,33 @@ class Measures:
         """Return those images of a domain (default: all) as they are shown: (N, 3, H, W) in [-1, 1]."""
         return self.images.cut(self.images_of(domain).tensor(indices))
 
-    def figures(self, side: str, fake: torch.Tensor, device: torch.device) -> dict[str, float]:
-        """Return every figure that applies to a side's translations of all its images.
+    def known(self, side: str, fake: torch.Tensor, device: torch.device) -> dict[str, Any]:
+        """Return what metrics can be computed from, beside the images themselves; see :mod:`ganprune.metrics.rows`.
 
         Args:
             side: "A2B" or "B2A".
-            fake: (N, C, H, W) in [-1, 1], on the CPU, in the order of the source images.
+            fake: its translations of all its images, (N, C, H, W) in [-1, 1], on the CPU.
             device: where a segmenter runs.
         """
-        figures = self.against_truth(side, fake)
+        known: dict[str, Any] = {}
+        if truth := self.truth(side):
+            known["paired"], known["truth"] = fake[truth[0]], truth[1]
+            if self.inked and TARGET[side] == "B":
+                known["true_ink"] = truth[1]
         if self.features:
-            real = self.real_features(TARGET[side])
-            values = self.features(fake)
-            figures["frechet"] = frechet_distance(values, real)
-            figures["kid"], figures["kid_std"] = kernel_distance(values, real)
+            known["features"], known["real_features"] = self.features(fake), self.real_features(TARGET[side])
+            known["kernel_distance"] = kernel_distance(known["features"], known["real_features"])
         if self.segmentation and self.labels is not None and side == self.segmentation.side:
-            figures |= self.segmentation.scores(to_rgb(fake), self.labels, device)
-        return figures
-
-    def against_truth(self, side: str, fake: torch.Tensor) -> dict[str, float]:
-        """Return figures against the true images, where there are any."""
-        truth = self.truth(side)
-        if truth is None:
-            return {}
-        sources, drawings = truth
-        fake = fake[sources]
-        figures = {"paired_l1": paired_l1(fake, drawings), "psnr": psnr(fake, drawings), "ssim": ssim(fake, drawings)}
-        if self.inked and TARGET[side] == "B":  # the ink drawings of the shipped images
-            figures["ink_iou"] = ink_iou(fake, drawings)
-        return figures
+            known["segmented"] = self.segmentation.scores(to_rgb(fake), self.labels, device)
+        return known
 
     def truth(self, side: str) -> tuple[list[int], torch.Tensor] | None:
         """Return the indices of source images whose truth is known, and their true images; None if there are none."""
         pairs = self.images.pairs(self.role)
         if not pairs:
             return None
-        pairs = [pair if SOURCE[side] == "A" else (pair[1], pair[0]) for pair in pairs]
-        return [source for source, _ in pairs], self._real(TARGET[side], [true for _, true in pairs])
+        sources, targets = zip(*(pair if SOURCE[side] == "A" else pair[::-1] for pair in pairs), strict=True)
+        return list(sources), self._real(TARGET[side], targets)
 
     def real_features(self, domain: str) -> torch.Tensor:
         """Return the features of a domain's real images, (N, width): computed on first use, or kept from before."""
