@@ -23,7 +23,7 @@ from ganprune.data.pixels import to_float, to_rgb, to_uint8
 from ganprune.errors import UserError, did_you_mean
 from ganprune.metrics.classifier import SIZE, Classifier, load_classifier
 from ganprune.models.checkpoint import read_pth
-from ganprune.runs.files import make_folder, replace_with
+from ganprune.runs.files import make_folder, replacing
 
 SHIPPED, INCEPTION = KINDS = ("shipped", "inception")
 BATCH = 32
@@ -180,7 +180,8 @@ def cached(features: Features, images: torch.Tensor, folder: Path | None) -> tor
     except (OSError, SafetensorError, KeyError):
         pass
     values = features(images)
-    replace_with(path, lambda temporary: save_file({"features": values}, temporary), field=CACHE)
+    with replacing(path, field=CACHE) as temporary:
+        save_file({"features": values}, temporary)
     return values
 
 

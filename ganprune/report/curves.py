@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ganprune.runs.files import replace_with
+from ganprune.runs.files import replacing
 
 Curve = Sequence[tuple[float, float]]  # (cost, value), cost ascending
 
@@ -52,5 +52,6 @@ def plot_curves(
     axis.set_title(title, fontsize=10)
     axis.grid(alpha=0.25)
     figure.legend(fontsize=8, loc="outside right upper")  # beside the curves, lest it hide one
-    replace_with(path, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
     plt.close(figure)

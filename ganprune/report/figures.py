@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ganprune.data.pixels import to_pil
 from ganprune.data.sizes import Size
-from ganprune.runs.files import replace_with
+from ganprune.runs.files import replacing
 
 GAP, TITLE_HEIGHT, BACKGROUND, INK = 4, 16, (225, 225, 225), (20, 20, 20)
 
@@ -48,7 +48,8 @@ def save_grid(path: str | Path, sections: Mapping[str, Mapping[str, torch.Tensor
 
 def save_picture(path: str | Path, picture: Image.Image) -> None:
     """Write a PNG file, atomically."""
-    replace_with(path, lambda temporary: picture.save(temporary, format="PNG"))
+    with replacing(path) as temporary:
+        picture.save(temporary, format="PNG")
 
 
 def zoom_for(size: Size) -> int:
