@@ -16,7 +16,6 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
-from torch.nn import functional as F
 
 from ganprune.assets import classifier_folder
 from ganprune.data.pixels import to_float, to_rgb, to_uint8
@@ -82,7 +81,9 @@ class Shipped(Features):
     def of_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
         images = to_float(pixels)
         if images.shape[-2:] != (SIZE, SIZE):
-            images = F.interpolate(images, (SIZE, SIZE), mode="bilinear", antialias=True, align_corners=False)
+            from torchvision.transforms.v2 import functional as F
+
+            images = F.resize(images, [SIZE, SIZE], antialias=True)
         return self.network.features(images)  # type: ignore[no-any-return, operator]
 
 
