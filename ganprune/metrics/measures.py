@@ -16,10 +16,11 @@ from ganprune.assets import are_default
 from ganprune.data.images import DOMAINS, ImageSet, UnpairedImages
 from ganprune.data.pixels import to_rgb
 from ganprune.errors import UserError, did_you_mean
-from ganprune.metrics.features import INCEPTION, KINDS, SHIPPED, Features, cached, make_cache, make_features
+from ganprune.metrics.features import CACHE, INCEPTION, KINDS, SHIPPED, Features, cached, make_features
 from ganprune.metrics.kid import MIN_IMAGES, kernel_distance
 from ganprune.metrics.segmentation import Segmentation, load_segmenter
 from ganprune.models.checkpoint import SOURCE, TARGET
+from ganprune.runs.files import make_folder
 
 ROLES = ("test", "validation")
 AUTO, NONE = "auto", "none"
@@ -53,19 +54,14 @@ class Measures:
             raise UserError("images", role, " or ".join(ROLES), did_you_mean(role, ROLES))
         self.images, self.role, self.features, self.segmentation = images, role, features, segmentation
         self.inked = are_default(images.root)
-        if features and len(images.domains) < len(DOMAINS):
-            found = f"no images of domain {next(domain for domain in DOMAINS if domain not in images.domains)}"
-            raise UserError(
-                "features", found, "real images to measure distances to", "Leave them out: --features none."
-            )
         for domain in DOMAINS if features else ():
-            if len(self.images_of(domain)) < MIN_IMAGES:
-                found = f"{len(self.images_of(domain))} {role} images of domain {domain}"
-                raise UserError(
-                    "features", found, f"{MIN_IMAGES} or more to measure distances",
-                    "Add images, or leave them out by --features none.",
-                )  # fmt: skip
-        self.cache = make_cache(cache)
+            count = len(self.images_of(domain)) if domain in images.domains else 0
+            if count < MIN_IMAGES:
+                found, remedy = f"{count} {role} images of domain {domain}", "Add some, or give --features none."
+                raise UserError("features", found, f"{MIN_IMAGES} or more to measure distances to", remedy)
+        self.cache = None if cache is None else Path(cache)
+        if self.cache:
+            make_folder(self.cache, field=CACHE)
         self.labels = segmentation.truth(self.images_of(SOURCE[segmentation.side])) if segmentation else None
         self._real_features: dict[str, torch.Tensor] = {}
 
@@ -142,21 +138,18 @@ class Wanted:
         Raises:
             UserError: something wanted can't be had.
         """
-        segmentation = self._segmentation(device)
+        segmentation, features = self._segmentation(device), self._features(images, device)
         return Measures(
-            images, role=self.images, features=self._features(images, device), cache=self.features_cache,
-            segmentation=segmentation,
-        )  # fmt: skip
+            images, role=self.images, features=features, cache=self.features_cache, segmentation=segmentation
+        )
 
     def _features(self, images: UnpairedImages, device: torch.device | str) -> Features | None:
         choice, weights = self.features or AUTO, self.inception_weights
         if choice not in CHOICES:
             raise UserError("features", choice, ", ".join(CHOICES), did_you_mean(choice, CHOICES))
         if weights is not None and choice != INCEPTION:
-            raise UserError(
-                "inception weights", f"{weights} with --features {choice}", "--features inception",
-                "Give that, or leave the weights out.",
-            )  # fmt: skip
+            found, remedy = f"{weights} with --features {choice}", "Give that, or leave the weights out."
+            raise UserError("inception weights", found, "--features inception", remedy)
         if choice == AUTO:
             choice = SHIPPED if are_default(images.root) else NONE
         return None if choice == NONE else make_features(choice, weights=weights, device=device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import reduce
 from operator import getitem
-from typing import Any, NamedTuple
+from typing import Any
 
 from rich.table import Table
 
@@ -14,33 +14,16 @@ from ganprune.metrics.rows import METRICS, Metric
 Figures = Mapping[str, Any]  # one side's, as summary.json holds them
 
 
-class Cost(NamedTuple):
-    """A line about size or speed.
-
-    Attributes:
-        label: its name in the table.
-        place: its keys in a side's figures, joined by dots.
-        digits: decimal places.
-        factor: key of the ratio that is shown behind it.
-        unit: what it is divided by.
-    """
-
-    label: str
-    place: str
-    digits: int
-    factor: str | None = None
-    unit: float = 1
-
-
+# Label, place among the figures, decimal places, what it is divided by, key of the ratio that is shown behind it.
 COSTS = (
-    Cost("parameters", "parameters", 0, factor="ratio"),
-    Cost("memory (MB)", "memory_mb", 2),
-    Cost("MACs, input size (M)", "macs.input_size", 1, factor="ratio", unit=1e6),
-    Cost("MACs, output size (M)", "macs.output_size", 1, factor="ratio", unit=1e6),
-    Cost("latency (ms per image)", "latency_ms", 2, factor="speedup"),
-    Cost("speed-up / MAC ratio", "speed.eager.quotient", 2),
-    Cost("latency in onnxruntime (ms)", "speed.onnxruntime", 2, factor="speedup"),
-    Cost("speed-up / MAC ratio there", "speed.onnxruntime.quotient", 2),
+    ("parameters", "parameters", 0, 1, "ratio"),
+    ("memory (MB)", "memory_mb", 2, 1, ""),
+    ("MACs, input size (M)", "macs.input_size", 1, 1e6, "ratio"),
+    ("MACs, output size (M)", "macs.output_size", 1, 1e6, "ratio"),
+    ("latency (ms per image)", "latency_ms", 2, 1, "speedup"),
+    ("speed-up / MAC ratio", "speed.eager.quotient", 2, 1, ""),
+    ("latency in onnxruntime (ms)", "speed.onnxruntime", 2, 1, "speedup"),
+    ("speed-up / MAC ratio there", "speed.onnxruntime.quotient", 2, 1, ""),
 )
 
 
@@ -53,7 +36,7 @@ def summary_table(sides: Mapping[str, Figures]) -> Table:
     first = next(iter(sides.values()))
     images, features = first["measured_on"], first.get("features", "")
     frechet = "FID" if features == "Inception" else "Frechet distance"
-    lines = [(cost.label, [_cost(cost, figures) for figures in sides.values()]) for cost in COSTS]
+    lines = [(cost[0], [_cost(figures, *cost[1:]) for figures in sides.values()]) for cost in COSTS]
     for row in METRICS:
         label = row.label.format(images=images, features=features, frechet=frechet)
         lines.append((label, [_metric(row, figures["metrics"]) for figures in sides.values()]))
@@ -66,15 +49,15 @@ def summary_table(sides: Mapping[str, Figures]) -> Table:
     return table
 
 
-def _cost(cost: Cost, figures: Figures) -> str:
+def _cost(figures: Figures, place: str, digits: int, unit: float, ratio: str) -> str:
     try:
-        value: Any = reduce(getitem, cost.place.split("."), figures)
+        value: Any = reduce(getitem, place.split("."), figures)
     except KeyError:
         return ""
     if not isinstance(value, Mapping):
-        return f"{value:.{cost.digits}f}"
-    before, after = (f"{value[name] / cost.unit:,.{cost.digits}f}" for name in ("original", "compact"))
-    return f"{before} -> {after}" + (f"  ({value[cost.factor]:.2f}x)" if cost.factor else "")
+        return f"{value:.{digits}f}"
+    before, after = (f"{value[name] / unit:,.{digits}f}" for name in ("original", "compact"))
+    return f"{before} -> {after}" + (f"  ({value[ratio]:.2f}x)" if ratio else "")
 
 
 def _metric(row: Metric, metrics: Figures) -> str:
