@@ -62,8 +62,7 @@ class Display:
 
     def evaluation(self, side: str, individual: Any) -> None:
         """Count one scored individual."""
-        self.count += 1
-        self._advance(self.count, self.total, f"{self._rate():.1f} evaluations/s")
+        self._advance(self.count + 1, self.count + 1, self.total, "evaluations")
 
     def search(self, progress: SearchProgress) -> None:
         """Show a finished step of the search: best fitness, N, L_DisA and L_cyc of its side."""
@@ -73,34 +72,25 @@ class Display:
         self.rows[progress.side] = row
         self._draw()
         if self._is_due(progress.generation == 0):
-            rate = self._rate()
-            left = f", {self._left((self.total or 0) - self.count)}" if (self.total or 0) > self.count > 0 else ""
             shown = "  ".join(f"{name} {value}" for name, value in zip(SEARCHED, row, strict=True))
-            self.note(f"{progress.side}  {shown}  ({rate:.1f} evaluations/s{left})")
+            self.note(f"{progress.side}  {shown}  ({self._pace('evaluations', (self.total or 0) - self.count)})")
 
     def training(self, step: int, total: int, losses: Mapping[str, float]) -> None:
         """Show a finished training step: rate, remaining time, main losses."""
-        self.count += 1
-        rate = f"{self._rate():.2f} steps/s"
-        brief = {name: value for name, value in losses.items() if name.startswith(("cycle", "distil"))}
-        self._advance(step, total, rate, _joined(brief))
+        self._advance(self.count + 1, step, total, "steps", losses)
         if self._is_due(step == total):
-            self.note(f"step {step}/{total}  {rate}, {self._left(total - step)}  {_joined(losses)}")
+            self.note(f"step {step}/{total}  {self._pace('steps', total - step)}  {_joined(losses)}")
 
     def images(self, done: int, total: int) -> None:
         """Show how many images are done: rate, remaining time."""
-        self.count = done
-        rate = f"{self._rate():.1f} images/s"
-        self._advance(done, total, rate)
+        self._advance(done, done, total, "images")
         if self._is_due(done == total):
-            self.note(f"{done}/{total} images  {rate}, {self._left(total - done)}")
+            self.note(f"{done}/{total} images  {self._pace('images', total - done)}")
 
-    def _rate(self) -> float:
-        """How many a second since the stage began."""
-        return self.count / max(time.monotonic() - self.begun, 1e-3)
-
-    def _left(self, waiting: int) -> str:
-        return f"about {waiting / self._rate():.0f} s left"
+    def _pace(self, unit: str, waiting: int = 0) -> str:
+        """Say how many are done a second, since the stage began, and how long those that wait will take."""
+        rate = self.count / max(time.monotonic() - self.begun, 1e-3)
+        return f"{rate:.2f} {unit}/s" + (f", about {waiting / rate:.0f} s left" if waiting > 0 and rate > 0 else "")
 
     def _is_due(self, now: bool) -> bool:
         """Whether a plain line is to be written: now, or because the last one was long ago; on a terminal, never."""
@@ -108,8 +98,13 @@ class Display:
         self.printed = time.monotonic() if due else self.printed
         return due
 
-    def _advance(self, done: int, total: int | None, rate: str, note: str = "") -> None:
-        self.bar.update(self.task, completed=done, total=total, rate=rate, note=note)
+    def _advance(
+        self, count: int, done: int, total: int | None, unit: str, losses: Mapping[str, float] | None = None
+    ) -> None:
+        """Move the bar: ``count`` since the stage began, ``done`` of ``total`` in all."""
+        self.count = count
+        main = {name: value for name, value in (losses or {}).items() if name.startswith(("cycle", "distil"))}
+        self.bar.update(self.task, completed=done, total=total, rate=self._pace(unit), note=_joined(main))
         self._draw()
 
     def _draw(self) -> None:

@@ -45,9 +45,8 @@ def draw_fronts(path: str | Path, panels: Sequence[Panel], *, size_label: str, l
         panels: at least one.
         size_label, loss_label: what the axes show.
     """
-    # Not matplotlib.pyplot: it would choose a backend for the whole process. This figure draws with Agg only.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # not pyplot, which would choose a backend for the whole process
 
     figure = Figure(figsize=(PANEL_WIDTH * len(panels), HEIGHT), dpi=DPI, layout="constrained")
     canvas = FigureCanvasAgg(figure)

@@ -170,7 +170,7 @@ def test_greyscale_is_luma_and_grey_files_come_as_they_are(image_folder):
     red, green, blue = colour[0].double()
     wanted = 0.299 * red + 0.587 * green + 0.114 * blue
     assert (grey["A"].train[0][0].double() - wanted).abs().max() <= 0.5 + 1e-3
-    assert grey["A"].train.subset([2])[0].shape == (1, 16, 16)
+    assert grey["A"].train.with_paths(colour.paths[2:3])[0].shape == (1, 16, 16)
     assert grey.whole_training()["A"].train[0].shape == (1, 16, 16)
 
 
