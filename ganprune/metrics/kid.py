@@ -49,12 +49,11 @@ def kernel_distance(
     return float(np.mean(values)), float(np.std(values))
 
 
-def polynomial_mmd2(first: torch.Tensor, second: torch.Tensor, degree: int = 3) -> float:
-    """Unbiased squared maximum mean discrepancy with the kernel (x . y / d + 1) ** degree.
+def polynomial_mmd2(first: torch.Tensor, second: torch.Tensor) -> float:
+    """Unbiased squared maximum mean discrepancy with the kernel (x . y / d + 1) ** 3.
 
     Args:
         first, second: (N, d) and (M, d) features, N and M at least 2.
-        degree: of the polynomial; 3 in KID.
 
     Returns:
         About 0 for samples of one distribution (it can be slightly negative), larger the more they differ.
@@ -65,6 +64,6 @@ def polynomial_mmd2(first: torch.Tensor, second: torch.Tensor, degree: int = 3) 
     check_features(first, second)
     first, second = first.double(), second.double()
     width = first.shape[1]
-    kernels = [(x @ x.T / width + 1) ** degree for x in (first, second)]
+    kernels = [(x @ x.T / width + 1) ** 3 for x in (first, second)]
     within = sum((kernel.sum() - kernel.trace()) / (len(kernel) * (len(kernel) - 1)) for kernel in kernels)
-    return float(within - 2 * ((first @ second.T / width + 1) ** degree).mean())
+    return float(within - 2 * ((first @ second.T / width + 1) ** 3).mean())

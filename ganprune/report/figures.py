@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from ganprune.data.pixels import to_rgb_bytes
+from ganprune.data.pixels import CHANNELS, to_rgb_bytes
 from ganprune.data.sizes import Size
 from ganprune.runs.files import replacing
 
@@ -57,13 +57,11 @@ def draw_filters(path: str | Path, rows: Sequence[tuple[str, torch.Tensor, Seque
 def _section(title: str, rows: Mapping[str, torch.Tensor], margin: int, zoom: int) -> Image.Image:
     height, width = (int(side) * zoom for side in next(iter(rows.values())).shape[-2:])
     columns = max(map(len, rows.values()))
-    size = (margin + columns * (width + GAP), TITLE_HEIGHT + len(rows) * (height + GAP) + GAP)
-    block = Image.new("RGB", size, BACKGROUND)
+    block = _block(title, margin + columns * (width + GAP), len(rows) * (height + GAP))
     for row, (label, images) in enumerate(rows.items()):
         top = TITLE_HEIGHT + row * (height + GAP)
-        block.paste(_grid(_resized(images, (height, width)), columns), (margin - GAP, top - GAP))
+        _paste(block, _resized(images, (height, width)), columns, margin, top)
         _write(block, top + height // 2 - 6, label)
-    _write(block, 1, title)
     return block
 
 
@@ -71,17 +69,25 @@ def _filters(title: str, weight: torch.Tensor, framed: Sequence[int]) -> Image.I
     from torchvision.transforms.v2 import functional as F
 
     weight = weight.detach().float().cpu()
-    if weight.shape[1] not in (1, 3):
-        weight = weight.mean(1, keepdim=True)
+    weight = weight if weight.shape[1] in CHANNELS else weight.mean(1, keepdim=True)
     tiles = _resized(weight / weight.abs().max().clamp_min(1e-12), (TILE, TILE))
     colours = [RED if index in framed else BACKGROUND for index in range(len(tiles))]
     tiles = torch.stack([F.pad(tile, [FRAME], fill=c) for tile, c in zip(tiles, colours, strict=True)])
     cell = TILE + 2 * FRAME + GAP
-    lines = -(-len(weight) // COLUMNS)
-    block = Image.new("RGB", (COLUMNS * cell + GAP, TITLE_HEIGHT + lines * cell + GAP), BACKGROUND)
-    block.paste(_grid(tiles, COLUMNS), (0, TITLE_HEIGHT - GAP))
+    block = _block(title, COLUMNS * cell + GAP, -(-len(weight) // COLUMNS) * cell)
+    _paste(block, tiles, COLUMNS, GAP, TITLE_HEIGHT)
+    return block
+
+
+def _block(title: str, width: int, height: int) -> Image.Image:
+    """Return an empty picture with room of that size below its title."""
+    block = Image.new("RGB", (width, TITLE_HEIGHT + height + GAP), BACKGROUND)
     _write(block, 1, title)
     return block
+
+
+def _write(block: Image.Image, top: int, text: str) -> None:
+    ImageDraw.Draw(block).text((GAP, top), text, fill=INK, font=ImageFont.load_default(12))
 
 
 def _resized(images: torch.Tensor, size: Size) -> torch.Tensor:
@@ -92,18 +98,15 @@ def _resized(images: torch.Tensor, size: Size) -> torch.Tensor:
     return F.resize(to_rgb_bytes(images).cpu(), list(size), InterpolationMode.NEAREST_EXACT)
 
 
-def _grid(tiles: torch.Tensor, columns: int) -> Image.Image:
-    """Return (N, 3, H, W) bytes as a picture, so many beside each other, with a gap around each."""
+def _paste(block: Image.Image, tiles: torch.Tensor, columns: int, left: int, top: int) -> None:
+    """Put (N, 3, H, W) bytes into a picture, so many beside each other, with gaps between them."""
     from torchvision.transforms.v2 import functional as F
     from torchvision.utils import make_grid
 
     grid = make_grid(tiles, nrow=columns, padding=GAP, pad_value=BACKGROUND[0])
-    # make_grid leaves a single image without a gap around it.
-    return F.to_pil_image(grid if len(tiles) > 1 else F.pad(grid, [GAP], fill=BACKGROUND))
-
-
-def _write(block: Image.Image, top: int, text: str) -> None:
-    ImageDraw.Draw(block).text((GAP, top), text, fill=INK, font=ImageFont.load_default(12))
+    if len(tiles) > 1:  # around a single one make_grid leaves no gap
+        grid = F.crop(grid, GAP, GAP, grid.shape[1] - 2 * GAP, grid.shape[2] - 2 * GAP)
+    block.paste(F.to_pil_image(grid), (left, top))
 
 
 def _stack(blocks: Sequence[Image.Image]) -> Image.Image:

@@ -191,6 +191,7 @@ def test_figures_can_be_taken_on_validation_images(cyclegan, image_folder, tmp_p
     assert "paired L1 (validation)" in {str(label) for label in summary_table(found).columns[0].cells}
 
 
+@pytest.mark.slow
 def test_the_shipped_task_has_its_own_figures_and_other_data_has_them_when_asked(images):
     toy = load_toy()
     own = {name: side.generator for name, side in toy.cyclegan.items()}

@@ -84,6 +84,7 @@ def test_images_of_any_size_are_taken_and_mean_about_the_same(shipped):
     assert near < 0.5 * (shipped(large) - shipped(noise(3))).norm()
 
 
+@pytest.mark.slow
 def test_worse_pictures_are_further_from_real_ones(shipped, drawings):
     """Ink: other real drawings are near, grey instead of black, blurred and colour ones are far."""
     real, other = shipped(drawings["B"].train.tensor()), drawings["B"].validation.tensor()
@@ -158,6 +159,7 @@ def weights(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_inception_features_are_torch_fidelitys(weights):
     from torch_fidelity.utils import create_feature_extractor
 

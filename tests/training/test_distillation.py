@@ -111,6 +111,7 @@ def test_a_discriminator_of_one_convolution_leaves_the_matching_out(images):
     assert not any(name.startswith("feature_matching") for name in trainer.train_step())
 
 
+@pytest.mark.slow
 def test_training_lowers_all_distances_to_the_teacher(images):
     student, teacher = pruned_pair()
     settings = replace(SETTINGS, steps=40, decay_steps=0, batch=4, lam=0.0, learning_rate=5e-3, augment=1.0)
@@ -129,6 +130,7 @@ def test_the_teacher_stays_as_it_was(images):
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
+@pytest.mark.slow
 def test_an_interrupted_fine_tune_with_adapters_goes_on_exactly(images, tmp_path):
     whole, teacher = pruned_pair()
     list(CycleGANTrainer(whole, images, SETTINGS, teacher=teacher).train())
