@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ganprune.errors import UserError, did_you_mean
-from ganprune.settings.evolve import PRECISIONS
+from ganprune.errors import UserError
 
 
 def resolve_device(name: str) -> torch.device:
@@ -41,13 +40,7 @@ def set_threads(threads: int | None) -> int:
 
 
 def resolve_precision(name: str, device: torch.device) -> str:
-    """Return "float32" or "bfloat16" (mixed precision); "auto" is bfloat16 where the hardware multiplies it natively.
-
-    Raises:
-        UserError: an unknown name.
-    """
-    if name not in PRECISIONS:
-        raise UserError("precision", name, ", ".join(PRECISIONS), did_you_mean(name, PRECISIONS))
+    """Return "float32" or "bfloat16" (mixed precision); "auto" is bfloat16 where it is native to the hardware."""
     if name != "auto":
         return name
     return "bfloat16" if _native_bfloat16(device) else "float32"

@@ -102,8 +102,10 @@ class Study:
 
     def _tuner(self, steps: int) -> Callable[[list[int]], nn.Module]:
         builder = NetworkBuilder(self.builders[self.side].generator, self.fitness.space)
-        settings = TuningSettings(steps=steps, batch=8, precision=self.precision)
-        return TunedBuilder(builder, self.task.cyclegan, self.task.images, self.side, settings).fresh
+        settings = TuningSettings(steps=steps, batch=8)
+        return TunedBuilder(
+            builder, self.task.cyclegan, self.task.images, self.side, settings, precision=self.precision
+        ).fresh
 
     def _long_finetune(self, bits: list[int], steps: int, seed: int) -> nn.Module:
         """Distil from the original on all training images, as long as it takes to settle."""

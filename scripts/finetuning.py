@@ -34,14 +34,14 @@ from ganprune.metrics.measures import Wanted
 from ganprune.metrics.rows import compute_figures
 from ganprune.pipeline.config import configured_task, open_finished, read_config
 from ganprune.pipeline.task import Task
-from ganprune.settings.evolve import OBJECTIVES, EvolveSettings
-from ganprune.settings.training import TrainingSettings
+from ganprune.settings.evolve import EvolveSettings
+from ganprune.settings.training import OBJECTIVES, TrainingSettings
 from ganprune.training import CycleGANTrainer
 from ganprune.training.finetune import finetune
 
 COMMON = {"augment": 1.0, "identity": 0.0, "batch": 8, "learning_rate": 5e-4}
 VARIANTS: dict[str, dict[str, Any]] = {
-    "distil (the default)": {**OBJECTIVES["distil"], "batch": EvolveSettings().finetune_batch},
+    "distil (the default)": {**OBJECTIVES["distil"], "batch": EvolveSettings().finetune.batch},
     "cyclegan (paper)": {
         "lam": 10.0, "identity": 0.5, "adversarial": 1.0, "augment": 286 / 256, "learning_rate": 2e-4
     },
@@ -68,7 +68,7 @@ class Subject:
         config, self.settings = read_config(directory)
         self.task: Task = configured_task(config, device)
         self.bits = {n: Individual.from_key(read_description(directory.path(n))["bits"]) for n in self.task.cyclegan}
-        self.builders = make_builders(self.task.cyclegan, self.task.images, encoding=self.settings.encoding)
+        self.builders = make_builders(self.task.cyclegan, self.task.images, encoding=self.settings.scoring.encoding)
 
     def networks(self) -> dict[str, nn.Module]:
         return {name: self.builders[name].final(bits).requires_grad_(True) for name, bits in self.bits.items()}

@@ -40,6 +40,7 @@ from ganprune.pipeline.search import prepare
 from ganprune.pipeline.task import load_task, load_toy
 from ganprune.runs.directory import CONFIG, SUMMARY, RunDirectory
 from ganprune.settings.evolve import EvolveSettings, make_settings
+from ganprune.settings.fields import from_json
 
 sys.path.insert(0, str(Path(__file__).parent))
 from fuzzing import make_corpus, try_input
@@ -171,7 +172,7 @@ def run_and_kill(data: Path, path: Path, settings: EvolveSettings, workers: int,
 def run_once(data: Path, path: Path, settings: str, workers: int) -> None:
     """Begin or resume a run: what the child process of ``kill`` does."""
     click.echo("ready")
-    run_or_resume(data, path, EvolveSettings(**json.loads(settings)), workers)
+    run_or_resume(data, path, from_json(EvolveSettings, json.loads(settings)), workers)
 
 
 def stage_of(path: Path) -> str:
@@ -181,7 +182,7 @@ def stage_of(path: Path) -> str:
     if (path / SUMMARY).exists():
         return "finished"
     run = RunDirectory(path)
-    steps = 2 * (run.read_json(CONFIG)["settings"]["generations"] + 1)
+    steps = 2 * (run.read_json(CONFIG)["settings"]["search"]["generations"] + 1)
     return "searching" if run.read_json("state.json")["step"] < steps else "fine-tuning"
 
 

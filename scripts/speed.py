@@ -48,7 +48,7 @@ from ganprune.pipeline.reference import reference_fitness
 from ganprune.pipeline.search import Search, prepare
 from ganprune.pipeline.task import Task, load_task, load_toy
 from ganprune.runs.directory import RunDirectory
-from ganprune.settings.evolve import EvolveSettings
+from ganprune.settings.evolve import EvolveSettings, make_settings
 
 MEASUREMENTS = "speed.jsonl"
 SETTING = ("network", "ratio", "cost", "multiple", "seed")  # what a measurement is told from others by
@@ -101,14 +101,16 @@ def full_macs(task: Task) -> int:
 def search_pair(task: Task, settings: EvolveSettings) -> tuple[Search, dict[str, Any]]:
     """Search both sides within the budget and return their elites."""
     search = prepare(task, settings, lambda *stage: None)
-    elites = coevolve(search.toolboxes, generations=settings.generations, seed=settings.seed)
+    elites = coevolve(search.toolboxes, generations=settings.search.generations, seed=settings.seed)
     return search, elites
 
 
 def measure_elites(task: Task, settings: EvolveSettings, repeats: int) -> Iterator[dict[str, Any]]:
     """Yield the figures of both sides' elites."""
     search, elites = search_pair(task, settings)
-    reference: Mapping[str, CycleFitness] = reference_fitness(task, settings, search) if settings.reconstruct else {}
+    reference: Mapping[str, CycleFitness] = (
+        reference_fitness(task, settings, search.builders) if settings.scoring.reconstruct else {}
+    )
     for side, elite in elites.items():
         original, network = task.cyclegan[side].generator, search.builders[side].final(elite)
         figures = size_figures(original, network, task.images.size)
@@ -155,9 +157,9 @@ def measure(
         setting = dict(zip(SETTING, (network, ratio, cost, multiple, seed), strict=True))
         if tuple(setting.values()) in done:
             continue
-        settings = EvolveSettings(
+        settings = make_settings(
             population=population or chosen.population, generations=generations or chosen.generations, cost=cost,
-            target_ratio=None, max_macs=most / ratio, round_to=multiple, reconstruct=chosen.reconstruct,
+            max_macs=most / ratio, round_to=multiple, reconstruct=chosen.reconstruct,
             validation_images=chosen.validation_images, seed=seed, precision="float32",
         )  # fmt: skip
         for record in list(measure_elites(task, settings, repeats)):
@@ -204,18 +206,18 @@ def mean(values: Any) -> float:
 def widths(allocations: tuple[str, ...], network: str, side: str, repeats: int, threads: int) -> None:
     """Time networks that keep F filters of each group at full resolution, H at half and Q at a quarter.
 
-    In each group those stay that the reconstruction's keeping order puts first. The fitness is the reference one.
+    In each group those stay that the reconstruction's importance order puts first. The fitness is the reference one.
     """
     require_packages()
     set_threads(threads)
     chosen = NETWORKS[network]
     task = chosen.load()
-    settings = EvolveSettings(
-        target_ratio=None, reconstruct=chosen.reconstruct, validation_images=chosen.validation_images, seed=1,
+    settings = make_settings(
+        target_ratio=1, reconstruct=chosen.reconstruct, validation_images=chosen.validation_images, seed=1,
         precision="float32",
     )  # fmt: skip
     search = prepare(task, settings, lambda *stage: None)
-    reference = reference_fitness(task, settings, search) if chosen.reconstruct else {}
+    reference = reference_fitness(task, settings, search.builders) if chosen.reconstruct else {}
     builder, original, size = search.builders[side], task.cyclegan[side].generator, task.images.size
     print("| filters kept | parameters | MACs | ONNX, ms | times as fast | / MACs | fitness |")
     print("|" + " --- |" * 7)

@@ -50,7 +50,7 @@ def ours(task: Task, seed: int) -> list[dict[str, Any]]:
             }
         )  # fmt: skip
 
-    coevolve(search.toolboxes, generations=settings.generations, seed=seed, callback=note)
+    coevolve(search.toolboxes, generations=settings.search.generations, seed=seed, callback=note)
     return lines
 
 
@@ -66,7 +66,7 @@ def main(paper: Path, bench: Path, seeds: int, threads: int) -> None:
     quick = make_settings("quick")
     runner = Runner(task, [Contender("quick", quick)])
     log = RunDirectory.open(paper).read_jsonl(LOGBOOK)
-    theirs = runner.curve(log, quick.encoding)["steps"]
+    theirs = runner.curve(log, quick.scoring.encoding)["steps"]
     target, generation = max((step["best"], -step["generation"]) for step in theirs if step["best"] is not None)
     scored = log[-1]["evaluations"] + log[-1]["rescores"]
     print(f"paper's configuration: {scored} individuals scored in {log[-1]['generation']} generations")
@@ -78,7 +78,7 @@ def main(paper: Path, bench: Path, seeds: int, threads: int) -> None:
     }
     times = []
     for seed in range(1, seeds + 1):
-        steps = runner.curve(ours(task, seed), quick.encoding)["steps"]
+        steps = runner.curve(ours(task, seed), quick.scoring.encoding)["steps"]
         reached = [step for step in steps if step["best"] is not None and step["best"] >= target]
         last = next(step["best"] for step in reversed(steps))
         if reached:

@@ -8,7 +8,7 @@ import pytest
 import ganprune
 
 ROOMS = [
-    "errors", "specs", "runs", "data", "settings", "device", "evolution", "assets", "models", "filters", "cost",
+    "errors", "specs", "runs", "data", "device", "evolution", "settings", "assets", "models", "filters", "cost",
     "losses", "training", "parallel", "fitness", "baselines", "metrics", "deploy", "report", "pipeline", "commands",
     "compare", "bench", "cli",
 ]  # fmt: skip

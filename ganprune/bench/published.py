@@ -62,7 +62,7 @@ def published_tuning_seconds(subject: Subject, bits: Sequence[int], steps: int) 
 
     CycleGAN's objective at batch 1, one pass over a tenth of the training images.
     """
-    settings = TuningSettings(steps=steps, objective="cyclegan", batch=1, learning_rate=2e-4)
+    settings = TuningSettings(steps=steps, objective="cyclegan", batch=1)
     builder = MaskedBuilder(subject.cyclegan[SIDE].generator, subject.fitness[SIDE].space)
     tuned = TunedBuilder(builder, subject.cyclegan, subject.images, SIDE, settings)
     one_pass = len(tuned.images[subject.cyclegan[SIDE].source].train)

@@ -31,7 +31,7 @@ from ganprune.evolution.toolbox import make_toolbox
 from ganprune.models.checkpoint import CycleGAN, new_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
-from ganprune.settings.evolve import EvolveSettings
+from ganprune.settings.evolve import SearchSettings
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def bench_subject(subject: Subject, *, repeats: int, tuning_steps: int, search: 
 
 def search_rate(subject: Subject, published: Timing) -> dict[str, Any]:
     """Run a short real search and count the individuals that it asked scores for, cached or not, per second."""
-    settings = EvolveSettings(population=8, generations=4)
+    settings = SearchSettings(population=8, generations=4)
     asked: list[int] = []
     toolboxes = {}
     for name, side in subject.fitness.items():

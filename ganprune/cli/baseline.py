@@ -8,40 +8,48 @@ from typing import Any
 import click
 
 from ganprune.baselines.registry import BASELINES, WEIGHTS, Baseline
-from ganprune.cli.group import main
+from ganprune.cli.group import Folded, main
 from ganprune.cli.options import (
     FOLDER,
-    baseline_options,
+    checkpoint_option,
     checkpoint_options,
+    data_option,
+    input_option,
     machine_options,
+    option,
     size_options,
     take_framing,
     take_networks,
+    unsearched_options,
 )
 from ganprune.cli.progress import print_summary, showing
 
 METHODS = "\n".join(f"  {name:<11}{entry.doc}" for name, entry in BASELINES.items())
+RESULT = "Size of the result"
 
 
-@baseline_options
 @main.command(
+    cls=Folded,
     help=f"""Prune both generators by criterion NAME instead of a search; all after that is as in evolve.
 
     \b
 {METHODS}
-    """
+    """,
 )
 @click.argument("name")
-@click.option("--target-ratio", type=float, help="This many times fewer parameters.  [default: 8]")
-@click.option("--like", type=FOLDER, help="As many parameters as this finished run has, and all else as it was made.")
-@click.option("--weights", default="own", show_default=True, help=", ".join(WEIGHTS) + ": what the kept filters get.")
-@click.option("--data", type=FOLDER, help="Folder with trainA, trainB, testA, testB.  [default: the shipped images]")
-@click.option("--checkpoint", type=FOLDER, help="Folder of a trained CycleGAN.  [default: the shipped one]")
-@click.option("--out", type=FOLDER, help="Run directory.  [default: next free runs/baseline-NNN]")
-@click.option("--preset", help="quick or paper, for the options below.  [default: quick]")
+@data_option
+@checkpoint_option
 @size_options
 @checkpoint_options
+@input_option("--preset", help="quick or paper: defaults of all that follows.  [default: quick]")
+@option("--target-ratio", type=float, heading=RESULT, help="This many times fewer parameters.  [default: 8]")
+@option("--like", type=FOLDER, heading=RESULT, help="As many parameters as this finished run, and all else as there.")
+@option(
+    "--weights", default="own", show_default=True, heading=RESULT, help=f"Of the filters kept: {', '.join(WEIGHTS)}."
+)
+@unsearched_options
 @machine_options
+@option("--out", type=FOLDER, help="Run directory.  [default: next free runs/baseline-NNN]")
 def baseline(name: str, weights: str, like: Path | None, **options: Any) -> None:
     from ganprune.commands.baseline import baseline_settings, prune_run
 

@@ -8,15 +8,19 @@ from typing import Any
 import click
 
 from ganprune.baselines.registry import BASELINES, Baseline
-from ganprune.cli.group import main
+from ganprune.cli.group import Folded, main
 from ganprune.cli.options import (
     FOLDER,
-    baseline_options,
+    checkpoint_option,
     checkpoint_options,
+    data_option,
     evolve_options,
+    machine_option,
+    option,
     size_options,
     take_framing,
     take_networks,
+    unsearched_options,
     worker_options,
 )
 from ganprune.cli.progress import terminating
@@ -33,8 +37,8 @@ def contender_options(**options: Any) -> None:
     """Never run: it parses the text of a contender."""
 
 
-@baseline_options
 @click.command(add_help_option=False)
+@unsearched_options
 @click.option("--preset")
 @click.option("--target-ratio", type=float)
 @click.option("--weights", default="own")
@@ -42,22 +46,22 @@ def baseline_contender_options(**options: Any) -> None:
     """Never run: it parses the text of a contender that is a baseline."""
 
 
-@main.command()
+@main.command(cls=Folded)
 @click.argument("contenders", nargs=-1)
-@click.option("--common", default="", help="Options of evolve that all contenders share, in one text.")
-@click.option("--max-evaluations", type=float, default=600, show_default=True, help="Cost of each run, both sides.")
-@click.option("--seeds", default="5", show_default=True, help="How many (1, 2, ...), or a list such as 3,7,8.")
-@click.option("--target", type=float, help="Reference fitness to time.  [default: the median of all runs' last]")
-@click.option("--toy", is_flag=True, help="A tiny CycleGAN that scores about 100 individuals a second, on the CPU.")
-@click.option("--data", type=FOLDER, help="Folder with trainA, trainB, testA, testB.  [default: the shipped images]")
-@click.option("--checkpoint", type=FOLDER, help="Folder of a trained CycleGAN.  [default: the shipped one]")
+@data_option
+@checkpoint_option
 @size_options
 @checkpoint_options
-@click.option("--out", type=FOLDER, help="Directory of the comparison.  [default: next free runs/compare-NNN]")
-@click.option("--resume", type=FOLDER, help="Go on with an interrupted comparison, with the same options.")
+@option("--toy", is_flag=True, help="A tiny CycleGAN that scores about 100 individuals a second, on the CPU.")
+@option("--common", default="", help="Options of evolve that all contenders share, in one text.")
+@option("--max-evaluations", type=float, default=600, show_default=True, help="Cost of each run, both sides.")
+@option("--seeds", default="5", show_default=True, help="How many (1, 2, ...), or a list such as 3,7,8.")
+@option("--target", type=float, help="Reference fitness to time.  [default: the median of all runs' last]")
+@option("--out", type=FOLDER, help="Directory of the comparison.  [default: next free runs/compare-NNN]")
+@option("--resume", type=FOLDER, help="Go on with an interrupted comparison, with the same options.")
 @worker_options
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--threads", type=int, help="CPU threads per evaluation.  [default: PyTorch's choice; 1 with --toy]")
+@machine_option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@machine_option("--threads", type=int, help="CPU threads per evaluation.  [default: PyTorch's choice; 1 with --toy]")
 def compare(contenders: tuple[str, ...], common: str, seeds: str, toy: bool, **options: Any) -> None:
     """Compare searches at equal cost.
 

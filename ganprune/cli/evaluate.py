@@ -9,7 +9,6 @@ import click
 
 from ganprune.cli.group import main
 from ganprune.cli.options import (
-    FEATURES_HELP,
     FOLDER,
     checkpoint_options,
     machine_options,
@@ -19,6 +18,7 @@ from ganprune.cli.options import (
 )
 from ganprune.cli.progress import print_summary, showing
 from ganprune.errors import UserError
+from ganprune.settings.evolve import FEATURES_HELP
 
 WANTED = ("images", "features", "inception_weights", "features_cache", "segmenter", "labels", "segmented")
 

@@ -7,12 +7,16 @@ from typing import Any
 
 import click
 
-from ganprune.cli.group import main
+from ganprune.cli.group import Folded, main
 from ganprune.cli.options import (
     FOLDER,
+    checkpoint_option,
     checkpoint_options,
+    data_option,
     evolve_options,
     machine_options,
+    option,
+    preset_option,
     size_options,
     take_framing,
     take_networks,
@@ -23,25 +27,23 @@ from ganprune.cli.progress import print_summary, showing
 from ganprune.errors import UserError
 
 
-@main.command()
-@click.option("--data", type=FOLDER, help="Folder with trainA, trainB, testA, testB.  [default: the shipped images]")
-@click.option("--checkpoint", type=FOLDER, help="Folder of a trained CycleGAN.  [default: the shipped one]")
-@click.option("--out", type=FOLDER, help="Run directory.  [default: next free runs/evolve-NNN]")
-@click.option(
-    "--resume", type=FOLDER, help="Go on with an interrupted run directory; its options need not be repeated."
-)
-@click.option("--preset", default="quick", show_default=True, help="quick (minutes on two cores) or paper.")
+@main.command(cls=Folded)
+@data_option
+@checkpoint_option
 @size_options
 @checkpoint_options
+@preset_option
 @evolve_options
 @worker_options
 @machine_options
+@option("--out", type=FOLDER, help="Run directory.  [default: next free runs/evolve-NNN]")
+@option("--resume", type=FOLDER, help="Go on with an interrupted run directory; its options need not be repeated.")
 def evolve(data: Path | None, checkpoint: Path | None, out: Path | None, resume: Path | None, **options: Any) -> None:
     """Prune both generators of a CycleGAN by co-evolution; without arguments, the shipped one.
 
     docs/checkpoints.md says which files are understood; ganprune inspect shows what is read off them.
     """
-    from ganprune.commands import evolve as pipeline
+    from ganprune.commands import evolve as command
     from ganprune.pipeline.search import OPERATORS
     from ganprune.settings.evolve import make_settings
 
@@ -50,7 +52,7 @@ def evolve(data: Path | None, checkpoint: Path | None, out: Path | None, resume:
     machine = {"size": framing, **{name: options.pop(name) for name in ("device", "threads")}}
     networks = take_networks(options)
     factories = {"generator": networks.generator, "discriminator": networks.discriminator}
-    settings = make_settings(options.pop("preset"), **options)
+    settings = make_settings(**options)
     if resume and out:
         raise UserError("--out", "given with --resume", "one of the two", "A resumed run stays in its directory.")
     with showing("ganprune evolve --resume {}") as reporter:
@@ -58,13 +60,12 @@ def evolve(data: Path | None, checkpoint: Path | None, out: Path | None, resume:
             again = typed("resume", "device", "size", "load_size", "crop", *spread, *OPERATORS, *factories)
             again |= {"load_size": None, **framing.to_json()} if framing else {}
             operators = {name: options[name] for name in OPERATORS if options[name] is not None}
-            device = machine["device"] if "device" in typed() else None
-            run = pipeline.resume(
-                resume, operators=operators, factories=factories, options=again, device=device, reporter=reporter,
-                **spread,
+            run = command.resume(
+                resume, operators=operators, factories=factories, options=again,
+                device=typed().get("device"), reporter=reporter, **spread,
             )  # fmt: skip
         else:
-            run = pipeline.compress(
+            run = command.compress(
                 checkpoint, data, out=out, settings=settings, networks=networks, reporter=reporter, **spread, **machine
             )
     summary = run.read_json("summary.json")

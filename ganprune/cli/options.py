@@ -1,24 +1,27 @@
-"""Options that several commands share."""
+"""Options that several commands share, those of settings among them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from ganprune.cli.group import Option
 from ganprune.data.sizes import Framing, read_size
+from ganprune.settings.evolve import EvolveSettings
+from ganprune.settings.fields import Setting, settings_in
 
 FOLDER = click.Path(path_type=Path)
-FEATURES_HELP = "shipped (the small classifier that comes along), inception (FID and KID), none, or auto."
-# Of the options of evolve, those that say how to search, or how small an individual must be.
-SEARCHING = (
-    "algorithm", "population", "generations", "max_evaluations", "max_seconds", "select", "mate", "mutate", "init",
-    "target_ratio", "max_macs", "max_latency_ms", "width_slope", "round_to", "schedule", "reconstruct", "tune",
-    "tune_steps", "tune_passes", "tune_batch",
-)  # fmt: skip
+TYPES = {"str": str, "int": int, "float": float}
+
+Decorator = Callable[[Any], Any]
+option = partial(click.option, cls=Option)
+input_option = partial(option, heading="Input")
+machine_option = partial(option, heading="Machine")
 
 
 class SizeType(click.ParamType):
@@ -33,21 +36,64 @@ class SizeType(click.ParamType):
         return read_size(value, self.field)
 
 
-def size_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --size, --load-size and --crop, which :func:`take_framing` takes out of a command's options."""
-    options = [
-        click.option(
-            "--size", type=SizeType("size"), help="Resize images to one side length, or height x width such as 192x256."
-        ),
-        click.option(
-            "--crop", type=SizeType("crop"),
-            help="Cut images of this size out of larger ones instead: at random places in training, else the middle.",
-        ),
-        click.option("--load-size", type=SizeType("load size"), help="Resize images to this before --crop cuts them."),
-    ]  # fmt: skip
-    for option in reversed(options):
-        command = option(command)
-    return command
+def together(*options: Decorator) -> Decorator:
+    """Return one decorator that adds all these options, in their order."""
+
+    def add(command: Any) -> Any:
+        for each in reversed(options):
+            command = each(command)
+        return command
+
+    return add
+
+
+data_option = input_option(
+    "--data", type=FOLDER, help="Folder with trainA, trainB, testA, testB.  [default: the shipped images]"
+)
+checkpoint_option = input_option(
+    "--checkpoint", type=FOLDER, help="Folder of a trained CycleGAN.  [default: the shipped one]"
+)
+preset_option = input_option(
+    "--preset", default="quick", show_default=True, help="Defaults of all that follows: quick (minutes) or paper."
+)
+# What take_framing takes out of a command's options.
+size_options = together(
+    input_option(
+        "--size", type=SizeType("size"), help="Resize images to one side length, or height x width such as 192x256."
+    ),
+    input_option(
+        "--crop", type=SizeType("crop"),
+        help="Cut images of this size out of larger ones instead: at random places in training, else the middle.",
+    ),
+    input_option(
+        "--load-size", type=SizeType("load size"), common=False, help="Resize images to this before --crop cuts them."
+    ),
+)  # fmt: skip
+machine_options = together(
+    machine_option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+    machine_option("--threads", type=int, help="CPU threads per evaluation.  [default: PyTorch's choice]"),
+)
+worker_options = together(
+    machine_option("--workers", type=int, default=1, show_default=True, help="Processes that evaluate."),
+    machine_option(
+        "--cluster", common=False, help="Dask scheduler whose workers evaluate: tcp://HOST:PORT, or its file."
+    ),
+)
+_SPECIFICATION = "{}:KEY=VALUE,..., or package.module:factory (imported); A2B/B2A if they differ.  [default: read off]"
+factory_options = together(
+    input_option(
+        "--generator", common=False, help="What the generators are: " + _SPECIFICATION.format("resnet or unet")
+    ),
+    input_option(
+        "--discriminator", common=False, help="What the discriminators are: " + _SPECIFICATION.format("patch")
+    ),
+)
+# What take_networks takes out of a command's options: how a checkpoint is read.
+checkpoint_options = together(
+    input_option("--epoch", common=False, help="Epoch of EPOCH_net_G_A.pth.  [default: latest]"),
+    factory_options,
+    input_option("--only", help="A2B or B2A: prune that generator; the other stays as it is."),
+)
 
 
 def take_framing(options: dict[str, Any]) -> Framing | None:
@@ -56,31 +102,8 @@ def take_framing(options: dict[str, Any]) -> Framing | None:
     return Framing.from_options(*given) if any(given) else None
 
 
-def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --device and --threads."""
-    threads = click.option("--threads", type=int, help="CPU threads per evaluation.  [default: PyTorch's choice]")
-    command = threads(command)
-    return click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")(command)
-
-
-def factory_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --generator and --discriminator."""
-    forms = "{}:KEY=VALUE,..., or package.module:factory (imported); A2B/B2A if they differ.  [default: read off]"
-    judge = click.option("--discriminator", help="What the judges are: " + forms.format("patch"))
-    return click.option("--generator", help="What the generators are: " + forms.format("resnet or unet"))(
-        judge(command)
-    )
-
-
-def checkpoint_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what says how a checkpoint is read."""
-    only = click.option("--only", help="A2B or B2A: prune that generator; the other stays as it is.")
-    epoch = click.option("--epoch", help="Epoch of EPOCH_net_G_A.pth.  [default: latest]")
-    return epoch(factory_options(only(command)))
-
-
 def take_networks(options: dict[str, Any]) -> Any:
-    """Take the values of :func:`checkpoint_options` out of a command's options."""
+    """Take the values of :data:`checkpoint_options` out of a command's options."""
     from ganprune.models.options import CheckpointOptions
 
     names = ("epoch", "generator", "discriminator", "only")
@@ -88,15 +111,48 @@ def take_networks(options: dict[str, Any]) -> Any:
 
 
 def take_factories(options: dict[str, Any]) -> dict[str, str | None]:
-    """Take the values of :func:`factory_options` out of a command's options."""
+    """Take the values of :data:`factory_options` out of a command's options."""
     return {name: options.pop(name) for name in ("generator", "discriminator")}
 
 
-def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --workers and --cluster."""
-    cluster = click.option("--cluster", help="Dask scheduler whose workers evaluate: tcp://HOST:PORT, or its file.")
-    command = cluster(command)
-    return click.option("--workers", type=int, default=1, show_default=True, help="Processes that evaluate.")(command)
+def setting_options(
+    settings: Any,
+    heading: str,
+    wanted: Callable[[Setting], bool] = lambda setting: True,
+    *,
+    defaults: Mapping[str, Any] | None = None,
+) -> Decorator:
+    """Return what adds an option for each setting of a dataclass that has a help text.
+
+    Args:
+        settings: the dataclass, with others nested in it.
+        heading: what the options of its own fields stand under in ``--help``.
+        wanted: says which settings.
+        defaults: the command's own, by the names of options, beside the dataclass's; None where a preset gives the
+            defaults, so that an option which is left out is None.
+    """
+
+    def declare(setting: Setting) -> Decorator:
+        name = setting.name.replace("_", "-")
+        facts = setting.facts
+        shown: dict[str, Any] = {"help": facts.help, "heading": setting.heading, "common": facts.common}
+        if defaults is not None:
+            shown |= {"default": defaults.get(setting.name, setting.default), "show_default": True}
+        elif setting.default is not None and setting.kind != "bool":
+            shown["help"] += (
+                f"  [quick: {setting.default:g}]"
+                if setting.kind in ("int", "float")
+                else f"  [quick: {setting.default}]"
+            )
+        if setting.kind == "bool":
+            return option(f"--{name}/--no-{name}", **{"default": None, **shown})
+        return option(f"--{name}", type=TYPES[setting.kind], **shown)
+
+    return together(*(declare(each) for each in settings_in(settings, heading) if each.facts.help and wanted(each)))
+
+
+evolve_options = setting_options(EvolveSettings, "Machine")
+unsearched_options = setting_options(EvolveSettings, "Machine", lambda setting: not setting.facts.searches)
 
 
 def typed(*without: str) -> dict[str, Any]:
@@ -107,69 +163,3 @@ def typed(*without: str) -> dict[str, Any]:
         for name, value in context.params.items()
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE and name not in without
     }
-
-
-def operator_help(kind: str) -> str:
-    """List the registered names of a kind for --help."""
-    from ganprune.evolution.registry import names
-
-    return ", ".join(names(kind)) + "; NAME:KEY=VALUE,..., or package.module:function."
-
-
-def evolve_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add everything that a preset decides; options left out keep the preset's value."""
-    options = [
-        click.option("--algorithm", help="Search algorithm, or two as A2B/B2A: " + operator_help("algorithm")),
-        click.option("--population", type=int, help="Individuals per side (the paper's K)."),
-        click.option("--generations", type=int, help="Generations (the paper's T)."),
-        click.option("--max-evaluations", type=float, help="Stop before this cost: evaluations + rescores / 2."),
-        click.option("--max-seconds", type=float, help="Stop the search after this time."),
-        click.option("--select", help="Selection: " + operator_help("select")),
-        click.option("--mate", help="Crossover: " + operator_help("mate")),
-        click.option("--mutate", help="Mutation: " + operator_help("mutate")),
-        click.option("--init", help="First individuals: " + operator_help("init")),
-        click.option("--gamma", type=float, help="Weight of quality against size (Eq. 11)."),
-        click.option("--lam", type=float, help="Weight of the cycle term (Eq. 11)."),
-        click.option("--identity", type=float, help="Weight of the identity term, times --lam."),
-        click.option("--loss", help="disa (Eq. 5) or gena (Eq. 4)."),
-        click.option("--cost", help="Size term: params (Eq. 10), macs, or latency (predicted for one image)."),
-        click.option(
-            "--target-ratio", type=float, help="Hold every individual to this many times fewer parameters; 1: no bound."
-        ),
-        click.option("--max-macs", type=float, help="Hold every individual to this many MACs per image."),
-        click.option("--max-latency-ms", type=float, help="Hold every individual to this predicted time per image."),
-        click.option(
-            "--width-slope", type=float, help="Budgets cut layers to n * filters ** this; 0: equal numbers, 1: shares."
-        ),
-        click.option("--round-to", type=int, help="Keep filters in multiples of this many per layer, 1: any number."),
-        click.option("--discriminator-output", help="map, or mean as in the authors' code."),
-        click.option("--cycle-norm", help="l2 (Eq. 6) or l1."),
-        click.option("--encoding", help="grouped, or tied as in the authors' code."),
-        click.option("--schedule", help="alternate, simultaneous or separate."),
-        click.option("--reconstruct/--no-reconstruct", default=None, help="Closed-form weights, or sliced ones."),
-        click.option("--calibration-images", type=int, help="Training images whose statistics reconstruct weights."),
-        click.option("--tune", help="Tuning of each individual before scoring: distil, or cyclegan (the paper's)."),
-        click.option("--tune-steps", type=int, help="Its steps; 0 for none, or for --tune-passes."),
-        click.option("--tune-passes", type=float, help="Its passes over a tenth of the training images."),
-        click.option("--tune-batch", type=int, help="Its images per step."),
-        click.option("--validation-images", type=int, help="Validation images that score."),
-        click.option("--finetune", help="Final fine-tune: distil, features, or cyclegan (the paper's objective)."),
-        click.option("--finetune-steps", type=int, help="Its steps; 0 for none."),
-        click.option("--finetune-batch", type=int, help="Its images of each domain per step."),
-        click.option("--finetune-learning-rate", type=float, help="Its learning rate."),
-        click.option("--features", help="Whose features the final distances are measured on: " + FEATURES_HELP),
-        click.option("--inception-weights", help="File of torch-fidelity's weights.  [default: download them]"),
-        click.option("--precision", help="float32, bfloat16 (mixed), or auto: bfloat16 where it is native."),
-        click.option("--seed", type=int, help="Of everything random."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def baseline_options(command: click.Command) -> click.Command:
-    """Add to a finished command those of :func:`evolve_options` that mean something without a search."""
-    every = click.Command(None)
-    evolve_options(every)
-    command.params += [parameter for parameter in reversed(every.params) if parameter.name not in SEARCHING]
-    return command

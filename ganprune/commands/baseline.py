@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from ganprune import __version__
 from ganprune.baselines.choose import make_subjects, prune, sizes_by_ratio
 from ganprune.baselines.registry import Baseline
 from ganprune.baselines.subject import Subject
 from ganprune.data.sizes import Framing, Size
-from ganprune.device import resolve_device, resolve_precision, set_threads
 from ganprune.errors import UserError
 from ganprune.evolution.individual import Individual
+from ganprune.filters.builder import NetworkBuilder
 from ganprune.filters.space import FilterSpace
 from ganprune.models.options import CheckpointOptions
-from ganprune.pipeline.checks import check_objectives, check_terms
-from ganprune.pipeline.config import FORMAT, open_finished, read_config, run_networks
+from ganprune.pipeline.config import open_finished, read_config, run_networks
+from ganprune.pipeline.job import begin
 from ganprune.pipeline.reference import reference_of
 from ganprune.pipeline.reporter import Reporter
-from ganprune.pipeline.results import draw_samples, make_measures, materialise
-from ganprune.pipeline.search import Search, latency_tables, make_fitness
-from ganprune.pipeline.task import Task, fingerprint, load_task
+from ganprune.pipeline.results import materialise
+from ganprune.pipeline.search import latency_tables, make_fitness
+from ganprune.pipeline.task import Task, load_task
 from ganprune.runs.directory import CONFIG, SUMMARY, RunDirectory
-from ganprune.settings.evolve import EvolveSettings, make_settings
+from ganprune.settings.evolve import BudgetSettings, EvolveSettings, SearchSettings, make_settings
+from ganprune.settings.fields import changed
+from ganprune.settings.training import TuningSettings
 
 COUNTS = {"evaluations": 1, "rescores": 0, "cost": 1, "generation": 0}  # of a side, whose bits are scored once
 
@@ -64,7 +62,7 @@ def baseline_settings(
     """
     if like is None:
         settings = make_settings(preset or "quick", **options)
-        if settings.target_ratio is None:
+        if settings.budget.target_ratio is None:
             expected = "how many times fewer parameters are wanted"
             raise UserError("target ratio", "nothing", expected, "Give --target-ratio, or --like RUN.")
     else:
@@ -73,12 +71,14 @@ def baseline_settings(
             if name in given:
                 option = "--" + name.replace("_", "-")
                 raise UserError(option, "given with --like", "one of the two", f"The run decides; leave out {option}.")
-        settings = replace(read_config(open_finished(like))[1], **given, target_ratio=None)
+        settings = changed(read_config(open_finished(like))[1], **given, target_ratio=None)
     return replace(
-        settings, algorithm=baseline.method, reconstruct=baseline.weights == "reconstructed", tune_steps=0,
-        tune_passes=0.0, max_macs=None, max_latency_ms=None, max_evaluations=None, max_seconds=None,
-        width_slope=None, round_to=1,
-    )  # fmt: skip
+        settings,
+        search=SearchSettings(algorithm=baseline.method),
+        budget=BudgetSettings(target_ratio=settings.budget.target_ratio),
+        scoring=replace(settings.scoring, reconstruct=baseline.weights == "reconstructed"),
+        tuning=TuningSettings(),
+    )
 
 
 def prune_run(
@@ -111,46 +111,29 @@ def prune_run(
     Raises:
         UserError: something given can't be used; nothing has been written then.
     """
-    started, reporter = time.perf_counter(), reporter or Reporter()
-    settings = replace(settings, precision=resolve_precision(settings.precision, resolve_device(device)))
-    check_terms(settings)
-    if out is not None and Path(out).exists():
-        RunDirectory.create(out)  # refuses it before anything is computed
-    threads = set_threads(threads)
-    task = _task(checkpoint, data, size, device, like, networks or CheckpointOptions())
-    for note in task.cyclegan.notes if checkpoint else ():
-        reporter.note(note)
-    check_objectives(task, settings)
-    make_measures(task, settings)
-    if task.images.size_note:
-        reporter.stage(task.images.size_note)
-    task.images.read_all()
+    job = begin(
+        "baseline", settings, lambda: _task(checkpoint, data, size, device, like, networks or CheckpointOptions()),
+        out=out, threads=threads, reporter=reporter,
+    )  # fmt: skip
+    task, settings, reporter = job.task, job.settings, job.reporter
     reporter.stage("tracing the generators")
     subjects = make_subjects(
-        task.cyclegan, task.images, encoding=settings.encoding, calibration_images=settings.calibration_images
-    )
-    most = sizes_by_run(subjects, like) if like else sizes_by_ratio(subjects, settings.target_ratio or 1)
-    search, chosen = _choose(task, settings, baseline, subjects, most, reporter.stage)
-    directory = RunDirectory.create(out or RunDirectory.next_free("runs", "baseline"))
-    configuration = {
-        "format": FORMAT, "command": "baseline", "ganprune": __version__, "torch": torch.__version__,
-        "checkpoint": task.checkpoint, "data": task.data, **task.images.framing.to_json(), "device": str(task.device),
-        "threads": threads, "baseline": baseline.to_json(), **({"like": str(like)} if like else {}),
-        "most_parameters": most, "networks": task.networks.to_json(), "settings": settings.to_json(),
-        **fingerprint(task),
-    }  # fmt: skip
-    with directory.locked():
-        directory.check_free(CONFIG)
+        task.cyclegan, task.images, encoding=settings.scoring.encoding,
+        calibration_images=settings.scoring.calibration_images,
+    )  # fmt: skip
+    most = sizes_by_run(subjects, like) if like else sizes_by_ratio(subjects, settings.budget.target_ratio or 1)
+    builders, chosen = _choose(task, settings, baseline, subjects, most, reporter.stage)
+    with job.claim(out) as directory:
         compact, summary = materialise(
-            task, directory, settings, search, chosen, stage=reporter.stage, training=reporter.training,
+            task, settings, directory, builders, chosen, reporter,
             counts={name: count * len(chosen) for name, count in COUNTS.items()},
-            reference=reference_of(task, search.builders, settings.validation_images),
+            reference=reference_of(task, builders, settings.scoring.validation_images),
         )  # fmt: skip
         for figures in summary["sides"].values():
             figures["search"]["evaluations"] = 1
-        draw_samples(directory.path("samples.png"), task, compact)
-        directory.write_json(CONFIG, configuration)  # not before: it can't be resumed
-        directory.write_json(SUMMARY, {**summary, "seconds": time.perf_counter() - started})
+        facts = {"baseline": baseline.to_json(), "most_parameters": most, **({"like": str(like)} if like else {})}
+        directory.write_json(CONFIG, job.configuration(**facts))  # not before: it can't be resumed
+        job.finish(directory, compact, {**summary, "seconds": job.seconds})
     return directory
 
 
@@ -167,8 +150,7 @@ def _task(
         config, _ = read_config(open_finished(like))
         checkpoint, data, size = config["checkpoint"], config["data"], size or Framing.from_json(config)
         networks = run_networks(config, networks)
-    places = [None if path is None else Path(path) for path in (checkpoint, data)]
-    return load_task(places[0], places[1], size, device, networks)
+    return load_task(checkpoint, data, size, device, networks)
 
 
 def _choose(
@@ -178,21 +160,19 @@ def _choose(
     subjects: Mapping[str, Subject],
     most: Mapping[str, int],
     stage: Callable[..., Any],
-) -> tuple[Search, dict[str, Individual]]:
+) -> tuple[dict[str, NetworkBuilder], dict[str, Individual]]:
     """Return both sides' builders, and their bits with the fitness that they have against the original partner."""
-    started = time.perf_counter()
     pruned = {}
     for name, subject in subjects.items():
         stage(f"{name}: ranking filters ({baseline.method})")
         pruned[name] = prune(subject, baseline, settings.seed, most[name])
         stage(f"{name}: {_described(subject.space, pruned[name].bits, most[name])}")
-    builders = {name: one.builder for name, one in pruned.items()}
+    builders: dict[str, NetworkBuilder] = {name: one.builder for name, one in pruned.items()}
     fitness = make_fitness(task, settings, builders, latency_tables(task, settings, builders, None, stage))
     for name, one in pruned.items():
         score = fitness[name](one.bits)
         one.bits.fitness.values, one.bits.terms = tuple(score), dict(score.terms)
-    search = Search(builders, fitness, {}, {}, time.perf_counter() - started)
-    return search, {name: one.bits for name, one in pruned.items()}
+    return builders, {name: one.bits for name, one in pruned.items()}
 
 
 def _described(space: FilterSpace, bits: Individual, most: int) -> str:

@@ -13,7 +13,7 @@ from ganprune.errors import UserError
 from ganprune.metrics.measures import Wanted
 from ganprune.models.checkpoint import CONFIG_NAME
 from ganprune.models.options import CheckpointOptions
-from ganprune.pipeline.config import _path, open_finished, read_config, run_networks
+from ganprune.pipeline.config import open_finished, read_config, run_networks
 from ganprune.pipeline.reporter import Reporter
 from ganprune.pipeline.results import load_pair, measure
 from ganprune.pipeline.task import load_task
@@ -36,16 +36,6 @@ def evaluate_run(
     """Return the figures of a run's compact generators, or of a checkpoint's own.
 
     Args:
-        path: the run's directory, or the checkpoint's.
-        data: images; None for the run's own.
-        size: side length of the images; None for the run's own.
-        wanted: what to measure.
-        networks: how the checkpoint is to be read. For a run, only the factories that it was begun with.
-        device: "auto", "cpu", "cuda" or "cuda:N".
-        threads: CPU threads.
-        reporter: whom to tell how far it is.
-
-    Args:
         path: the folder of the run or checkpoint.
         data: other images; a checkpoint needs them.
         size: another size of the images.
@@ -63,15 +53,15 @@ def evaluate_run(
     directory, compact = RunDirectory(path), None
     if directory.exists(CONFIG) and not directory.exists(CONFIG_NAME):  # a pretraining run is a checkpoint
         config, settings = read_config(open_finished(path))
-        images = data or _path(config["data"]) or default_images()
-        checkpoint = _path(config["checkpoint"]) or default_checkpoint()
+        images = data or config["data"] or default_images()
+        checkpoint = config["checkpoint"] or default_checkpoint()
         networks = run_networks(config, networks)
         task = load_task(checkpoint, images, size or Framing.from_json(config), device, networks)
         compact = load_pair(directory, task.device, task.cyclegan, networks)
     elif data is None:
         raise UserError("data", "nothing", "images to evaluate a checkpoint on", "Give --data with the checkpoint.")
     else:
-        task = load_task(Path(path), data, size, device, networks)
+        task = load_task(path, data, size, device, networks)
         for note in task.cyclegan.notes:
             reporter.note(note)
     if task.images.size_note:

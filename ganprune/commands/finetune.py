@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ganprune.device import set_threads
 from ganprune.errors import UserError
 from ganprune.evolution.individual import Individual
 from ganprune.filters.saving import read_description
 from ganprune.models.weights import weights_digest
-from ganprune.pipeline.checks import check_objectives
 from ganprune.pipeline.config import configured_task, open_finished, read_config
+from ganprune.pipeline.job import Job, begin
 from ganprune.pipeline.reporter import Reporter
-from ganprune.pipeline.results import draw_samples, load_pair, make_measures, measure, save_pair, tell_outcome
-from ganprune.pipeline.task import Task, check_fingerprint
+from ganprune.pipeline.results import finetune_pair, load_pair, measure, save_pair
+from ganprune.pipeline.task import Task
 from ganprune.runs.directory import CONFIG, SUMMARY, RunDirectory, refuse_changes
-from ganprune.settings.evolve import EvolveSettings, finetune_settings
-from ganprune.training.finetune import drop_state, finetune
+from ganprune.settings.fields import changed, flat
 
+# The options of ``ganprune finetune``, and the settings that they are.
 OPTIONS = {"objective": "finetune", "steps": "finetune_steps", "batch": "finetune_batch", "seed": "seed"}
 
 
@@ -58,22 +55,17 @@ def finetune_run(
     """
     source = open_finished(path)
     config, settings = read_config(source)
-    settings = replace(settings, finetune=objective, finetune_steps=steps, finetune_batch=batch, seed=seed)
-    finetune_settings(settings)
-    task = configured_task(config, device, factories)
-    check_objectives(task, settings)
-    make_measures(task, settings)
-    check_fingerprint(task, config)
-    directory = RunDirectory.create(out)
-    config |= {
-        "command": "finetune", "from": str(source.directory.resolve()), "device": str(task.device),
-        "threads": set_threads(threads), "settings": settings.to_json(),
-        "from_sha256": weights_digest(load_pair(source, "cpu", task.cyclegan, task.networks)),
-    }  # fmt: skip
-    with directory.locked():
-        directory.check_free(CONFIG)
-        directory.write_json(CONFIG, config)
-        return _continue(directory, source, config, settings, task, reporter)
+    given = {"objective": objective, "steps": steps, "batch": batch, "seed": seed}
+    settings = changed(settings, **{OPTIONS[name]: value for name, value in given.items()})
+    job = begin(
+        "finetune", settings, lambda: configured_task(config, device, factories),
+        began_with=config, out=out, threads=threads, reporter=reporter,
+    )  # fmt: skip
+    origin = _digest(source, job.task)
+    with job.claim(out) as directory:
+        facts = {"from": str(source.directory.resolve()), "from_sha256": origin}
+        directory.write_json(CONFIG, job.configuration(**facts))
+        return _train_and_finish(job, directory, source)
 
 
 def resume_finetune(
@@ -99,53 +91,44 @@ def resume_finetune(
     """
     directory = RunDirectory.open(path)
     with directory.locked():
-        config, settings = read_config(directory)
-        if config["command"] != "finetune":
-            raise UserError("resume", f"{path} ({config['command']})", "a run of ganprune finetune", "Check the path.")
-        saved = {name: getattr(settings, field) for name, field in OPTIONS.items()} | {"threads": config["threads"]}
+        config, settings = read_config(directory, "finetune")
+        saved = {name: flat(settings)[field] for name, field in OPTIONS.items()} | {"threads": config["threads"]}
         refuse_changes(saved, options or {}, "the run began", "Leave out what differs, or start a new run.")
-        set_threads(config["threads"])
         for name in ("from", "from_sha256"):
             if not isinstance(config.get(name), str):
                 found, where = f"nothing under {name!r}", str(directory.path(CONFIG))
                 raise UserError(where, found, "what the fine-tune began from", "Restore the file, or begin anew.")
         source = open_finished(config["from"])
-        task = configured_task(config, device or config["device"], factories)
-        if weights_digest(load_pair(source, "cpu", task.cyclegan, task.networks)) != config["from_sha256"]:
+        job = begin(
+            "finetune", settings, lambda: configured_task(config, device or config["device"], factories),
+            began_with=config, threads=config["threads"], reporter=reporter,
+        )  # fmt: skip
+        if _digest(source, job.task) != config["from_sha256"]:
             raise UserError(
                 str(source.directory), "other generators than when this began", "those", "Restore them, or begin anew."
             )
-        return _continue(directory, source, config, settings, task, reporter)
+        return _train_and_finish(job, directory, source)
 
 
-def _continue(
-    directory: RunDirectory,
-    source: RunDirectory,
-    config: Mapping[str, Any],
-    settings: EvolveSettings,
-    task: Task,
-    reporter: Reporter | None,
-) -> RunDirectory:
+def _digest(source: RunDirectory, task: Task) -> str:
+    """Return the digest of a run's compact generators."""
+    return weights_digest(load_pair(source, "cpu", task.cyclegan, task.networks))
+
+
+def _train_and_finish(job: Job, directory: RunDirectory, source: RunDirectory) -> RunDirectory:
     """Fine-tune, evaluate and write everything into ``directory``."""
-    reporter = reporter or Reporter()
+    task, reporter = job.task, job.reporter
     reporter.directory.append(directory.directory)
-    started = time.perf_counter()
     summary = source.read_json(SUMMARY)
-    check_fingerprint(task, config)
     compact = load_pair(source, task.device, task.cyclegan, task.networks)
     bits = {name: Individual.from_key(read_description(source.path(name))["bits"]) for name in compact}
-    reporter.stage(f"fine-tuning {task.whom}, compact", settings.finetune_steps)
-    training = finetune_settings(settings)
-    outcome = finetune(task.cyclegan, task.images, compact, training, reporter.training, keep=directory.directory)
-    tell_outcome(outcome, reporter.stage)
-    save_pair(directory, task, compact, bits, settings)
+    outcome = finetune_pair(task, job.settings, compact, reporter, keep=directory.directory)
+    save_pair(directory, task, compact, bits, job.settings)
     reporter.stage("evaluating on test images")
-    sides = measure(task, settings, compact)
+    sides = measure(task, job.settings, compact)
     for name, figures in sides.items():
         figures |= {key: summary["sides"][name][key] for key in ("algorithm", "search")}
     summary.pop("finetune", None)
-    summary |= {"sides": sides, "finetune_seconds": time.perf_counter() - started, "finetuned_from": config["from"]}
-    draw_samples(directory.path("samples.png"), task, compact)
-    directory.write_json(SUMMARY, summary | ({"finetune": outcome} if outcome else {}))
-    drop_state(directory.directory)
+    summary |= {"sides": sides, "finetune_seconds": job.seconds, "finetuned_from": str(source.directory.resolve())}
+    job.finish(directory, compact, summary | outcome)
     return directory

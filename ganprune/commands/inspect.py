@@ -125,7 +125,7 @@ def side_facts(cyclegan: CycleGAN, name: str, size: Size, settings: EvolveSettin
         "groups": groups,
         "whole": dict(spaces["grouped"].whole),
         "bits": {encoding: len(space) for encoding, space in spaces.items()},
-        "moments_bytes": moments_bytes(side.generator) if settings.reconstruct else 0,
+        "moments_bytes": moments_bytes(side.generator) if settings.scoring.reconstruct else 0,
     }
 
 
@@ -197,10 +197,10 @@ def search_cost(task: Task, settings: EvolveSettings) -> dict[str, Any]:
     search = rebuild(task, settings, lambda *stage: None)
     fitness = make_fitness(task, settings, search.builders, {})
     seconds = {name: time_evaluations(one) for name, one in fitness.items()}
-    strategies = {name: make_strategy(settings, name) for name in fitness}
-    counts = {name: s.size * s.later * (settings.generations + 1) for name, s in strategies.items()}
+    strategies = {name: make_strategy(settings.search, name) for name in fitness}
+    counts = {name: s.size * s.later * (settings.search.generations + 1) for name, s in strategies.items()}
     return {
-        "evaluations": replace(search, strategies=strategies).expected(settings.generations),
+        "evaluations": replace(search, strategies=strategies).expected(settings.search.generations),
         "seconds_prepare": search.seconds,
         "seconds_per_evaluation": seconds,
         "seconds_search": search.seconds + sum(counts[name] * seconds[name] for name in seconds),

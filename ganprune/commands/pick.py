@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from ganprune import __version__
-from ganprune.device import set_threads
 from ganprune.errors import UserError
 from ganprune.evolution.individual import Individual
 from ganprune.filters.saving import read_description
 from ganprune.models.checkpoint import SIDES
-from ganprune.pipeline.checks import check_objectives
 from ganprune.pipeline.config import configured_task, open_finished, read_config
 from ganprune.pipeline.front import Front, Point, read_fronts
+from ganprune.pipeline.job import begin
 from ganprune.pipeline.reporter import Reporter
-from ganprune.pipeline.results import draw_samples, make_measures, materialise
+from ganprune.pipeline.results import materialise
 from ganprune.pipeline.search import Search, rebuild
-from ganprune.runs.directory import CONFIG, SUMMARY, RunDirectory
-from ganprune.settings.evolve import finetune_settings
+from ganprune.runs.directory import CONFIG, LOGBOOK, SUMMARY, RunDirectory
+from ganprune.settings.fields import changed
 
 BUDGETS: dict[str, Callable[[Front, Point], float]] = {
     "max_macs": lambda front, point: point.macs_per_image,
@@ -156,40 +151,29 @@ def pick_run(
     Raises:
         UserError: there is no such run, front or point, or ``out`` holds a run already.
     """
-    started, reporter = time.perf_counter(), reporter or Reporter()
     source = RunDirectory.open(path)
     config, settings = read_config(source)
     fronts = read_fronts(source)
     indices = choose(fronts, criterion)
     if finetune_steps is not None:
-        settings = replace(settings, finetune_steps=finetune_steps)
-    finetune_settings(settings)
-    if out is not None and Path(out).exists():
-        RunDirectory.create(out)  # refuses it before anything is computed
-    threads = set_threads(threads)
-    task = configured_task(config, device, factories)
-    check_objectives(task, settings)
-    chosen = {name: _chosen(source, name, fronts, indices) for name in task.cyclegan}
-    make_measures(task, settings)
-    task.images.read_all()
-    for name in task.cyclegan:
-        reporter.stage(f"{name}: {_described(name, fronts, indices)}")
-    search = rebuild(task, settings, reporter.stage)
+        settings = changed(settings, finetune_steps=finetune_steps)
+    job = begin(
+        "pick", settings, lambda: configured_task(config, device, factories),
+        out=out, threads=threads, reporter=reporter,
+    )  # fmt: skip
+    chosen = {name: _chosen(source, name, fronts, indices) for name in job.task.cyclegan}
+    for name in job.task.cyclegan:
+        job.reporter.stage(f"{name}: {_described(name, fronts, indices)}")
+    search = rebuild(job.task, job.settings, job.reporter.stage)
     _check_bits(source, search, chosen)
-    directory = RunDirectory.create(out or RunDirectory.next_free("runs", "pick"))
-    began = {
-        "command": "pick", "ganprune": __version__, "torch": torch.__version__, "from": str(path),
-        "criterion": criterion.to_json(), "points": indices, "device": str(task.device), "threads": threads,
-    }  # fmt: skip
-    with directory.locked():
-        directory.check_free(CONFIG)
+    with job.claim(out) as directory:
         compact, summary = materialise(
-            task, directory, settings, search, chosen, stage=reporter.stage, training=reporter.training, searched=source
-        )
-        summary |= {"seconds": time.perf_counter() - started, "picked_from": str(path), "points": indices}
-        draw_samples(directory.path("samples.png"), task, compact)
-        directory.write_json(CONFIG, {**config, **began, "settings": settings.to_json()})  # not before: no resuming
-        directory.write_json(SUMMARY, summary)
+            job.task, job.settings, directory, search.builders, chosen, job.reporter,
+            counts=source.read_jsonl(LOGBOOK)[-1],
+        )  # fmt: skip
+        facts = {"from": str(path), "criterion": criterion.to_json(), "points": indices}
+        directory.write_json(CONFIG, job.configuration(**facts))  # not before: it can't be resumed
+        job.finish(directory, compact, {**summary, "seconds": job.seconds, "picked_from": str(path), "points": indices})
     return directory
 
 

@@ -19,7 +19,7 @@ from ganprune.report.figures import save_grid, zoom_for
 from ganprune.runs.directory import CONFIG, LOGBOOK, RunDirectory, refuse_changes
 from ganprune.runs.files import check_format
 from ganprune.runs.interruption import Interruption
-from ganprune.settings.training import TrainingSettings, with_all_terms
+from ganprune.settings.training import TrainingSettings
 from ganprune.training import TENSORS_NAME, CycleGANTrainer
 
 FORMAT = 1  # of config.json
@@ -97,11 +97,10 @@ def _begin(run: RunDirectory, config: dict[str, Any], resume: bool) -> None:
     command = saved.get("command") if isinstance(saved, dict) else None
     if command != "pretrain":
         raise UserError("resume", f"{run.directory} ({command})", "a run of ganprune pretrain", "Check the path.")
-    check_format({"format": FORMAT, **saved}, FORMAT, run.path(CONFIG))  # the first ones had none
+    check_format(saved, FORMAT, run.path(CONFIG))
     fixed = ("data_sha256", "generator", "discriminator", "settings")
     asked = {name: config[name] for name in fixed if name in saved}  # a folder may have moved
-    known = {**saved, "settings": with_all_terms(saved.get("settings"))}
-    refuse_changes(known, asked, "the interrupted run", "Resume with equal settings.")
+    refuse_changes(saved, asked, "the interrupted run", "Resume with equal settings.")
 
 
 def _train(

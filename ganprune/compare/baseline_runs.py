@@ -37,13 +37,13 @@ class Baselines:
         Raises:
             UserError: the ratio can't be reached.
         """
-        key = settings.encoding, settings.calibration_images
+        key = settings.scoring.encoding, settings.scoring.calibration_images
         if key not in self._subjects:
             self._subjects[key] = make_subjects(
                 self.task.cyclegan, self.task.images, encoding=key[0], calibration_images=key[1]
             )
         subjects = self._subjects[key]
-        most = sizes_by_ratio(subjects, settings.target_ratio or 1)
+        most = sizes_by_ratio(subjects, settings.budget.target_ratio or 1)
         log, builders, started = [], {}, time.perf_counter()
         for name, subject in subjects.items():
             pruned = prune(subject, baseline, settings.seed, most[name])

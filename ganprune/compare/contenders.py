@@ -24,11 +24,13 @@ import torch
 from ganprune.baselines.registry import Baseline
 from ganprune.device import resolve_precision
 from ganprune.errors import UserError
-from ganprune.pipeline.checks import check_settings, check_terms
+from ganprune.models.options import SIDES
+from ganprune.pipeline.checks import check_search
 from ganprune.settings.evolve import EvolveSettings
+from ganprune.settings.fields import changed, settings_in
 
 # What all contenders share, because the comparison would not be fair otherwise, or because it is not searched.
-SHARED = ("seed", "max_evaluations", "max_seconds", "generations")
+SHARED = [setting.name for setting in settings_in(EvolveSettings) if setting.facts.shared]
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,7 @@ class Contender:
     def with_budget(self, seed: int, max_evaluations: float) -> EvolveSettings:
         """Return the settings of one run; generations are bounded so that a search which only repeats itself ends."""
         most = max(1, int(max_evaluations))
-        return replace(
-            self.settings, seed=seed, max_evaluations=max_evaluations, max_seconds=None, generations=most,
-        )  # fmt: skip
+        return changed(self.settings, seed=seed, max_evaluations=max_evaluations, max_seconds=None, generations=most)
 
 
 def check_contenders(contenders: Sequence[Contender], max_evaluations: float, seeds: Sequence[int]) -> None:
@@ -81,8 +81,8 @@ def check_contenders(contenders: Sequence[Contender], max_evaluations: float, se
     if not seeds or len(set(seeds)) < len(seeds):
         raise UserError("seeds", list(seeds), "one or more, all different", "Correct --seeds.")
     for contender in contenders:
-        check = check_terms if contender.baseline else check_settings
-        check(contender.with_budget(seeds[0], max_evaluations))
+        if contender.baseline is None:
+            check_search(contender.with_budget(seeds[0], max_evaluations).search, SIDES)
 
 
 def split_name(text: str) -> tuple[str | None, str]:

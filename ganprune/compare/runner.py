@@ -13,13 +13,13 @@ import csv
 import gc
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ganprune.baselines.registry import Baseline
 from ganprune.compare.baseline_runs import Baselines
-from ganprune.compare.contenders import SHARED, Contender, check_contenders
+from ganprune.compare.contenders import Contender, check_contenders
 from ganprune.compare.statistics import (
     bootstrap_mean,
     friedman,
@@ -42,15 +42,10 @@ from ganprune.pipeline.task import Task, fingerprint
 from ganprune.report.curves import plot_curves
 from ganprune.runs.directory import CONFIG, LOGBOOK, SUMMARY, RunDirectory, refuse_changes
 from ganprune.runs.files import check_format, replace
-from ganprune.settings.evolve import EvolveSettings, tuning_settings
+from ganprune.settings.evolve import EvolveSettings
 
 FORMAT = 1
 CURVE = "curve.json"
-# These decide nothing about networks and scores: contenders that differ in them only share what is prepared.
-SEARCH_ONLY = (
-    "preset", "algorithm", "population", "select", "mate", "mutate", "init", "schedule", "finetune", "finetune_steps",
-    "finetune_batch", "finetune_learning_rate", "features", "inception_weights", *SHARED,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -175,7 +170,7 @@ class Runner:
     ):
         self.task, self.directory, self.workers, self.cluster = task, directory, workers, cluster
         self.report = report
-        self.skip = max(contender.settings.validation_images for contender in contenders)
+        self.skip = max(contender.settings.scoring.validation_images for contender in contenders)
         self._prepared: tuple[object, Search] | None = None
         self._references: dict[str, dict[str, CycleFitness]] = {}
         self.baselines = Baselines(task)
@@ -193,29 +188,28 @@ class Runner:
             reference = reference_of(self.task, self.baselines.choose(settings, baseline, path), self.skip)
         else:
             self._search(settings, path)
-        curve = self.curve(directory.read_jsonl(LOGBOOK), settings.encoding, reference)
+        curve = self.curve(directory.read_jsonl(LOGBOOK), settings.scoring.encoding, reference)
         directory.write_json(CURVE, curve)
         return curve
 
     def _search(self, settings: EvolveSettings, path: Path) -> None:
         search = self.prepare(settings)
-        strategies = {name: make_strategy(settings, name) for name in search.fitness}
-        toolboxes = make_toolboxes(search.fitness, strategies, settings)
+        strategies = {name: make_strategy(settings.search, name) for name in search.fitness}
+        toolboxes = make_toolboxes(search.fitness, strategies, settings.search)
         forget(search)  # lest a run find what an earlier one translated
         with spread(search.fitness, toolboxes, workers=self.workers, cluster=self.cluster, report=self.report):
             coevolve(
-                toolboxes, generations=settings.generations, schedule=settings.schedule, seed=settings.seed,
-                max_evaluations=settings.max_evaluations, run=path, resume=RunDirectory(path).exists(CONFIG),
+                toolboxes, generations=settings.search.generations, schedule=settings.search.schedule,
+                max_evaluations=settings.search.max_evaluations, seed=settings.seed, run=path,
+                resume=RunDirectory(path).exists(CONFIG),
             )  # fmt: skip
         forget(search)
 
     def prepare(self, settings: EvolveSettings) -> Search:
         """Return networks and fitness for these settings, the last ones if they serve."""
         # Which images an individual is tuned on, and in which order, comes from the seed.
-        ignored = {*SEARCH_ONLY} - ({"seed"} if tuning_settings(settings).wanted else set())
-        key = tuple(
-            (field.name, getattr(settings, field.name)) for field in fields(settings) if field.name not in ignored
-        )
+        seed = settings.seed if settings.tuning.wanted else None
+        key = (settings.scoring, settings.fitness, settings.budget, settings.tuning, settings.precision, seed)
         if self._prepared is None or self._prepared[0] != key:
             self._prepared = None  # let go of the old moments before new ones are taken ...
             gc.collect()  # ... now, since toolboxes and strategies hold each other

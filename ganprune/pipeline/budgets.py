@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ganprune.errors import UserError
 from ganprune.filters.space import FilterSpace
 from ganprune.fitness import CycleFitness
-from ganprune.settings.evolve import EvolveSettings
+from ganprune.settings.evolve import BudgetSettings
 
 SLOPES = [step / 10 for step in range(11)]  # from equal numbers of filters to equal shares
 
@@ -16,7 +16,7 @@ SLOPES = [step / 10 for step in range(11)]  # from equal numbers of filters to e
 USED_UP = 0.9  # the share of a budget that counts as all of it
 
 
-def set_budgets(fitness: Mapping[str, CycleFitness], settings: EvolveSettings) -> None:
+def set_budgets(fitness: Mapping[str, CycleFitness], settings: BudgetSettings) -> None:
     """Make repair hold every individual to the settings' target ratio, MACs and predicted latency.
 
     Raises:

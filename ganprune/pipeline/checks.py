@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ganprune.errors import UserError, did_you_mean
-from ganprune.evolution.coevolution import SCHEDULES
+from ganprune.errors import UserError
 from ganprune.evolution.registry import REGISTRY, resolve
-from ganprune.filters.space import ENCODINGS
 from ganprune.fitness import check_channels
-from ganprune.models.checkpoint import SIDES
 from ganprune.pipeline.search import OPERATORS, make_strategy, specifications
 from ganprune.pipeline.task import Task
-from ganprune.settings.evolve import OBJECTIVES, EvolveSettings, finetune_settings, fitness_settings, tuning_settings
+from ganprune.settings.evolve import EvolveSettings, SearchSettings
+from ganprune.settings.training import OBJECTIVES
 
 
-def check_settings(settings: EvolveSettings, sides: Sequence[str] = SIDES) -> None:
-    """Resolve every name in the settings, so that a mistake is found before anything is written.
+def check_search(settings: SearchSettings, sides: Sequence[str]) -> None:
+    """Resolve every operator, so that a mistake is found before anything is written.
 
     Args:
-        settings: of the run.
-        sides: those that are searched, where that is known already.
+        settings: of the search.
+        sides: those that are searched; none where that is not known yet.
     """
-    check_terms(settings)
     for kind in OPERATORS:
         for specification in specifications(settings, kind):
             resolve(kind, specification)
@@ -35,32 +32,22 @@ def check_settings(settings: EvolveSettings, sides: Sequence[str] = SIDES) -> No
         )  # fmt: skip
 
 
-def check_terms(settings: EvolveSettings) -> None:
-    """Check all but the operators: what has a meaning without a search, and for settings read from a file too."""
-    fitness_settings(settings)
-    finetune_settings(settings)
-    tuning_settings(settings)
-    for name, choices in (("schedule", SCHEDULES), ("encoding", ENCODINGS)):
-        value = getattr(settings, name)
-        if value not in choices:
-            raise UserError(name, value, " or ".join(choices), did_you_mean(value, choices))
-
-
 def check_objectives(task: Task, settings: EvolveSettings) -> None:
     """Check that what the settings train with is there: CycleGAN's objective takes more than a generator.
 
     Raises:
-        UserError: a judge, a way back or images of the target are missing, or can't be given to a generator.
+        UserError: a discriminator, a reverse generator or images of the target are missing, or can't be given to a
+            generator.
     """
-    asked = {"finetune": (settings.finetune, settings.finetune_steps > 0)}
-    asked["tune"] = (settings.tune, tuning_settings(settings).wanted)
+    asked = {"finetune": (settings.finetune.objective, settings.finetune.steps > 0)}
+    asked["tune"] = (settings.tuning.objective, settings.tuning.wanted)
     for option, (objective, wanted) in asked.items():
         if objective != "cyclegan" or not wanted:
             continue
         for name, side in task.cyclegan.items():
             there = {
                 "a discriminator": side.discriminator is not None,
-                "a generator that translates back": task.cyclegan.reverse(name) is not None,
+                "a reverse generator": task.cyclegan.reverse(name) is not None,
                 f"images of domain {side.target}": side.target in task.images.domains,
             }
             missing = [what for what, found in there.items() if not found]
@@ -69,10 +56,10 @@ def check_objectives(task: Task, settings: EvolveSettings) -> None:
                 raise UserError(option, found, "distil: it takes nothing but the generator", f"Give --{option} distil.")
             check_channels(task.cyclegan, task.images, name, identity=OBJECTIVES["cyclegan"]["identity"] > 0)
     for name in task.cyclegan:
-        check_channels(task.cyclegan, task.images, name, identity=settings.identity > 0)
+        check_channels(task.cyclegan, task.images, name, identity=settings.fitness.identity > 0)
 
 
-def check_references(settings: EvolveSettings, given: Mapping[str, str]) -> None:
+def check_references(settings: SearchSettings, given: Mapping[str, str]) -> None:
     """Check that operators which a saved run takes from a module were given again by the caller, and no others."""
     for kind in OPERATORS:
         saved = getattr(settings, kind)

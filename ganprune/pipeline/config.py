@@ -1,4 +1,4 @@
-"""What a run was begun with, and what of it may change on resume."""
+"""What a run was begun with, and what of it may change when it is resumed."""
 
 from __future__ import annotations
 
@@ -13,76 +13,42 @@ from ganprune.pipeline.task import Task, load_task
 from ganprune.runs.directory import CONFIG, SUMMARY, RunDirectory, changes, refuse_changes
 from ganprune.runs.files import check_format
 from ganprune.settings.evolve import EvolveSettings
+from ganprune.settings.fields import flat, from_json, settings_in
 
 FORMAT = 1  # of config.json
-
-
 RESUMABLE = ("evolve", "finetune")
-
-
 COMMANDS = (*RESUMABLE, "pick", "baseline")
-
-
 CONFIG_TYPES: dict[str, tuple[type, ...]] = {
     "checkpoint": (str, type(None)), "data": (str, type(None)), "size": (int, list), "device": (str,),
-    "threads": (int,), "settings": (dict,),
+    "threads": (int,), "settings": (dict,), "networks": (dict,),
 }  # fmt: skip
+MAY_GROW = [setting.name for setting in settings_in(EvolveSettings) if setting.facts.may_grow]
 
 
-BEFORE = {"width_slope": 0.0}  # what runs were searched with that know no such setting
+def read_config(directory: RunDirectory, *commands: str) -> tuple[dict[str, Any], EvolveSettings]:
+    """Return the configuration that a run was begun with, and the settings in it.
 
-
-MAY_GROW = ("generations", "max_evaluations", "max_seconds")
-
-
-def grow(config: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of the options that are larger than a run's own, and may be.
-
-    Raises:
-        UserError: others differ from the run's; each is named.
-    """
-    networks = {"epoch": None, "only": None, **config.get("networks", {})}
-    fields = ("checkpoint", "data", "size", "load_size", "threads")
-    saved = {**config["settings"], **{name: config.get(name) for name in fields}}
-    saved |= {name: networks[name] for name in ("epoch", "only")}
-    asked = {**options, **{name: _resolved(options[name]) for name in ("checkpoint", "data") if name in options}}
-    grown = {name: new for name, old, new in changes(saved, asked) if _may_become(name, old, new)}
-    given = {f"--{name.replace('_', '-')}": value for name, value in asked.items() if name not in grown}
-    refuse_changes(
-        {f"--{name.replace('_', '-')}": value for name, value in saved.items()}, given, "the run began",
-        f"Leave out what differs, or start a new run; only {', '.join(MAY_GROW)} may be raised.",
-    )  # fmt: skip
-    return grown
-
-
-def _may_become(name: str, old: Any, new: Any) -> bool:
-    return name in MAY_GROW and old is not None and new > old
-
-
-def _resolved(path: str | Path | None) -> str | None:
-    return None if path is None else str(Path(path).resolve())
-
-
-def read_config(directory: RunDirectory) -> tuple[dict[str, Any], EvolveSettings]:
-    """Return the configuration that a run of ``evolve``, ``finetune``, ``pick`` or ``baseline`` was begun with.
+    Args:
+        directory: of the run.
+        commands: those that may have begun it; none for ``evolve``, ``finetune``, ``pick`` or ``baseline``.
 
     Raises:
         UserError: the file is damaged, or another program's or command's.
     """
     config, path = directory.read_json(CONFIG), directory.path(CONFIG)
     command = config.get("command") if isinstance(config, dict) else None
-    if command not in COMMANDS:
+    if command not in (commands or COMMANDS):
         found = f"{directory.directory} (of ganprune {command})" if command else f"{path} without a command"
-        raise UserError("run", found, "a run of ganprune evolve", "Check the path.")
-    check_format({"format": FORMAT, **config}, FORMAT, path)  # the first ones had none
+        raise UserError("run", found, f"a run of ganprune {(commands or COMMANDS)[0]}", "Check the path.")
+    check_format(config, FORMAT, path)
     for name, kinds in CONFIG_TYPES.items():
         value = config.get(name)
         if not isinstance(value, kinds) or isinstance(value, bool) or name not in config:
             shown = repr(value) if name in config else "nothing"
             raise UserError(f"{name} in {path}", shown, "what the run began with", "Restore the file.")
     try:
-        return config, EvolveSettings(**{**BEFORE, **config["settings"]})
-    except TypeError as error:
+        return config, from_json(EvolveSettings, config["settings"])
+    except (TypeError, ValueError, AttributeError) as error:
         raise UserError(f"settings in {path}", str(error), "the settings of a run", "Restore the file.") from error
 
 
@@ -94,8 +60,33 @@ def configured_task(config: Mapping[str, Any], device: str, factories: Mapping[s
         device: where the networks go.
         factories: "generator" and "discriminator" as the caller gives them again, where code makes these.
     """
-    networks = CheckpointOptions.from_json(config.get("networks", {}), factories or {})
-    return load_task(_path(config["checkpoint"]), _path(config["data"]), Framing.from_json(config), device, networks)
+    networks = CheckpointOptions.from_json(config["networks"], factories or {})
+    return load_task(config["checkpoint"], config["data"], Framing.from_json(config), device, networks)
+
+
+def grow(config: Mapping[str, Any], settings: EvolveSettings, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the options that are larger than a run's own, and may be.
+
+    Raises:
+        UserError: others differ from the run's; each is named.
+    """
+    saved = {name: config.get(name) for name in ("checkpoint", "data", "size", "load_size", "threads")}
+    saved |= {name: config["networks"].get(name) for name in ("epoch", "only")}
+    saved |= {**flat(settings), "preset": settings.preset}
+    places = {name: str(Path(options[name]).resolve()) for name in ("checkpoint", "data") if options.get(name)}
+    asked = {**options, **places}
+    grown = {
+        name: new for name, old, new in changes(saved, asked) if name in MAY_GROW and old is not None and new > old
+    }
+    refuse_changes(
+        _as_options(saved), _as_options({name: value for name, value in asked.items() if name not in grown}),
+        "the run began", f"Leave out what differs, or start a new run; only {', '.join(MAY_GROW)} may be raised.",
+    )  # fmt: skip
+    return grown
+
+
+def _as_options(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"--{name.replace('_', '-')}": value for name, value in values.items()}
 
 
 def open_finished(path: str | Path) -> RunDirectory:
@@ -105,10 +96,9 @@ def open_finished(path: str | Path) -> RunDirectory:
         UserError: there is no run, or it was interrupted.
     """
     directory = RunDirectory.open(path)
-    config, _ = read_config(directory)
+    command = read_config(directory)[0]["command"]
     if not directory.exists(SUMMARY):
-        again = config["command"] in RESUMABLE
-        remedy = f"Finish it first: ganprune {config['command']} --resume {path}" if again else "Make it anew."
+        remedy = f"Finish it first: ganprune {command} --resume {path}" if command in RESUMABLE else "Make it anew."
         raise UserError("run", f"{path} (unfinished)", "a finished run", remedy)
     return directory
 
@@ -120,8 +110,4 @@ def run_networks(config: Mapping[str, Any], given: CheckpointOptions) -> Checkpo
             found = f"{getattr(given, name)} with a run"
             raise UserError(f"--{name}", found, "a checkpoint", "The run keeps what it was begun with; leave it out.")
     factories = {"generator": given.generator, "discriminator": given.discriminator}
-    return CheckpointOptions.from_json(config.get("networks", {}), factories)
-
-
-def _path(path: str | Path | None) -> Path | None:
-    return None if path is None else Path(path)
+    return CheckpointOptions.from_json(config["networks"], factories)

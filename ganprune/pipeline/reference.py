@@ -6,21 +6,22 @@ from collections.abc import Mapping
 
 from ganprune.filters.builder import NetworkBuilder, make_builders
 from ganprune.fitness import CycleFitness
-from ganprune.pipeline.search import Search
 from ganprune.pipeline.task import Task
-from ganprune.settings.evolve import EvolveSettings, tuning_settings
+from ganprune.settings.evolve import EvolveSettings
 
 
-def reference_fitness(task: Task, settings: EvolveSettings, search: Search) -> dict[str, CycleFitness]:
+def reference_fitness(
+    task: Task, settings: EvolveSettings, builders: Mapping[str, NetworkBuilder]
+) -> dict[str, CycleFitness]:
     """Return the fitness by which elites of different runs may be compared.
 
     Against the original partner, on validation images that the search did not see, with Eq. 11's default weights,
     reconstructed and untuned, in float32, whatever the run's own settings were.
     """
-    own = settings.reconstruct and not tuning_settings(settings).wanted
-    spaces = {name: builder.space for name, builder in search.builders.items()}
-    builders = search.builders if own else make_builders(task.cyclegan, task.images, spaces=spaces)
-    return reference_of(task, builders, settings.validation_images)
+    if settings.scoring.reconstruct is False or settings.tuning.wanted:
+        spaces = {name: builder.space for name, builder in builders.items()}
+        builders = make_builders(task.cyclegan, task.images, spaces=spaces)
+    return reference_of(task, builders, settings.scoring.validation_images)
 
 
 def reference_of(task: Task, builders: Mapping[str, NetworkBuilder], skip: int) -> dict[str, CycleFitness]:

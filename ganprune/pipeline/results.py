@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from torch import nn
 
 from ganprune import __version__
 from ganprune.evolution.individual import Individual
+from ganprune.filters.builder import NetworkBuilder
 from ganprune.filters.saving import load_generator, save_generator
 from ganprune.fitness import CycleFitness
 from ganprune.metrics.evaluate import evaluate, run
@@ -19,11 +20,12 @@ from ganprune.metrics.measures import Measures, Wanted
 from ganprune.models.architecture import describe
 from ganprune.models.options import SIDES, CheckpointOptions
 from ganprune.pipeline.reference import reference_fitness
-from ganprune.pipeline.search import Search, algorithms
+from ganprune.pipeline.reporter import Reporter
+from ganprune.pipeline.search import algorithms
 from ganprune.pipeline.task import Task
 from ganprune.report.figures import save_grid, zoom_for
-from ganprune.runs.directory import LOGBOOK, RunDirectory
-from ganprune.settings.evolve import EvolveSettings, finetune_settings
+from ganprune.runs.directory import RunDirectory
+from ganprune.settings.evolve import EvolveSettings
 from ganprune.training.finetune import finetune
 
 SUMMARY_FORMAT = 1
@@ -32,55 +34,60 @@ SAMPLES = 12
 
 def materialise(
     task: Task,
-    directory: RunDirectory,
     settings: EvolveSettings,
-    search: Search,
+    directory: RunDirectory,
+    builders: Mapping[str, NetworkBuilder],
     chosen: Mapping[str, Individual],
+    reporter: Reporter,
     *,
-    stage: Callable[..., Any],
-    training: Callable[[int, int, dict[str, float]], Any] | None = None,
-    searched: RunDirectory | None = None,
-    keep: Path | None = None,
-    counts: Mapping[str, Any] | None = None,
+    counts: Mapping[str, Any],
     reference: Mapping[str, CycleFitness] | None = None,
+    keep: Path | None = None,
 ) -> tuple[dict[str, nn.Module], dict[str, Any]]:
     """Make both sides' individuals compact networks, fine-tune, evaluate and write the pair into ``directory``.
 
     Args:
         task: the original and its images.
-        directory: where ``A2B.*`` and ``B2A.*`` go; the caller writes the rest.
         settings: the fine-tune, and what the fitness was made of.
-        search: its builders; what :func:`ganprune.pipeline.search.rebuild` gives is enough.
+        directory: where ``A2B.*`` and ``B2A.*`` go; the caller writes the rest.
+        builders: side -> what makes networks of bits.
         chosen: side -> individual with the fitness and terms it was found with.
-        stage, training: whom to tell how far it is; see ``pipeline.Reporter``.
-        searched: the run whose logbook counts what was searched; None for ``directory``.
-        keep: folder for the state of the fine-tune, to go on with if it is interrupted.
-        counts: the like of that logbook's last line, where nothing was searched.
+        reporter: whom to tell how far it is.
+        counts: what was searched for them: evaluations, rescores, cost, generation.
         reference: by side; None for :func:`ganprune.pipeline.reference.reference_fitness`.
+        keep: folder for the state of the fine-tune, to go on with if it is interrupted.
 
     Returns:
         The compact generators, and what ``summary.json`` holds but for the time taken.
     """
-    compact = {name: search.builders[name].final(bits).requires_grad_(True) for name, bits in chosen.items()}
-    outcome: dict[str, int] = {}
-    if settings.finetune_steps:
-        stage(f"fine-tuning {task.whom}, compact", settings.finetune_steps)
-        outcome = finetune(task.cyclegan, task.images, compact, finetune_settings(settings), training, keep=keep)
-        tell_outcome(outcome, stage)
-    stage("evaluating on test images")
+    compact = {name: builders[name].final(bits).requires_grad_(True) for name, bits in chosen.items()}
+    outcome = finetune_pair(task, settings, compact, reporter, keep=keep) if settings.finetune.steps else {}
+    reporter.stage("evaluating on test images")
     save_pair(directory, task, compact, chosen, settings)
-    counts = counts or (searched or directory).read_jsonl(LOGBOOK)[-1]
-    reference = reference or reference_fitness(task, settings, search)
-    summary = summarise(task, settings, counts, reference, chosen, compact)
-    return compact, {**summary, **({"finetune": outcome} if outcome else {})}
+    reference = reference or reference_fitness(task, settings, builders)
+    return compact, summarise(task, settings, counts, reference, chosen, compact) | outcome
 
 
-def tell_outcome(outcome: Mapping[str, int], stage: Callable[..., Any]) -> None:
-    """Say if a fine-tune diverged."""
+def finetune_pair(
+    task: Task,
+    settings: EvolveSettings,
+    compact: Mapping[str, nn.Module],
+    reporter: Reporter,
+    *,
+    keep: Path | None,
+) -> dict[str, Any]:
+    """Fine-tune compact generators in place.
+
+    Returns:
+        What a summary says of a fine-tune that diverged, under "finetune"; empty if all was well.
+    """
+    reporter.stage(f"fine-tuning {task.whom}, compact", settings.finetune.steps)
+    outcome = finetune(task.cyclegan, task.images, compact, settings.training, reporter.training, keep=keep)
     if outcome:
-        stage(
+        reporter.stage(
             "the fine-tune diverged at step {diverged_at}: the weights of step {weights_of} are kept".format(**outcome)
         )
+    return {"finetune": outcome} if outcome else {}
 
 
 def save_pair(
@@ -95,7 +102,7 @@ def save_pair(
         architecture = describe(task.cyclegan[name].generator)
         save_generator(
             network, directory.path(name), architecture=architecture, bits=elites[name].key(), side=name,
-            encoding=settings.encoding, **task.images.framing.to_json(),
+            encoding=settings.scoring.encoding, **task.images.framing.to_json(),
         )  # fmt: skip
 
 
@@ -132,7 +139,7 @@ def summarise(
     sides = measure(task, settings, compact)
     for name, figures in sides.items():
         elite = elites[name]
-        figures["algorithm"] = algorithms(settings)[name].partition(":")[0]
+        figures["algorithm"] = algorithms(settings.search)[name].partition(":")[0]
         figures["search"] = {
             **(elite.terms or {}), "fitness": elite.scalar_fitness, "reference_fitness": reference[name](elite)[0],
         }  # fmt: skip
@@ -159,8 +166,8 @@ def make_measures(task: Task, settings: EvolveSettings, wanted: Wanted | None = 
     """
     wanted = wanted or Wanted()
     if wanted.features is None:
-        weights = wanted.inception_weights or settings.inception_weights
-        wanted = replace(wanted, features=settings.features, inception_weights=weights)
+        weights = wanted.inception_weights or settings.measures.inception_weights
+        wanted = replace(wanted, features=settings.measures.features, inception_weights=weights)
     return wanted.measures(task.images, task.device)
 
 
@@ -169,7 +176,7 @@ def measure(
 ) -> dict[str, dict[str, Any]]:
     """Return the figures of both sides; arguments as :func:`make_measures`."""
     return evaluate(
-        task.cyclegan, compact, task.images, discriminator_output=settings.discriminator_output,
+        task.cyclegan, compact, task.images, discriminator_output=settings.fitness.discriminator_output,
         measures=make_measures(task, settings, wanted),
     )  # fmt: skip
 

@@ -20,7 +20,7 @@ from ganprune.fitness import CycleFitness
 from ganprune.models.checkpoint import SIDES
 from ganprune.pipeline.budgets import set_budgets
 from ganprune.pipeline.task import Task
-from ganprune.settings.evolve import EvolveSettings, fitness_settings, needs_latency, tuning_settings
+from ganprune.settings.evolve import EvolveSettings, SearchSettings
 from ganprune.training.tuning import tuned
 
 OPERATORS = ("algorithm", "select", "mate", "mutate", "init")
@@ -60,12 +60,12 @@ def prepare(task: Task, settings: EvolveSettings, stage: Callable[..., Any], lat
     search = rebuild(task, settings, stage)
     started = time.perf_counter()
     for builder in search.builders.values():
-        builder.space.round_to(settings.round_to)  # first, so that latencies are measured at numbers that can be
+        builder.space.round_to(settings.budget.round_to)  # first, so that latencies are measured at numbers that can be
     tables = latency_tables(task, settings, search.builders, latency, stage)
     fitness = make_fitness(task, settings, search.builders, tables)
-    set_budgets(fitness, settings)
-    strategies = {name: make_strategy(settings, name) for name in fitness}
-    toolboxes = make_toolboxes(fitness, strategies, settings)
+    set_budgets(fitness, settings.budget)
+    strategies = {name: make_strategy(settings.search, name) for name in fitness}
+    toolboxes = make_toolboxes(fitness, strategies, settings.search)
     seconds = search.seconds + time.perf_counter() - started
     return replace(search, fitness=fitness, toolboxes=toolboxes, strategies=strategies, seconds=seconds, latency=tables)
 
@@ -78,22 +78,24 @@ def rebuild(task: Task, settings: EvolveSettings, stage: Callable[..., Any]) -> 
     Raises:
         UserError: a generator that can't be pruned.
     """
-    started = time.perf_counter()
-    stage("tracing the generators" + (" and taking moments" if settings.reconstruct else ""))
+    started, scoring = time.perf_counter(), settings.scoring
+    stage("tracing the generators" + (" and taking moments" if scoring.reconstruct else ""))
     builders = make_builders(
-        task.cyclegan, task.images, encoding=settings.encoding, reconstruct=settings.reconstruct,
-        calibration_images=settings.calibration_images,
+        task.cyclegan, task.images, encoding=scoring.encoding, reconstruct=scoring.reconstruct,
+        calibration_images=scoring.calibration_images,
     )  # fmt: skip
-    builders = tuned(builders, task.cyclegan, task.images, tuning_settings(settings))
+    builders = tuned(
+        builders, task.cyclegan, task.images, settings.tuning, seed=settings.seed, precision=settings.precision
+    )
     return Search(builders, {}, {}, {}, time.perf_counter() - started)
 
 
-def specifications(settings: EvolveSettings, kind: str) -> list[str]:
+def specifications(settings: SearchSettings, kind: str) -> list[str]:
     """Return what the settings name of a kind of :data:`OPERATORS`: for algorithms one for each side."""
     return [*algorithms(settings).values()] if kind == "algorithm" else [getattr(settings, kind)]
 
 
-def algorithms(settings: EvolveSettings) -> dict[str, str]:
+def algorithms(settings: SearchSettings) -> dict[str, str]:
     """Return each side's algorithm: one specification for both, or two joined by a slash, A2B's first.
 
     Raises:
@@ -112,7 +114,7 @@ def latency_tables(
     task: Task, settings: EvolveSettings, builders: Mapping[str, NetworkBuilder], saved: Any, stage: Callable[..., Any]
 ) -> dict[str, LatencyTable]:
     """Return both sides' latency tables, the saved ones or measured now; none where the settings need none."""
-    if not needs_latency(settings):
+    if not settings.needs_latency:
         return {}
     spaces = {name: builder.space for name, builder in builders.items()}
     if saved is not None:
@@ -129,18 +131,17 @@ def make_fitness(
     latency: Mapping[str, LatencyTable],
 ) -> dict[str, CycleFitness]:
     """Return both sides' fitness, sharing their networks."""
-    terms = fitness_settings(settings)
     return {
         name: CycleFitness(
-            task.cyclegan, task.images, name, settings=terms, builders=builders,
-            validation_images=settings.validation_images,
+            task.cyclegan, task.images, name, settings=settings.fitness, builders=builders,
+            validation_images=settings.scoring.validation_images,
             precision=settings.precision, latency=latency.get(name),
         )
         for name in task.cyclegan
     }  # fmt: skip
 
 
-def make_strategy(settings: EvolveSettings, side: str) -> Strategy:
+def make_strategy(settings: SearchSettings, side: str) -> Strategy:
     """Return a new strategy for a side, of the settings' algorithm and population."""
     operator = resolve("algorithm", algorithms(settings)[side])
     strategy: Strategy = operator.function(**{"population": settings.population, **operator.parameters})
@@ -148,7 +149,7 @@ def make_strategy(settings: EvolveSettings, side: str) -> Strategy:
 
 
 def make_toolboxes(
-    fitness: Mapping[str, CycleFitness], strategies: Mapping[str, Strategy], settings: EvolveSettings
+    fitness: Mapping[str, CycleFitness], strategies: Mapping[str, Strategy], settings: SearchSettings
 ) -> dict[str, Toolbox]:
     """Return one toolbox for each side, with the settings' operators and its strategy."""
     toolboxes = {}

@@ -41,8 +41,8 @@ class Task:
 
 
 def load_task(
-    checkpoint: Path | None,
-    data: Path | None,
+    checkpoint: str | Path | None,
+    data: str | Path | None,
     size: int | Size | Framing | None = None,
     device: str = "auto",
     networks: CheckpointOptions | None = None,
@@ -69,7 +69,7 @@ def load_task(
         channels=domain_channels(cyclegan), needed=[side.source for side in cyclegan.values()],
     )  # fmt: skip
     check_size(cyclegan, images.size)
-    places = [str(path.resolve()) if path else None for path in (checkpoint, data)]
+    places = [str(Path(path).resolve()) if path else None for path in (checkpoint, data)]
     return Task(cyclegan, images, places[0], places[1], networks)
 
 
@@ -94,7 +94,7 @@ def check_fingerprint(task: Task, config: Mapping[str, Any]) -> None:
     sources = {"data_sha256": (task.data, "images"), "checkpoint_sha256": (task.checkpoint, "networks")}
     for name, found in fingerprint(task).items():
         path, what = sources[name]
-        if config.get(name, found) != found:
+        if config.get(name) != found:
             raise UserError(
                 f"{what} in {path or 'the package'}", f"other {what} than when the run began",
                 "what it began with", "Restore them, or start a new run.",

@@ -1,193 +1,158 @@
-"""The options of a whole run and their presets; plain data, so that ``--help`` can show them without heavy imports."""
+"""What ``ganprune evolve`` is asked, and its presets. Plain data, so that ``--help`` shows it without heavy imports."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ganprune.errors import UserError, did_you_mean
+from ganprune.evolution.registry import names
+from ganprune.settings.fields import Settings, changed, part, setting
 from ganprune.settings.fitness import FitnessSettings
-from ganprune.settings.training import TrainingSettings, TuningSettings
+from ganprune.settings.training import PRECISIONS, FinetuneSettings, TrainingSettings, TuningSettings
 
-# Weights of the fine-tune's terms, found by scripts/finetuning.py on validation images: docs/finetuning.md.
-DISTILLED: dict[str, float] = {
-    "learning_rate": 5e-4, "lam": 20.0, "identity": 0.0, "adversarial": 0.5, "distil": 10.0, "disa": 0.1, "augment": 1.0
-}  # fmt: skip
+FEATURES_HELP = "shipped (the small classifier that comes along), inception (FID and KID), none, or auto."
 
 
-OBJECTIVES: dict[str, dict[str, float]] = {
-    "distil": DISTILLED,
-    "features": {**DISTILLED, "features": 1.0},
-    "cyclegan": {"learning_rate": 2e-4, "identity": 0.5},  # as Zhu et al. train, and the paper
-}
-
-
-def fitness_settings(settings: EvolveSettings) -> FitnessSettings:
-    """Return the part of the settings that the fitness is made of."""
-    fields = FitnessSettings.__dataclass_fields__
-    return FitnessSettings(**{name: getattr(settings, name) for name in fields})
-
-
-def tuning_settings(settings: EvolveSettings) -> TuningSettings:
-    """Return how the settings want individuals tuned before they are scored."""
-    rate = OBJECTIVES.get(settings.tune, DISTILLED)["learning_rate"]
-    return TuningSettings(
-        steps=settings.tune_steps,
-        passes=settings.tune_passes,
-        objective=settings.tune,
-        batch=settings.tune_batch,
-        learning_rate=rate,
-        seed=settings.seed,
-        precision="float32" if settings.precision == "auto" else settings.precision,
-    )
-
-
-def finetune_settings(settings: EvolveSettings) -> TrainingSettings:
-    """Return the final fine-tune's training settings; its second half decays the learning rate."""
-    constant = settings.finetune_steps // 2
-    terms = {"lam": settings.lam, **OBJECTIVES[settings.finetune]}
-    if settings.finetune_learning_rate:
-        terms["learning_rate"] = settings.finetune_learning_rate
-    return TrainingSettings(
-        steps=constant, decay_steps=settings.finetune_steps - constant, batch=settings.finetune_batch,
-        precision=settings.precision, seed=settings.seed, **terms,  # type: ignore[arg-type]
-    )  # fmt: skip
-
-
-def needs_latency(settings: EvolveSettings) -> bool:
-    """Return whether a run with these settings predicts latencies."""
-    return settings.cost == "latency" or settings.max_latency_ms is not None
-
-
-NAMES = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
-
-
-PRECISIONS = ("auto", "float32", "bfloat16")
-
-
-FINETUNES = ("distil", "features", "cyclegan")
+def _listed(kind: str) -> str:
+    return ", ".join(names(kind)) + "; NAME:KEY=VALUE,..., or package.module:function."
 
 
 @dataclass(frozen=True)
-class EvolveSettings:
-    """Everything that decides what ``ganprune evolve`` does, besides the checkpoint and the images.
+class BudgetSettings(Settings):
+    """How small every individual is at least.
 
     Attributes:
-        preset: name of the preset that the defaults came from.
-        algorithm: "ga", with parameters as ``ga:reproduction=0.2``.
+        target_ratio: this many times fewer parameters than the original, or more; None or 1 for no bound.
+        max_macs: at most this many multiply-accumulates per image (counted at input size).
+        max_latency_ms: predicted to take at most this many milliseconds per image.
+        width_slope: to meet a budget, groups are cut to n * size ** width_slope filters: 0 for equal numbers, 1 for
+            equal shares; None for :func:`ganprune.pipeline.budgets.find_slope`.
+        round_to: groups of filters keep multiples of this, where they have at least twice as many.
+    """
+
+    target_ratio: float | None = setting(
+        8.0, "This many times fewer parameters; 1: no bound.", low=1, common=True, searches=True
+    )
+    max_macs: float | None = setting(None, "At most this many MACs per image.", above=0, common=True, searches=True)
+    max_latency_ms: float | None = setting(
+        None, "At most this predicted time per image on this machine.", above=0, common=True, searches=True
+    )
+    width_slope: float | None = setting(
+        None, "Budgets cut layers to n * filters ** this; 0: equal numbers, 1: shares.", low=-2, high=2, searches=True
+    )
+    round_to: int = setting(
+        1, "Keep filters in multiples of this many per layer, 1: any number.", low=1, common=True, searches=True
+    )
+
+
+@dataclass(frozen=True)
+class SearchSettings(Settings):
+    """How the search goes.
+
+    Attributes:
+        algorithm: "ga", with parameters as ``ga:reproduction=0.2``; or A2B's and B2A's joined by a slash.
         population: individuals per side, K.
         generations: T, not counting generation 0.
         max_evaluations: stop before this cost (evaluations + rescores / 2) is exceeded.
         max_seconds: stop the search after this many seconds.
         select, mate, mutate, init: operator specifications.
-        gamma, lam, identity, loss, cost, discriminator_output, cycle_norm: the fitness; see ``FitnessSettings``.
-        target_ratio: every individual has at least this many times fewer parameters than the original; None or 1 for
-            no bound.
-        max_macs: every individual takes at most this many multiply-accumulates per image (counted at input size).
-        max_latency_ms: every individual is predicted to take at most this many milliseconds per image.
-        width_slope: to meet a budget, groups are cut to n * size ** width_slope filters: 0 for equal numbers, 1 for
-            equal shares; None for :func:`ganprune.pipeline.budgets.find_slope`.
-        round_to: groups of filters keep multiples of this, where they have at least twice as many.
-        encoding: "grouped" or "tied".
         schedule: "alternate", "simultaneous" or "separate".
+    """
+
+    algorithm: str = setting(
+        "ga", "Search algorithm, or two as A2B/B2A: " + _listed("algorithm"), common=True, searches=True
+    )
+    population: int = setting(16, "Individuals per side (the paper's K).", common=True, searches=True)
+    generations: int = setting(
+        10, "Generations (the paper's T).", low=1, common=True, may_grow=True, shared=True, searches=True
+    )
+    max_evaluations: float | None = setting(
+        None, "Stop before this cost: evaluations + rescores / 2.", above=0, may_grow=True, shared=True, searches=True
+    )
+    max_seconds: float | None = setting(
+        None, "Stop the search after this time.", above=0, common=True, may_grow=True, shared=True, searches=True
+    )
+    select: str = setting("selTournament:tournsize=3", "Selection: " + _listed("select"), searches=True)
+    mate: str = setting("cxGroup", "Crossover: " + _listed("mate"), searches=True)
+    mutate: str = setting("mutGroupOrFlip", "Mutation: " + _listed("mutate"), searches=True)
+    init: str = setting("initMixed:low=1,high=1", "First individuals: " + _listed("init"), searches=True)
+    schedule: str = setting(
+        "alternate", "alternate, simultaneous or separate.", choices=("alternate", "simultaneous", "separate"),
+        searches=True,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ScoringSettings(Settings):
+    """How a bit string becomes a network, and how many images that is scored on.
+
+    Attributes:
+        encoding: "grouped" or "tied"; see ``FilterSpace``.
         reconstruct: whether weights are reconstructed in closed form.
         calibration_images: training images whose statistics reconstruct weights.
-        tune: "distil" or "cyclegan": how each individual is tuned before it is scored, if at all.
-        tune_steps: steps of that; 0 for as many as ``tune_passes`` says.
-        tune_passes: passes over a tenth of the training images; 0 for no tuning.
-        tune_batch: images per tuning step.
         validation_images: validation images that score.
-        finetune: the objective of the final fine-tune: "distil" (the original's images, what its discriminators say
-            of them, and the cycle), "features" (that and features inside the generators) or "cyclegan" (the paper's).
-        finetune_steps: its steps; 0 for none. The second half decays the learning rate.
-        finetune_batch: images of each domain per step.
-        finetune_learning_rate: Adam's; None for the objective's own (5e-4 distilled, 2e-4 as CycleGAN).
-        features: whose features the final distances are measured on: "shipped", "inception", "none" or "auto";
-            see :class:`ganprune.metrics.measures.Wanted`.
+    """
+
+    encoding: str = setting("grouped", "grouped, or tied as in the authors' code.", choices=("grouped", "tied"))
+    reconstruct: bool = setting(True, "Closed-form weights, or sliced ones.", searches=True)
+    calibration_images: int = setting(32, "Training images whose statistics reconstruct weights.", low=1)
+    validation_images: int = setting(32, "Validation images that score.", low=1)
+
+
+@dataclass(frozen=True)
+class MeasureSettings(Settings):
+    """What the final figures are measured by.
+
+    Attributes:
+        features: whose features distances are measured on: "shipped", "inception", "none" or "auto"; see
+            :class:`ganprune.metrics.measures.Wanted`.
         inception_weights: file of the weights for "inception"; None to download them.
+    """
+
+    features: str = setting("auto", "Whose features the final distances are measured on: " + FEATURES_HELP)
+    inception_weights: str | None = setting(None, "File of torch-fidelity's weights.  [default: download them]")
+
+
+@dataclass(frozen=True)
+class EvolveSettings(Settings):
+    """Everything that decides what ``ganprune evolve`` does, besides the checkpoint and the images.
+
+    Attributes:
+        preset: name of the preset that the defaults came from.
+        budget: how small every individual is at least.
+        search: how the search goes.
+        fitness: what an individual is worth.
+        scoring: how a bit string becomes a network, and what that is scored on.
+        tuning: how that is tuned before, if at all.
+        finetune: the last fine-tune.
+        measures: what the final figures are measured by.
         precision: "float32", "bfloat16" (mixed), or "auto": bfloat16 where the hardware multiplies it natively.
         seed: of everything random.
     """
 
     preset: str = "quick"
-    algorithm: str = "ga"
-    population: int = 16
-    generations: int = 10
-    max_evaluations: float | None = None
-    max_seconds: float | None = None
-    select: str = "selTournament:tournsize=3"
-    mate: str = "cxGroup"
-    mutate: str = "mutGroupOrFlip"
-    init: str = "initMixed:low=1,high=1"
-    gamma: float = 10.0
-    lam: float = 10.0
-    identity: float = 0.0
-    loss: str = "disa"
-    cost: str = "params"
-    discriminator_output: str = "map"
-    cycle_norm: str = "l2"
-    target_ratio: float | None = 8.0
-    max_macs: float | None = None
-    max_latency_ms: float | None = None
-    width_slope: float | None = None
-    round_to: int = 1
-    encoding: str = "grouped"
-    schedule: str = "alternate"
-    reconstruct: bool = True
-    calibration_images: int = 32
-    tune: str = "distil"
-    tune_steps: int = 0
-    tune_passes: float = 0.0
-    tune_batch: int = 4
-    validation_images: int = 32
-    finetune: str = "distil"
-    finetune_steps: int = 700
-    finetune_batch: int = 4
-    finetune_learning_rate: float | None = None
-    features: str = "auto"
-    inception_weights: str | None = None
-    precision: str = "auto"
-    seed: int = 1
+    budget: BudgetSettings = part(BudgetSettings(), "Size of the result")
+    search: SearchSettings = part(SearchSettings(), "Search")
+    fitness: FitnessSettings = part(FitnessSettings(), "Search")
+    scoring: ScoringSettings = part(ScoringSettings(), "Search")
+    tuning: TuningSettings = part(TuningSettings(), "Search")
+    finetune: FinetuneSettings = part(FinetuneSettings(), "Fine-tuning and figures")
+    measures: MeasureSettings = part(MeasureSettings(), "Fine-tuning and figures")
+    precision: str = setting(
+        "auto", "float32, bfloat16 (mixed), or auto: bfloat16 where it is native.", choices=("auto", *PRECISIONS)
+    )
+    seed: int = setting(1, "Of everything random.", low=0, high=2**32 - 1, common=True, shared=True)
 
-    def __post_init__(self) -> None:
-        self._check_types()
-        least = {"generations": 1, "calibration_images": 1, "validation_images": 1, "finetune_batch": 1, "round_to": 1}
-        for field, low in {**least, "finetune_steps": 0}.items():
-            if getattr(self, field) < low:
-                _refuse(field, getattr(self, field), f"{low} or more")
-        above = dict.fromkeys(("max_evaluations", "max_seconds", "finetune_learning_rate"), 0)
-        above |= {"max_macs": 0, "max_latency_ms": 0}
-        for field, low in above.items():
-            limit = getattr(self, field)
-            if limit is not None and not low < limit < math.inf:
-                _refuse(field, limit, f"a number above {low}")
-        if self.target_ratio is not None and not 1 <= self.target_ratio < math.inf:
-            _refuse("target_ratio", self.target_ratio, "1 (no bound) or more")
-        if self.width_slope is not None and not -2 <= self.width_slope <= 2:
-            _refuse("width_slope", self.width_slope, "a number from -2 to 2")
-        if not 0 <= self.seed < 2**32:
-            _refuse("seed", self.seed, "a whole number from 0 to 4294967295")
-        if self.precision not in PRECISIONS:
-            _refuse("precision", self.precision, ", ".join(PRECISIONS))
-        if self.finetune not in FINETUNES:
-            expected = f"{', '.join(FINETUNES[:-1])} or {FINETUNES[-1]}"
-            raise UserError("finetune", self.finetune, expected, did_you_mean(self.finetune, FINETUNES))
+    @property
+    def needs_latency(self) -> bool:
+        """Whether a run with these settings predicts latencies."""
+        return self.fitness.cost == "latency" or self.budget.max_latency_ms is not None
 
-    def _check_types(self) -> None:
-        """Settings may come from a file that somebody has edited."""
-        for field in fields(self):
-            value, kinds = getattr(self, field.name), set(str(field.type).split(" | "))
-            kind = "None" if value is None else type(value).__name__
-            if kind not in kinds and not (kind == "int" and "float" in kinds):
-                _refuse(field.name, value, NAMES[min(kinds - {"None"})])
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-def _refuse(field: str, value: Any, expected: str) -> None:
-    raise UserError(field.replace("_", " "), value, expected, f"Correct --{field.replace('_', '-')}.")
+    @property
+    def training(self) -> TrainingSettings:
+        """What the trainer is to do in the last fine-tune."""
+        return self.finetune.training(lam=self.fitness.lam, precision=self.precision, seed=self.seed)
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -215,22 +180,18 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def make_settings(preset: str, **options: Any) -> EvolveSettings:
-    """Return a preset's settings with those options that are not None put in their place.
+def make_settings(preset: str = "quick", **options: Any) -> EvolveSettings:
+    """Return a preset's settings with those options, by the names of the command line, that are not None in place.
 
     ``max_macs`` or ``max_latency_ms`` without ``target_ratio`` takes the place of the preset's ``target_ratio``.
 
     Raises:
         UserError: an unknown preset or option, or a value that can't be.
     """
-    known = [field.name for field in fields(EvolveSettings) if field.name != "preset"]
-    for name in options:
-        if name not in known:
-            raise UserError("option", name, "a setting of a run", did_you_mean(name, known))
     if preset not in PRESETS:
         raise UserError("preset", preset, " or ".join(PRESETS), did_you_mean(preset, PRESETS))
-    base = EvolveSettings(preset=preset, **PRESETS[preset])
     given = {name: value for name, value in options.items() if value is not None}
-    if any(name in given for name in ("max_macs", "max_latency_ms")) and "target_ratio" not in given:
-        base = replace(base, target_ratio=None)  # a budget of one's own takes the place of the preset's
-    return replace(base, **given)
+    values = dict(PRESETS[preset])
+    if any(name in given for name in ("max_macs", "max_latency_ms")):
+        values["target_ratio"] = None  # a budget of one's own takes the place of the preset's
+    return changed(replace(EvolveSettings(), preset=preset), **{**values, **given})

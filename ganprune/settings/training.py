@@ -1,19 +1,28 @@
-"""TrainingSettings: the objective and schedule of a training run."""
+"""Objective and schedule of trainings: CycleGAN's own, the tuning of individuals, the fine-tune of what was found."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ganprune.errors import UserError, did_you_mean
+from ganprune.settings.fields import Settings, setting
 
+PRECISIONS = ("float32", "bfloat16")
 TAUGHT = ("distil", "disa", "feature_matching", "features")  # the terms that need a teacher
+
+# Weights of the fine-tune's terms, found by scripts/finetuning.py on validation images: docs/finetuning.md.
+DISTILLED: dict[str, float] = {
+    "learning_rate": 5e-4, "lam": 20.0, "identity": 0.0, "adversarial": 0.5, "distil": 10.0, "disa": 0.1, "augment": 1.0
+}  # fmt: skip
+OBJECTIVES: dict[str, dict[str, float]] = {
+    "distil": DISTILLED,
+    "features": {**DISTILLED, "features": 1.0},
+    "cyclegan": {"learning_rate": 2e-4, "identity": 0.5},  # as Zhu et al. train, and the paper
+}
 
 
 @dataclass(frozen=True)
-class TrainingSettings:
+class TrainingSettings(Settings):
     """What a training run does; the defaults are CycleGAN's except ``batch`` and the step counts.
 
     Attributes:
@@ -26,7 +35,7 @@ class TrainingSettings:
         identity: weight of the identity term, times ``lam``; 0 leaves it out.
         adversarial: weight of the adversarial term.
         distil: weight of the L1 distance to the teacher's images; needs a teacher, as the three below do.
-        disa: weight of L_DisA (Eq. 5), judged by the teacher's discriminator.
+        disa: weight of L_DisA (Eq. 5) in the output of the teacher's discriminator.
         feature_matching: weight of the relative L1 distance of what the teacher's discriminator sees in both images;
             see ``feature_matching``.
         features: weight of the distance of features inside the generators; see ``FeatureDistillation``.
@@ -36,40 +45,23 @@ class TrainingSettings:
         seed: of everything random.
     """
 
-    steps: int
-    decay_steps: int = 0
-    batch: int = 4
-    learning_rate: float = 2e-4
+    steps: int = setting(20000, "Steps at the constant learning rate.", low=0, common=True)
+    decay_steps: int = setting(0, "Further steps, rate falling to 0.", low=0, common=True)
+    batch: int = setting(4, "Images of each domain per step.", low=1, common=True)
+    learning_rate: float = setting(2e-4, "Adam's rate.", above=0)
     betas: tuple[float, float] = (0.5, 0.999)
-    discriminator_rate: float = 1.0
-    lam: float = 10.0
-    identity: float = 0.5
-    adversarial: float = 1.0
-    distil: float = 0.0
-    disa: float = 0.0
-    feature_matching: float = 0.0
-    features: float = 0.0
-    pool: int = 50
-    augment: float = 286 / 256
-    precision: str = "float32"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for field in ("steps", "decay_steps", "lam", "identity", "adversarial", *TAUGHT, "pool"):
-            if not 0 <= getattr(self, field) < math.inf:
-                raise UserError(field, getattr(self, field), "0 or more", f"Correct --{field.replace('_', '-')}.")
-        if self.batch < 1:
-            raise UserError("batch", self.batch, "1 or more", "Correct --batch.")
-        if not 0 < self.learning_rate < math.inf:
-            raise UserError("learning rate", self.learning_rate, "above 0", "Correct --learning-rate.")
-        if not 0 < self.discriminator_rate < math.inf:
-            raise UserError("discriminator rate", self.discriminator_rate, "above 0", "1 is the generators' own.")
-        if not 1 <= self.augment <= 4:
-            raise UserError("augment", self.augment, "a factor from 1 to 4", "Correct --augment.")
-        if not 0 <= self.seed < 2**32:
-            raise UserError("seed", self.seed, "a whole number from 0 to 4294967295", "Correct --seed.")
-        if self.precision not in ("float32", "bfloat16"):
-            raise UserError("precision", self.precision, "float32 or bfloat16", "Correct --precision.")
+    discriminator_rate: float = setting(1.0, above=0)
+    lam: float = setting(10.0, "Weight of the cycle term.", low=0)
+    identity: float = setting(0.5, "Weight of identity, times --lam.", low=0)
+    adversarial: float = setting(1.0, low=0)
+    distil: float = setting(0.0, low=0)
+    disa: float = setting(0.0, low=0)
+    feature_matching: float = setting(0.0, low=0)
+    features: float = setting(0.0, low=0)
+    pool: int = setting(50, "Size of the image pool.", low=0)
+    augment: float = setting(286 / 256, "Enlarge-and-crop factor, 1 for none.", low=1, high=4)
+    precision: str = setting("float32", "float32, or bfloat16 for mixed precision.", choices=PRECISIONS)
+    seed: int = setting(0, "Of everything random.", low=0, high=2**32 - 1, common=True)
 
     @property
     def total(self) -> int:
@@ -86,53 +78,70 @@ class TrainingSettings:
         return self.learning_rate * (1 - (step - self.steps + 1) / (self.decay_steps + 1))
 
 
-def with_all_terms(saved: Any) -> Any:
-    """Return settings that a file holds with what the version which wrote it did not know: no such terms, one rate.
-
-    Args:
-        saved: ``TrainingSettings.to_json()`` of some version; anything else is returned as it is.
-    """
-    return {**dict.fromkeys(TAUGHT, 0.0), "discriminator_rate": 1.0, **saved} if isinstance(saved, Mapping) else saved
-
-
-OBJECTIVES = ("distil", "cyclegan")
-
-
 @dataclass(frozen=True)
-class TuningSettings:
+class TuningSettings(Settings):
     """How each individual is tuned before it is scored.
 
     Attributes:
+        objective: "distil" (the side's own original teaches) or "cyclegan" (the paper's).
         steps: training steps; 0 for as many as ``passes`` says.
-        passes: passes over the tuning images where ``steps`` is 0.
-        objective: "distil" or "cyclegan".
+        passes: passes over a tenth of the training images where ``steps`` is 0; 0 for no tuning.
         batch: images per step.
-        learning_rate: Adam's, constant.
-        share: share of the training images that it uses, drawn once from ``seed``.
-        seed: of the choice of images and, with the bits, of their order.
-        precision: "float32", or "bfloat16" for mixed precision.
     """
 
-    steps: int = 0
-    passes: float = 0.0
-    objective: str = "distil"
-    batch: int = 4
-    learning_rate: float = 5e-4
-    share: float = 0.1
-    seed: int = 0
-    precision: str = "float32"
-
-    def __post_init__(self) -> None:
-        if self.objective not in OBJECTIVES:
-            raise UserError("tune", self.objective, " or ".join(OBJECTIVES), did_you_mean(self.objective, OBJECTIVES))
-        for field, value, low in (
-            ("tune steps", self.steps, 0),
-            ("tune passes", self.passes, 0),
-            ("tune batch", self.batch, 1),
-        ):
-            if not low <= value < math.inf:
-                raise UserError(field, value, f"{low} or more", f"Correct --{field.replace(' ', '-')}.")
+    objective: str = setting(
+        "distil", "Tuning of each individual before scoring: distil, or cyclegan (the paper's).",
+        option="tune", choices=("distil", "cyclegan"), searches=True,
+    )  # fmt: skip
+    steps: int = setting(
+        0, "Steps of that tuning; 0 for none, or for --tune-passes.", option="tune_steps", low=0, searches=True
+    )
+    passes: float = setting(
+        0.0, "Passes of that tuning over a tenth of the training images.", option="tune_passes", low=0, searches=True
+    )
+    batch: int = setting(4, "Images per step of that tuning.", option="tune_batch", low=1, searches=True)
 
     @property
     def wanted(self) -> bool:
         return self.steps > 0 or self.passes > 0
+
+    @property
+    def learning_rate(self) -> float:
+        """Adam's, constant."""
+        return OBJECTIVES[self.objective]["learning_rate"]
+
+
+@dataclass(frozen=True)
+class FinetuneSettings(Settings):
+    """The final fine-tune of a compact pair.
+
+    Attributes:
+        objective: "distil" (the original's images, what its discriminators say of them, and the cycle), "features"
+            (that and features inside the generators) or "cyclegan" (the paper's).
+        steps: its steps; 0 for none. The second half decays the learning rate.
+        batch: images of each domain per step.
+        learning_rate: Adam's; None for the objective's own (5e-4 distilled, 2e-4 as CycleGAN).
+    """
+
+    objective: str = setting(
+        "distil", "Final fine-tune: distil, features, or cyclegan (the paper's objective).",
+        option="finetune", choices=tuple(OBJECTIVES),
+    )  # fmt: skip
+    steps: int = setting(700, "Steps of the final fine-tune; 0 for none.", option="finetune_steps", low=0, common=True)
+    batch: int = setting(4, "Its images of each domain per step.", option="finetune_batch", low=1)
+    learning_rate: float | None = setting(None, "Its learning rate.", option="finetune_learning_rate", above=0)
+
+    def training(self, *, lam: float, precision: str, seed: int) -> TrainingSettings:
+        """Return what the trainer is to do.
+
+        Args:
+            lam: weight of the cycle term, where the objective has none of its own.
+            precision, seed: of the run.
+        """
+        terms: dict[str, Any] = {"lam": lam, **OBJECTIVES[self.objective]}
+        if self.learning_rate:
+            terms["learning_rate"] = self.learning_rate
+        constant = self.steps // 2
+        return TrainingSettings(
+            steps=constant, decay_steps=self.steps - constant, batch=self.batch, precision=precision, seed=seed, **terms
+        )

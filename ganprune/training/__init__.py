@@ -1,10 +1,7 @@
-"""Training of both sides: its settings, the trainer, and the file that an interrupted run goes on from."""
+"""Training of both sides: the trainer, what it matches, and the file that an interrupted training goes on from."""
 
-from ganprune.settings.training import TAUGHT, TrainingSettings, with_all_terms
 from ganprune.training.pool import ImagePool
 from ganprune.training.state import TENSORS_NAME, read_metadata
 from ganprune.training.trainer import CycleGANTrainer
 
-__all__ = [
-    "TAUGHT", "TENSORS_NAME", "CycleGANTrainer", "ImagePool", "TrainingSettings", "read_metadata", "with_all_terms",
-]  # fmt: skip
+__all__ = ["TENSORS_NAME", "CycleGANTrainer", "ImagePool", "read_metadata"]

@@ -17,7 +17,7 @@ from ganprune.errors import UserError
 from ganprune.models.checkpoint import CycleGAN
 from ganprune.models.weights import weights_digest
 from ganprune.runs.interruption import Interruption
-from ganprune.settings.training import TAUGHT, TrainingSettings, with_all_terms
+from ganprune.settings.training import TAUGHT, TrainingSettings
 from ganprune.training import TENSORS_NAME, CycleGANTrainer, read_metadata
 
 SAVE_SECONDS = 60.0
@@ -89,7 +89,7 @@ def _is_of(path: Path, origin: str, settings: TrainingSettings) -> bool:
     if not path.exists():
         return False
     saved = read_metadata(path)
-    return saved.get("origin") == origin and with_all_terms(saved.get("settings")) == settings.to_json()
+    return saved.get("origin") == origin and saved.get("settings") == settings.to_json()
 
 
 class Guard:

@@ -31,7 +31,7 @@ from ganprune.models.checkpoint import CycleGAN, load_into, read_safetensors
 from ganprune.models.cyclegan import PARTS
 from ganprune.runs.directory import refuse_changes
 from ganprune.runs.files import replacing
-from ganprune.settings.training import TAUGHT, TrainingSettings, with_all_terms
+from ganprune.settings.training import TAUGHT, TrainingSettings
 from ganprune.training.augmentation import Augmentation, epoch_indices
 from ganprune.training.distillation import FeatureDistillation, feature_matching, seen_by, tapped
 from ganprune.training.pool import ImagePool
@@ -324,8 +324,7 @@ class CycleGANTrainer:
         path = Path(folder) / TENSORS_NAME
         tensors = read_safetensors(path)
         saved = read_metadata(path)
-        known = with_all_terms(saved["settings"])
-        refuse_changes(known, self.settings.to_json(), "the interrupted run", "Resume with equal settings.")
+        refuse_changes(saved["settings"], self.settings.to_json(), "the interrupted run", "Resume with equal settings.")
         self.step = saved["step"]
         for name, network in self.cyclegan.networks().items():
             load_into(network, with_prefix(tensors, name + "."), path)

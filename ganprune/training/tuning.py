@@ -23,13 +23,15 @@ from ganprune.models.checkpoint import OTHER, CycleGAN
 from ganprune.settings.training import TrainingSettings, TuningSettings
 from ganprune.training import CycleGANTrainer
 
+SHARE = 0.1  # of the training images, drawn once
+
 
 class TuningImages:
     """The tenth of the training images that individuals are tuned on."""
 
-    def __init__(self, images: UnpairedImages, seed: int, share: float):
+    def __init__(self, images: UnpairedImages, seed: int):
         none = ImageSet([], images.size)
-        self.splits = {domain: Split(images.tuning(domain, seed, share), none, none) for domain in images.domains}
+        self.splits = {domain: Split(images.tuning(domain, seed, SHARE), none, none) for domain in images.domains}
 
     def __getstate__(self) -> dict[str, Any]:
         for split in self.splits.values():
@@ -49,13 +51,24 @@ class TunedBuilder(NetworkBuilder):
         images: the data.
         side: whose networks these are.
         settings: how they are tuned.
+        seed: of the choice of images and, with the bits, of their order.
+        precision: "float32", or "bfloat16" for mixed precision.
     """
 
     def __init__(
-        self, builder: NetworkBuilder, cyclegan: CycleGAN, images: UnpairedImages, side: str, settings: TuningSettings
+        self,
+        builder: NetworkBuilder,
+        cyclegan: CycleGAN,
+        images: UnpairedImages,
+        side: str,
+        settings: TuningSettings,
+        *,
+        seed: int = 0,
+        precision: str = "float32",
     ):
         self.untuned, self.cyclegan, self.side, self.settings = builder, cyclegan, side, settings
-        self.images = TuningImages(images, settings.seed, settings.share)
+        self.seed, self.precision = seed, precision
+        self.images = TuningImages(images, seed)
         self._recent: OrderedDict[tuple[int, ...], nn.Module] = OrderedDict()
         count = len(self.images[cyclegan[side].source].train)
         self.steps = settings.steps or max(1, math.ceil(settings.passes * count / settings.batch))
@@ -80,7 +93,7 @@ class TunedBuilder(NetworkBuilder):
             return self._tune(network, bits, partner)
 
     def _tune(self, network: nn.Module, bits: Sequence[int], partner: nn.Module | None) -> nn.Module:
-        draw = random.Random(f"{self.settings.seed}:{self.side}:{''.join(map(str, bits))}")
+        draw = random.Random(f"{self.seed}:{self.side}:{''.join(map(str, bits))}")
         distil = self.settings.objective == "distil"
         settings = TrainingSettings(
             steps=self.steps,
@@ -91,7 +104,7 @@ class TunedBuilder(NetworkBuilder):
             adversarial=0.0 if distil else 1.0,
             distil=1.0 if distil else 0.0,
             augment=1.0 if distil else 286 / 256,
-            precision=self.settings.precision,
+            precision=self.precision,
             seed=draw.getrandbits(31),
         )
         generators = {self.side: network} if partner is None else {self.side: network, OTHER[self.side]: partner}
@@ -112,9 +125,19 @@ class TunedBuilder(NetworkBuilder):
 
 
 def tuned(
-    builders: dict[str, NetworkBuilder], cyclegan: CycleGAN, images: UnpairedImages, settings: TuningSettings
+    builders: dict[str, NetworkBuilder],
+    cyclegan: CycleGAN,
+    images: UnpairedImages,
+    settings: TuningSettings,
+    *,
+    seed: int,
+    precision: str,
 ) -> dict[str, NetworkBuilder]:
     """Return builders that tune, if the settings want that, else the same ones."""
     if not settings.wanted:
         return builders
-    return {name: TunedBuilder(builder, cyclegan, images, name, settings) for name, builder in builders.items()}
+    precision = "float32" if precision == "auto" else precision
+    return {
+        name: TunedBuilder(builder, cyclegan, images, name, settings, seed=seed, precision=precision)
+        for name, builder in builders.items()
+    }

@@ -102,8 +102,10 @@ def test_like_takes_the_size_of_each_side_and_all_else_of_a_run(run, tmp_path):
     assert [config[key] for key in ("checkpoint", "data", "size")] == [
         theirs[k] for k in ("checkpoint", "data", "size")
     ]
-    for field in ("finetune_steps", "finetune_batch", "calibration_images", "seed", "encoding"):
-        assert config["settings"][field] == theirs["settings"][field]
+    for part in ("finetune", "fitness", "measures", "precision", "seed"):
+        assert config["settings"][part] == theirs["settings"][part]
+    for field in ("calibration_images", "encoding"):
+        assert config["settings"]["scoring"][field] == theirs["settings"]["scoring"][field]
     cyclegan = load_cyclegan(theirs["checkpoint"])
     for name in SIDES:
         space = FilterSpace(cyclegan[name].generator, size=SIZE)
@@ -119,7 +121,7 @@ def test_like_does_not_import_what_the_runs_file_names(run, tmp_path, monkeypatc
     monkeypatch.syspath_prepend(tmp_path)
     shutil.copytree(run.directory, tmp_path / "run")
     config = run.read_json("config.json")
-    config["settings"]["mutate"] = "harmful:function"
+    config["settings"]["search"]["mutate"] = "harmful:function"
     (tmp_path / "run" / "config.json").write_text(json.dumps(config))
     settings = baseline_settings(Baseline("random"), like=tmp_path / "run", finetune_steps=0)
     prune_run(Baseline("random"), settings, like=tmp_path / "run", out=tmp_path / "new", device="cpu", threads=1)
@@ -195,14 +197,15 @@ def test_the_command_prunes_and_says_what_it_kept(toy, here):
     assert "parameters" in result.stdout and "thinet, reconstructed weights" in result.stdout
     assert "runs/baseline-002/samples.png" in result.stdout
     assert call("evaluate", "runs/baseline-002", "--no-speed").exit_code == 0
-    assert RunDirectory("runs/baseline-002").read_json("config.json")["settings"]["target_ratio"] == 4
+    assert RunDirectory("runs/baseline-002").read_json("config.json")["settings"]["budget"]["target_ratio"] == 4
 
 
 def test_the_paper_preset_gives_its_fine_tune(toy, here):
     result = call("baseline", "random", *toy, "--preset", "paper", "--target-ratio", 2, "--out", "new")
     assert result.exit_code == 0, (result.output, result.exception)
     settings = RunDirectory("new").read_json("config.json")["settings"]
-    assert (settings["finetune"], settings["finetune_steps"], settings["identity"]) == ("cyclegan", 0, 0.5)
+    assert (settings["finetune"]["objective"], settings["finetune"]["steps"]) == ("cyclegan", 0)
+    assert settings["fitness"]["identity"] == 0.5
 
 
 def test_the_latency_share_can_be_the_size_term(toy, here):
@@ -231,7 +234,7 @@ def test_bad_input_has_one_message_and_writes_nothing(toy, run, here, image_fold
             "weights: got slice; expected own, sliced, reconstructed. Did you mean 'sliced'?",
         ),
         (["l1", "--target-ratio", 1e6], "target ratio: got 1000000.0; expected at most"),
-        (["l1", "--target-ratio", 0.5], "target ratio: got 0.5; expected 1 (no bound) or more"),
+        (["l1", "--target-ratio", 0.5], "target ratio: got 0.5; expected 1 or more"),
         (["l1", "--target-ratio", "nan"], "target ratio: got nan"),
         (["l1", "--target-ratio", "ten"], "'ten' is not a valid float"),
         (["l1", "--preset", "paper"], "target ratio: got nothing; expected how many times fewer parameters are wanted"),

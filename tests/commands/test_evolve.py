@@ -29,13 +29,13 @@ from ganprune.models.checkpoint import CycleGAN, Side, load_cyclegan, save_cycle
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
 from ganprune.pipeline import search
-from ganprune.pipeline.config import read_config
 from ganprune.pipeline.reporter import Reporter
 from ganprune.pipeline.results import draw_samples
 from ganprune.pipeline.task import Task
 from ganprune.runs.directory import RunDirectory
 from ganprune.runs.interruption import Interrupted
-from ganprune.settings.evolve import EvolveSettings, finetune_settings, make_settings
+from ganprune.settings.evolve import EvolveSettings, make_settings
+from ganprune.settings.fields import flat, from_json
 from ganprune.settings.training import TrainingSettings
 
 SIDES = ("A2B", "B2A")
@@ -93,8 +93,8 @@ def test_a_run_writes_every_file(run):
     assert {path.name for path in run.directory.iterdir()} == FILES
     config = run.read_json("config.json")
     assert config["command"] == "evolve" and config["size"] == SIZE and config["threads"] == 1
-    assert config["settings"]["population"] == QUICK["population"]
-    assert EvolveSettings(**config["settings"]) == make_settings("quick", **QUICK)
+    assert config["settings"]["search"]["population"] == QUICK["population"]
+    assert from_json(EvolveSettings, config["settings"]) == make_settings("quick", **QUICK)
     assert [(line["side"], line["generation"]) for line in run.read_jsonl("logbook.jsonl")] == [
         (side, generation) for generation in range(3) for side in SIDES
     ]
@@ -215,17 +215,6 @@ def test_interrupted_and_resumed_is_uninterrupted(run, checkpoint, image_folder,
     assert outcome(resume(tmp_path / "run")) == outcome(run)
 
 
-def test_a_run_of_a_version_without_width_slope_goes_on_with_equal_numbers(run, checkpoint, image_folder, tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        toy_run(checkpoint, image_folder, tmp_path / "run", break_off("search", 1))
-    directory = RunDirectory(tmp_path / "run")
-    config = directory.read_json("config.json")
-    assert config["settings"].pop("width_slope") is None
-    directory.write_json("config.json", config)
-    assert read_config(directory)[1].width_slope == 0
-    assert outcome(resume(directory.directory)) == outcome(run)
-
-
 def test_a_run_resumes_from_another_working_directory(checkpoint, image_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(checkpoint.parent)
     with pytest.raises(KeyboardInterrupt):
@@ -295,7 +284,8 @@ def test_every_setting_of_the_search_reaches_it(run, checkpoint, image_folder, t
         "finetune_steps": 1, "finetune_batch": 1,
     }  # fmt: skip
     other = toy_run(checkpoint, image_folder, tmp_path / "run", **options)
-    assert {name: other.read_json("config.json")["settings"][name] for name in options} == options
+    settings = flat(from_json(EvolveSettings, other.read_json("config.json")["settings"]))
+    assert {name: settings[name] for name in options} == options
     assert len(elites(other)["A2B"]) < len(elites(run)["A2B"])  # tied
     assert {record["partner"] for record in other.read_jsonl("evaluations.jsonl")} == {None}  # separate
     assert {record["partner"] for record in run.read_jsonl("evaluations.jsonl")} != {None}
@@ -344,8 +334,8 @@ def test_finetune_writes_a_run_of_its_own_and_leaves_its_source_alone(run, tmp_p
     assert elites(result) == elites(run)
     assert result.path("A2B.safetensors").read_bytes() != run.path("A2B.safetensors").read_bytes()
     config, summary = result.read_json("config.json"), result.read_json("summary.json")
-    assert config["command"] == "finetune" and config["settings"]["finetune"] == objective
-    assert (config["settings"]["finetune_steps"], config["settings"]["seed"]) == (2, 3)
+    assert config["command"] == "finetune" and config["settings"]["finetune"]["objective"] == objective
+    assert (config["settings"]["finetune"]["steps"], config["settings"]["seed"]) == (2, 3)
     old = run.read_json("summary.json")["sides"]["A2B"]
     new = summary["sides"]["A2B"]
     assert new["search"] == old["search"] and new["parameters"] == old["parameters"]
@@ -424,11 +414,12 @@ def test_the_paper_preset_is_the_papers():
         "cycle_norm": "l2", "target_ratio": None, "max_macs": None, "encoding": "grouped", "schedule": "alternate",
         "reconstruct": False, "tune": "cyclegan", "tune_passes": 1.0, "tune_steps": 0, "finetune": "cyclegan",
     }  # fmt: skip
-    assert {name: getattr(settings, name) for name in expected} == expected
-    strategy = search.make_strategy(settings, "A2B")
+    values = {"preset": settings.preset, **flat(settings)}
+    assert {name: values[name] for name in expected} == expected
+    strategy = search.make_strategy(settings.search, "A2B")
     assert strategy.size == 32
     assert (strategy.reproduction, strategy.crossover, strategy.mutation) == (0.2, 0.7, 0.1)
-    training = finetune_settings(settings)
+    training = settings.training
     assert (training.lam, training.identity, training.adversarial, training.distil) == (10, 0.5, 1, 0)
     assert (training.total, training.batch, training.learning_rate) == (2000, 1, 2e-4)
     assert training.augment == 286 / 256 and training.pool == 50
@@ -436,10 +427,10 @@ def test_the_paper_preset_is_the_papers():
 
 def test_options_take_the_place_of_a_presets_values():
     settings = make_settings("paper", population=8, reconstruct=True, gamma=0.0, mate=None)
-    assert (settings.population, settings.reconstruct, settings.gamma) == (8, True, 0.0)
-    assert settings.mate == "cxTwoPoint" and settings.generations == 100
+    assert (settings.search.population, settings.scoring.reconstruct, settings.fitness.gamma) == (8, True, 0.0)
+    assert settings.search.mate == "cxTwoPoint" and settings.search.generations == 100
     quick = make_settings("quick")
-    assert quick == EvolveSettings() and quick.reconstruct and quick.finetune == "distil"
+    assert quick == EvolveSettings() and quick.scoring.reconstruct and quick.finetune.objective == "distil"
 
 
 BAD_SETTINGS = {
@@ -590,14 +581,10 @@ def test_pretraining_refuses_other_settings_and_other_runs(images, run, tmp_path
     assert contents(tmp_path) == before
 
 
-def test_pretraining_that_an_earlier_version_began_goes_on(images, tmp_path):
+def test_pretraining_with_damaged_settings_is_refused(images, tmp_path):
     toy_pretrain(images, tmp_path / "run")
     run = RunDirectory(tmp_path / "run")
     config = run.read_json("config.json")
-    for term in ("disa", "features"):  # which it did not know
-        del config["settings"][term]
-    run.write_json("config.json", config)
-    toy_pretrain(images, tmp_path / "run", resume=True)
     run.write_json("config.json", {**config, "settings": 5})
     with pytest.raises(UserError, match="as the interrupted run"):
         toy_pretrain(images, tmp_path / "run", resume=True)

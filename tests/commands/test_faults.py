@@ -9,7 +9,6 @@ import pytest
 import torch
 from click.testing import CliRunner
 from networks import SIZE, toy_cyclegan
-from safetensors.torch import load_file, save_file
 from toys import agreement, make_side
 from toytask import QUICK, contents, copy_images, elites, outcome, toy_run
 
@@ -29,9 +28,9 @@ from ganprune.pipeline.reporter import Reporter
 from ganprune.pipeline.task import Task, load_task
 from ganprune.runs.directory import RunDirectory
 from ganprune.runs.interruption import Stopped, exit_status
-from ganprune.settings.evolve import finetune_settings, make_settings
+from ganprune.settings.evolve import make_settings
 from ganprune.settings.training import TrainingSettings
-from ganprune.training import TENSORS_NAME, CycleGANTrainer, read_metadata
+from ganprune.training import CycleGANTrainer, read_metadata
 from ganprune.training import finetune as finetuning
 from ganprune.training.finetune import Guard, finetune
 
@@ -325,7 +324,7 @@ def test_a_fine_tune_goes_on_from_its_last_saved_step(images, tmp_path):
         Task(toy_cyclegan(), images, None, None),
         make_settings("quick", finetune_steps=24, precision="float32"),
     )
-    training = finetune_settings(settings)
+    training = settings.training
 
     def pair():
         return {name: toy_cyclegan(seed=9)[name].generator for name in SIDES}
@@ -344,23 +343,6 @@ def test_a_fine_tune_goes_on_from_its_last_saved_step(images, tmp_path):
     steps.clear()
     finetune(task.cyclegan, task.images, other, training, lambda step, *rest: steps.append(step), keep=tmp_path)
     assert steps[0] == 1, "the state belonged to other networks"
-
-
-def test_a_fine_tune_of_a_version_that_knew_fewer_terms_goes_on(images, tmp_path):
-    task = Task(toy_cyclegan(), images, None, None)
-    training = finetune_settings(make_settings("quick", finetune_steps=6, precision="float32"))
-
-    def pair():
-        return {name: toy_cyclegan(seed=9)[name].generator for name in SIDES}
-
-    with pytest.raises(PowerCut):
-        finetune(task.cyclegan, task.images, pair(), training, cut_at(5), keep=tmp_path, save_seconds=0)
-    path, steps = tmp_path / TENSORS_NAME, []
-    metadata = read_metadata(path)
-    del metadata["settings"]["feature_matching"], metadata["settings"]["discriminator_rate"]
-    save_file(load_file(path), path, metadata={"training": json.dumps(metadata)})
-    finetune(task.cyclegan, task.images, pair(), training, lambda step, *rest: steps.append(step), keep=tmp_path)
-    assert steps == [5, 6]
 
 
 def test_a_resumed_guard_judges_as_if_nothing_had_been(weight):
@@ -401,7 +383,7 @@ def test_more_generations_begin_another_fine_tune(checkpoint, image_folder, tmp_
     assert elites_of_state(tmp_path / "run") != elites_of_state(tmp_path / "long")
     resumed = resume(tmp_path / "run", options={"generations": 6, "seed": 4})
     assert outcome(resumed) == outcome(long)
-    assert resumed.read_json("config.json")["settings"]["generations"] == 6
+    assert resumed.read_json("config.json")["settings"]["search"]["generations"] == 6
 
 
 def elites_of_state(folder):

@@ -253,7 +253,8 @@ def test_a_comparison_with_baselines_goes_on_and_other_weights_are_another_compa
     assert untimed(again.directory) == untimed(with_baselines.directory)
     others = [*BASELINES[:3], baseline("reconstructed", "random", "sliced")]
     with pytest.raises(
-        UserError, match=r"contenders.reconstructed.reconstruct, .*: got False, sliced; expected True, reconstructed"
+        UserError,
+        match=r"contenders.reconstructed.scoring.reconstruct, .*: got False, sliced; expected True, reconstructed",
     ):
         compare(task, others, max_evaluations=BUDGET, seeds=[1], out=out, resume=True)
 
@@ -378,8 +379,8 @@ def test_a_baseline_among_the_contenders_takes_the_options_that_all_share(where,
         None, None, {"method": "random", "weights": "own"}, {"method": "l1", "weights": "reconstructed"},
         {"method": "thinet", "weights": "own"},
     ]  # fmt: skip
-    assert [figures["target_ratio"] for figures in contenders.values()] == [3, 3, 3, 3, 2]
-    assert {figures["validation_images"] for figures in contenders.values()} == {1}
+    assert [figures["budget"]["target_ratio"] for figures in contenders.values()] == [3, 3, 3, 3, 2]
+    assert {figures["scoring"]["validation_images"] for figures in contenders.values()} == {1}
 
 
 @pytest.mark.parametrize(

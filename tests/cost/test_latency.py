@@ -27,7 +27,7 @@ from ganprune.fitness import CycleFitness
 from ganprune.pipeline import search
 from ganprune.pipeline.budgets import set_budgets
 from ganprune.pipeline.reporter import Reporter
-from ganprune.settings.evolve import EvolveSettings, make_settings, needs_latency
+from ganprune.settings.evolve import EvolveSettings, make_settings
 from ganprune.settings.fitness import FitnessSettings
 
 SIDES = ("A2B", "B2A")
@@ -377,5 +377,5 @@ def test_bad_values_are_refused(tmp_path, monkeypatch, value, message):
 
 
 def test_the_quick_run_asks_for_no_latency():
-    assert not needs_latency(make_settings("quick", **QUICK))
-    assert needs_latency(make_settings("quick", cost="latency"))
+    assert not make_settings("quick", **QUICK).needs_latency
+    assert make_settings("quick", cost="latency").needs_latency

@@ -1,11 +1,11 @@
-"""docs/algorithms.md says what the code does: every registered name, every parameter, every function exists."""
+"""docs/algorithms.md and docs/paper.md say what the code does: every name, parameter and function exists."""
 
 import importlib
 import inspect
 import re
-from pathlib import Path
 
 import pytest
+from pages import read
 from toys import agreement, make_side, score, shortfalls
 
 import ganprune
@@ -14,7 +14,8 @@ from ganprune.baselines.registry import BASELINES
 from ganprune.cli import main
 from ganprune.evolution import registry
 
-TEXT = (Path(__file__).parents[2] / "docs" / "algorithms.md").read_text(encoding="utf-8")
+TEXT = read("docs/algorithms.md")
+BOTH = TEXT + read("docs/paper.md")
 OPERATORS = [(kind, name) for kind, table in registry.REGISTRY.items() if kind != "algorithm" for name in table]
 FROM_DEAP = ("fit_attr",)  # parameters that no one sets
 
@@ -90,7 +91,7 @@ def test_a_sections_batch_is_as_large_as_it_says(name):
     assert len(toolbox.generate()) == {"K": 4, "2 K": 8, "2 K + 1": 9}[said]
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"`(?:ganprune\.)?([a-zA-Z_]\w*(?:\.\w+)+)(?:\(\))?`", TEXT))))
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`(?:ganprune\.)?([a-zA-Z_]\w*(?:\.\w+)+)(?:\(\))?`", BOTH))))
 def test_every_name_with_a_dot_exists(name):
     first, *rest = name.split(".")
     if first in ("toolbox", "state", "random") or rest[-1] in ("json", "jsonl", "png", "md"):
@@ -110,6 +111,6 @@ def test_every_name_with_a_dot_exists(name):
 def test_every_option_exists():
     commands = main.commands["evolve"], main.commands["baseline"]
     known = {option for command in commands for parameter in command.params for option in parameter.opts}
-    named = set(re.findall(r"`(--[a-z-]+)", TEXT))
+    named = set(re.findall(r"`(--[a-z-]+)", BOTH))
     assert named
     assert named - known == set()

@@ -1,13 +1,13 @@
-"""What docs/deploy.md shows can be pasted: its programs run on real exports, its commands and options exist."""
+"""What docs/deploy.md shows can be pasted: its programs run on real exports, its options exist."""
 
 import re
-import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from networks import random_bits, toy_generator, toy_images
+from pages import ROOT, blocks, read
 from PIL import Image
 
 import ganprune
@@ -20,8 +20,8 @@ from ganprune.filters.compact import compact
 from ganprune.filters.space import FilterSpace
 from ganprune.models.fitting import translate
 
-TEXT = (Path(__file__).parents[2] / "docs" / "deploy.md").read_text(encoding="utf-8")
-PROGRAMS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+TEXT = read("docs/deploy.md")
+PROGRAMS = blocks(TEXT, "python")
 LOADER = next(program for program in PROGRAMS if "def load(stem)" in program)
 RUNNER = next(program for program in PROGRAMS if "onnxruntime" in program)
 
@@ -75,6 +75,7 @@ def test_the_loader_executes_nothing_from_its_files(tmp_path, monkeypatch):
     assert not (tmp_path / "executed").exists()
 
 
+@pytest.mark.slow
 def test_the_program_for_onnxruntime_gives_what_translate_gives(run, image_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     export_run(run.directory, "exported", options=Options(directions=("A2B",), speed=False), threads=1)
@@ -87,22 +88,9 @@ def test_the_program_for_onnxruntime_gives_what_translate_gives(run, image_folde
     assert found.shape == (16, 16, 3) and np.abs(found.astype(int) - wanted).max() <= 1
 
 
-def commands():
-    blocks = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines()] + re.findall(r"`(ganprune [^`]+)`", TEXT)
-    return sorted({line for line in lines if line.startswith("ganprune ")})
-
-
-@pytest.mark.parametrize("line", commands())
-def test_every_command_and_option_exists(line):
-    words = shlex.split(line)[1:]
-    known = {option for parameter in main.commands[words[0]].params for option in parameter.opts}
-    assert [word for word in words[1:] if word.startswith("--") and word not in known] == []
-
-
 def test_every_option_named_alone_exists_somewhere():
     known = {option for command in main.commands.values() for p in command.params for option in p.opts}
-    script = (Path(__file__).parents[2] / "scripts" / "speed.py").read_text(encoding="utf-8")
-    named = set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", TEXT))
+    script = (ROOT / "scripts" / "speed.py").read_text(encoding="utf-8")
+    named = set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", TEXT + read("docs/speed.md")))
     assert {"--native", "--dynamic-size", "--round-to"} <= named
     assert {option for option in named - known if f'"{option}"' not in script} == set()

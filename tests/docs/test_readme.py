@@ -1,42 +1,31 @@
-"""What the README shows can be pasted: its Python runs, its commands and options exist."""
+"""What README.md and docs/usage.md show can be pasted: their Python runs, their options exist."""
 
 import re
-import shlex
-from pathlib import Path
 
 import pytest
+import torch
+from pages import blocks, read
+from test_layers import ROOMS
 
 from ganprune.cli import main
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
-
-def commands():
-    """Every ``ganprune ...`` in a code block or in code quotes."""
-    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-    quoted = re.findall(r"`(ganprune [^`]+)`", README)
-    lines = [line for block in blocks for line in block.splitlines()] + quoted
-    return sorted({line[line.index("ganprune ") :] for line in lines if "ganprune " in line})
-
-
-@pytest.mark.parametrize("line", commands())
-def test_every_command_and_option_exists(line):
-    words = shlex.split(line)[1:]
-    command = main.commands[words[0]]
-    known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
-    assert [word for word in words[1:] if word.startswith("--") and word not in {*known, "--help"}] == []
-
-
-def test_every_option_named_alone_belongs_to_evolve():
-    known = {name for parameter in main.commands["evolve"].params for name in parameter.opts}
-    table = re.findall(r"\| [^|\n]+ \| (`--[^|\n]+) \|", README)
-    named = {word for cell in table for word in re.findall(r"--[a-z-]+", cell)}
-    assert named
-    assert named - known - {"--json", "--out"} == set()
+@pytest.mark.slow
+def test_the_generator_of_a_run_is_loaded_as_the_readme_says(run, tmp_path, monkeypatch):
+    (code,) = blocks(read("README.md"), "python")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "evolve-001").symlink_to(run.directory)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(code, names)
+    generator = names["generator"]
+    assert isinstance(generator, torch.nn.Module) and not any(p.requires_grad for p in generator.parameters())
+    result = generator(torch.zeros(2, 3, 16, 16))
+    assert result.shape == (2, 3, 16, 16) and result.abs().max() <= 1
 
 
 def test_the_python_example_runs(tmp_path, image_folder, cyclegan, monkeypatch):
-    code = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "coevolve(" in block)
+    (code,) = blocks(read("docs/usage.md"), "python")
     code = code.replace("size=256", "size=16").replace("generations=100", "generations=1").replace("=32", "=2")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "datasets").mkdir()
@@ -50,6 +39,21 @@ def test_the_python_example_runs(tmp_path, image_folder, cyclegan, monkeypatch):
     assert (tmp_path / "runs" / "h2z" / "evaluations.jsonl").is_file()
 
 
-@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\((?!http)([^)#]+)\)", README))))
-def test_every_link_inside_the_repository_leads_somewhere(link):
-    assert (Path(__file__).parents[2] / link).exists()
+@pytest.mark.parametrize("title", ["The size and speed of the result", "The search", "The input"])
+def test_every_option_named_by_purpose_belongs_to_evolve(title):
+    known = {name for parameter in main.commands["evolve"].params for name in parameter.opts}
+    table = read("docs/usage.md").split(f"### {title}\n")[1].split("\n#")[0]
+    named = set(re.findall(r"--[a-z][a-z-]+", table))
+    assert named and named - known == set()
+
+
+def test_every_option_of_pick_exists():
+    known = {name for parameter in main.commands["pick"].params for name in parameter.opts}
+    table = read("docs/usage.md").split("| `ganprune pick RUN` with |")[1].split("\n\n")[0]
+    named = set(re.findall(r"--[a-z][a-z-]+", table))
+    assert named and named - known == set()
+
+
+def test_contributing_has_every_room_in_the_order_of_imports():
+    table = read("CONTRIBUTING.md").split("| room | subject |")[1].split("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == ROOMS

@@ -159,7 +159,7 @@ def test_own_operator_can_be_named_on_the_command_line(checkpoint, image_folder,
     options += ["--finetune-steps", 0, "--calibration-images", 4, "--device", "cpu", "--out", tmp_path / "run"]
     result = CliRunner().invoke(main, ["evolve", *map(str, options), "--mutate", spec])
     assert result.exit_code == 0, result.output
-    assert RunDirectory.open(tmp_path / "run").read_json("config.json")["settings"]["mutate"] == spec
+    assert RunDirectory.open(tmp_path / "run").read_json("config.json")["settings"]["search"]["mutate"] == spec
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,6 @@ def test_a_budget_that_nothing_meets_is_refused(space):
 
 @pytest.mark.parametrize("budget", [{"max_macs": 1e6}, {"max_latency_ms": 3.0}])
 def test_a_budget_of_ones_own_takes_the_place_of_the_presets(budget):
-    assert make_settings("quick").target_ratio > 1
-    assert make_settings("quick", **budget).target_ratio is None
-    assert make_settings("quick", target_ratio=2.0, **budget).target_ratio == 2.0
+    assert make_settings("quick").budget.target_ratio > 1
+    assert make_settings("quick", **budget).budget.target_ratio is None
+    assert make_settings("quick", target_ratio=2.0, **budget).budget.target_ratio == 2.0

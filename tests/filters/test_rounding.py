@@ -161,7 +161,7 @@ def test_a_run_keeps_multiples_interrupted_or_not(checkpoint, image_folder, tmp_
     space.round_to(2)
     for bits in elites(whole).values():
         assert legal(space, [int(bit) for bit in bits])
-    assert whole.read_json("config.json")["settings"]["round_to"] == 2
+    assert whole.read_json("config.json")["settings"]["budget"]["round_to"] == 2
 
     def press(progress):
         raise KeyboardInterrupt

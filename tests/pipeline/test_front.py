@@ -310,13 +310,13 @@ def test_picking_the_elites_gives_the_runs_own_generators(front_run, fronts, tmp
 
 def test_evaluate_and_finetune_take_what_pick_wrote(front_run, tmp_path):
     picked = pick_run(front_run.directory, Criterion(knee=True), tmp_path / "new", finetune_steps=0, **MACHINE)
-    assert picked.read_json("config.json")["settings"]["finetune_steps"] == 0
+    assert picked.read_json("config.json")["settings"]["finetune"]["steps"] == 0
     figures, summary = evaluate_run(picked.directory, **MACHINE), picked.read_json("summary.json")["sides"]
     assert {side: figures[side]["metrics"] for side in SIDES} == {side: summary[side]["metrics"] for side in SIDES}
     tuned = finetune_run(picked.directory, tmp_path / "tuned", steps=2, batch=1, **MACHINE)
     assert elites(tuned) == elites(picked)
     assert tuned.read_json("summary.json")["sides"]["A2B"]["search"] == summary["A2B"]["search"]
-    with pytest.raises(UserError, match=r"resume: .*\(pick\); expected a run of ganprune evolve"):
+    with pytest.raises(UserError, match=r"run: .*\(of ganprune pick\); expected a run of ganprune evolve"):
         resume(picked.directory)
 
 

@@ -11,7 +11,8 @@ from ganprune.commands.evolve import resume
 from ganprune.errors import UserError
 from ganprune.evolution.algorithms.annealing import Annealing
 from ganprune.evolution.algorithms.genetic import Genetic
-from ganprune.pipeline.checks import check_references, check_settings
+from ganprune.models.options import SIDES
+from ganprune.pipeline.checks import check_references, check_search
 from ganprune.pipeline.reporter import Reporter
 from ganprune.pipeline.search import Search, algorithms, make_strategy
 from ganprune.settings.evolve import make_settings
@@ -31,13 +32,13 @@ def interrupted(moment):
 
 
 def test_one_specification_serves_both_sides_and_two_are_in_order():
-    assert algorithms(make_settings("quick")) == {"A2B": "ga", "B2A": "ga"}
-    assert algorithms(make_settings("quick", algorithm=" ga / swarm ")) == {"A2B": "ga", "B2A": "swarm"}
+    assert algorithms(make_settings("quick").search) == {"A2B": "ga", "B2A": "ga"}
+    assert algorithms(make_settings("quick", algorithm=" ga / swarm ").search) == {"A2B": "ga", "B2A": "swarm"}
     settings = make_settings("quick", algorithm=TWO, population=9)
-    first, second = make_strategy(settings, "A2B"), make_strategy(settings, "B2A")
+    first, second = make_strategy(settings.search, "A2B"), make_strategy(settings.search, "B2A")
     assert isinstance(first, Genetic) and (first.size, first.crossover) == (4, 0.4)
     assert isinstance(second, Annealing) and (second.size, second.rate) == (2, 0.8)
-    assert make_strategy(make_settings("quick", algorithm="random/umda", population=9), "B2A").size == 9
+    assert make_strategy(make_settings("quick", algorithm="random/umda", population=9).search, "B2A").size == 9
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def run(checkpoint, image_folder, tmp_path_factory):
 def test_each_side_is_searched_by_its_own(run):
     sides = run.read_json("summary.json")["sides"]
     assert {name: side["algorithm"] for name, side in sides.items()} == {"A2B": "ga", "B2A": "annealing"}
-    assert run.read_json("config.json")["settings"]["algorithm"] == TWO
+    assert run.read_json("config.json")["settings"]["search"]["algorithm"] == TWO
     first = {line["side"]: line["population"] for line in run.read_jsonl("logbook.jsonl") if line["generation"] == 0}
     assert first == {"A2B": 4, "B2A": 2}
 
@@ -62,7 +63,7 @@ def test_an_interrupted_run_goes_on_with_both(run, checkpoint, image_folder, tmp
 
 def test_what_is_expected_counts_each_sides_own_batches():
     settings = make_settings("quick", algorithm=TWO)
-    strategies = {side: make_strategy(settings, side) for side in ("A2B", "B2A")}
+    strategies = {side: make_strategy(settings.search, side) for side in ("A2B", "B2A")}
     search = Search({}, {}, {}, strategies, 0.0)
     assert search.expected(10) == 11 * 4 + 11 * 2 * 2  # annealing measures each current point beside its neighbour
     assert search.expected(10, done=3) == 9 * 4 + 10 * 2 * 2
@@ -70,21 +71,21 @@ def test_what_is_expected_counts_each_sides_own_batches():
 
 
 def test_the_first_generation_of_both_has_to_fit():
-    check_settings(make_settings("quick", algorithm=TWO, max_evaluations=6, precision="float32"))
+    check_search(make_settings("quick", algorithm=TWO, max_evaluations=6, precision="float32").search, SIDES)
     with pytest.raises(UserError, match="max evaluations: got 5; expected 6 or more"):
-        check_settings(make_settings("quick", algorithm=TWO, max_evaluations=5, precision="float32"))
+        check_search(make_settings("quick", algorithm=TWO, max_evaluations=5, precision="float32").search, SIDES)
 
 
 def test_an_algorithm_from_a_module_has_to_be_given_again():
     own = "ga/ganprune.evolution.algorithms.genetic:Genetic"
     settings = make_settings("quick", algorithm=own)
-    assert isinstance(make_strategy(settings, "B2A"), Genetic)
+    assert isinstance(make_strategy(settings.search, "B2A"), Genetic)
     with pytest.raises(UserError, match=f"algorithm: got {own} from the run's file.*Add --algorithm {own}"):
-        check_references(settings, {})
+        check_references(settings.search, {})
     with pytest.raises(UserError, match=f"--algorithm: got ga; expected {own}"):
-        check_references(settings, {"algorithm": "ga"})
-    check_references(settings, {"algorithm": own})
-    check_references(make_settings("quick", algorithm=TWO), {})
+        check_references(settings.search, {"algorithm": "ga"})
+    check_references(settings.search, {"algorithm": own})
+    check_references(make_settings("quick", algorithm=TWO).search, {})
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ def test_wrong_forms_get_one_message(tmp_path, monkeypatch, value, message):
 
 def test_the_file_of_a_run_is_checked_like_the_command_line(run, tmp_path):
     config = json.loads(run.path("config.json").read_text())
-    config["settings"]["algorithm"] = "ga/"
+    config["settings"]["search"]["algorithm"] = "ga/"
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match="algorithm: got ga/"):
         resume(tmp_path)
