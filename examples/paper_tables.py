@@ -18,8 +18,7 @@ from ganprune.metrics.segmentation import confusion_matrix, scores
 from ganprune.pipeline.config import configured_task, read_config
 from ganprune.pipeline.results import load_pair
 from ganprune.pipeline.task import Task
-from ganprune.report.figures import save_grid, zoom_for
-from ganprune.report.filters import draw_filters
+from ganprune.report.figures import draw_filters, save_grid, zoom_for
 from ganprune.runs.directory import RunDirectory
 
 SIDES = ("A2B", "B2A")

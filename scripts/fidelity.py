@@ -226,7 +226,7 @@ class TestImages:
     @torch.inference_mode()
     def __init__(self, task: Task, side: str):
         images, self.side = task.images, task.cyclegan[side]
-        pairs = images.paired_test if side == "A2B" else [(b, a) for a, b in images.paired_test]
+        pairs = images.pairs("test") if side == "A2B" else [(b, a) for a, b in images.pairs("test")]
         self.real = images[self.side.source].test.tensor([source for source, _ in pairs])
         self.truth = images[self.side.target].test.tensor([truth for _, truth in pairs])
         self.partner = task.cyclegan[OTHER[side]].generator

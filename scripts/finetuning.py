@@ -29,8 +29,9 @@ from ganprune.errors import UserError
 from ganprune.evolution.individual import Individual, unpack_bits
 from ganprune.filters.builder import make_builders
 from ganprune.filters.saving import read_description
-from ganprune.metrics.evaluate import Translations
+from ganprune.metrics.evaluate import against, translations
 from ganprune.metrics.measures import Wanted
+from ganprune.metrics.rows import compute_figures
 from ganprune.pipeline.config import configured_task, open_finished, read_config
 from ganprune.pipeline.task import Task
 from ganprune.settings.evolve import EvolveSettings
@@ -100,9 +101,8 @@ class Subject:
         """Return the validation figures of both sides."""
         originals = {name: side.generator for name, side in self.task.cyclegan.items()}
         measures = Wanted(images="validation").measures(self.task.images, self.task.device)
-        reference = Translations(self.task.cyclegan, originals, measures)
-        measured = Translations(self.task.cyclegan, networks, measures)
-        return {name: measured.figures(name, reference) for name in networks}
+        before, after = (translations(self.task.cyclegan, pair, measures) for pair in (originals, networks))
+        return {name: compute_figures(against(after[name], before[name])) for name in networks}
 
     def original(self) -> dict[str, dict[str, float]]:
         """Return the original generators' own validation figures."""

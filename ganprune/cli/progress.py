@@ -17,7 +17,7 @@ def print_summary(sides: Any) -> None:
     """Print the final table on standard output."""
     from rich.console import Console
 
-    from ganprune.report.display import summary_table
+    from ganprune.report.summary import summary_table
 
     Console(width=None if sys.stdout.isatty() else 100).print(summary_table(sides))
 

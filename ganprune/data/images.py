@@ -12,8 +12,8 @@ import os
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -54,21 +54,23 @@ class ImageSet(Sequence[torch.Tensor]):
     def __getitem__(self, index: int) -> torch.Tensor:  # type: ignore[override]
         """Return image ``index``: (C, H, W), uint8; of a larger one the middle."""
         image = self._load(index)
-        spare = [have - want for have, want in zip(image.shape[1:], self.frame, strict=True)]
-        return self._framed(image, spare[0] // 2, spare[1] // 2)
+        return self._framed(image, *(spare // 2 for spare in self._spare(image)))
 
     def _load(self, index: int) -> torch.Tensor:
         """Return image ``index`` at the size that ours is cut out of."""
         if index not in self._decoded:
             load = self.framing.load or self.frame
             image = read_image(self.paths[index], None if isinstance(load, str) else load)
-            if any(have < want for have, want in zip(image.shape[1:], self.frame, strict=True)):
+            if min(self._spare(image)) < 0:
                 found = f"{self.paths[index]} ({size_text((image.shape[1], image.shape[2]))})"
-                raise UserError(
-                    "image", found, f"at least the crop, {size_text(self.frame)}", "Lower --crop, or give --load-size."
-                )
+                expected = f"at least the crop, {size_text(self.frame)}"
+                raise UserError("image", found, expected, "Lower --crop, or give --load-size.")
             self._decoded[index] = with_channels(image, self.channels)
         return self._decoded[index]
+
+    def _spare(self, image: torch.Tensor) -> tuple[int, int]:
+        """How much higher and wider the image is than what is cut out of it."""
+        return image.shape[1] - self.frame[0], image.shape[2] - self.frame[1]
 
     def _framed(self, image: torch.Tensor, top: int, left: int) -> torch.Tensor:
         height, width = self.frame
@@ -91,18 +93,18 @@ class ImageSet(Sequence[torch.Tensor]):
             return self.tensor(indices)
         parts = []
         for image in map(self._load, indices):
-            spare = [have - want for have, want in zip(image.shape[1:], self.frame, strict=True)]
-            top, left = (int(torch.randint(0, most + 1, (), generator=draw)) for most in spare)
-            parts.append(self._framed(image, top, left))
+            places = (int(torch.randint(0, spare + 1, (), generator=draw)) for spare in self._spare(image))
+            parts.append(self._framed(image, *places))
         return to_float(torch.stack(parts))
 
-    def subset(self, indices: Sequence[int]) -> ImageSet:
-        return ImageSet([self.paths[index] for index in indices], self.framing, self.multiple, channels=self.channels)
+    def with_paths(self, paths: Sequence[Path]) -> ImageSet:
+        """Return a set of other files, at the same size."""
+        return ImageSet(paths, self.framing, self.multiple, channels=self.channels)
 
 
 @dataclass(frozen=True)
 class Split:
-    """The images of one domain by role; see design: calibration is inside training, validation never is."""
+    """The images of one domain by role: calibration is inside training, validation never is."""
 
     train: ImageSet
     validation: ImageSet
@@ -155,8 +157,10 @@ class UnpairedImages:
             role + domain: list_images(self.root / (role + domain)) for role in ("train", "test") for domain in domains
         }
         framing = size if isinstance(size, Framing) else Framing(None if size is None else read_size(size))
-        self.frame = framing.size or self._native_size(files["train" + domains[0]][0])
-        self.framing, self.multiple = replace(framing, size=self.frame), multiple
+        if framing.size is None:
+            shorter = min(read_image(files["train" + domains[0]][0]).shape[1:])
+            framing = replace(framing, size=read_size(min(shorter, MOST_BY_DEFAULT)))
+        self.framing, self.frame, self.multiple = framing, cast(Size, framing.size), multiple
         self.size = round_up(self.frame, multiple)
         self.domains = {domain: self._split(domain, files) for domain in domains}
 
@@ -164,10 +168,6 @@ class UnpairedImages:
         """Whether a domain that need not be there is."""
         folders = [self.root / (role + domain) for role in ("train", "test")]
         return self.channels[domain] in CHANNELS and all(folder.is_dir() for folder in folders)
-
-    @staticmethod
-    def _native_size(path: Path) -> Size:
-        return read_size(min(*read_image(path).shape[1:], MOST_BY_DEFAULT))
 
     def _split(self, domain: str, files: dict[str, list[Path]]) -> Split:
         train = files["train" + domain]
@@ -177,18 +177,14 @@ class UnpairedImages:
         else:
             count = min(100, len(train) // 10)
             if count < 1:
-                raise UserError(
-                    f"train{domain}", f"{len(train)} images", "at least 10, or a val folder",
-                    f"Add images, or a folder val{domain}.",
-                )  # fmt: skip
+                found, remedy = f"{len(train)} images", f"Add images, or a folder val{domain}."
+                raise UserError(f"train{domain}", found, "at least 10, or a val folder", remedy)
             step = len(train) / count
             chosen = {int(index * step) for index in range(count)}  # spread over the sorted names
             validation = [path for index, path in enumerate(train) if index in chosen]
             train = [path for index, path in enumerate(train) if index not in chosen]
-        return Split(*(self._set(domain, paths) for paths in (train, validation, files["test" + domain])))
-
-    def _set(self, domain: str, paths: Sequence[Path]) -> ImageSet:
-        return ImageSet(paths, self.framing, self.multiple, channels=self.channels[domain])
+        images = ImageSet(train, self.framing, self.multiple, channels=self.channels[domain])
+        return Split(images, images.with_paths(validation), images.with_paths(files["test" + domain]))
 
     def __getitem__(self, domain: str) -> Split:
         return self.domains[domain]
@@ -211,18 +207,16 @@ class UnpairedImages:
         Raises:
             UserError: an image is damaged or truncated; it is named.
         """
-        for split in self.domains.values():
-            for images in (split.train, split.validation, split.test):
-                images.read_all()
+        for images in self.sets().values():
+            images.read_all()
 
     def whole_training(self) -> dict[str, Split]:
         """Return the splits with set-aside validation images put back into training, for a final fine-tune."""
         whole = {}
         for domain, split in self.domains.items():
-            own_folder = (self.root / ("val" + domain)).is_dir()
-            paths = split.train.paths if own_folder else sorted(split.train.paths + split.validation.paths)
-            train = split.train if own_folder else self._set(domain, paths)
-            whole[domain] = Split(train, split.validation, split.test)
+            set_aside = not (self.root / ("val" + domain)).is_dir()
+            paths = sorted(split.train.paths + split.validation.paths)
+            whole[domain] = replace(split, train=split.train.with_paths(paths)) if set_aside else split
         return whole
 
     def calibration(self, domain: str, count: int = CALIBRATION_IMAGES) -> torch.Tensor:
@@ -235,12 +229,8 @@ class UnpairedImages:
         train = self[domain].train
         rest = list(range(min(CALIBRATION_IMAGES, len(train) // 2), len(train)))
         count = max(1, round(share * len(train)))
-        return train.subset(sorted(random.Random(f"{seed}:{domain}").sample(rest, min(count, len(rest)))))
-
-    @cached_property
-    def paired_test(self) -> list[tuple[int, int]]:
-        """Indices (in testA, in testB) of test images whose truth is known; see :meth:`pairs`."""
-        return self.pairs("test")
+        chosen = random.Random(f"{seed}:{domain}").sample(rest, min(count, len(rest)))
+        return train.with_paths([train.paths[index] for index in sorted(chosen)])
 
     def pairs(self, role: str) -> list[tuple[int, int]]:
         """Return indices (in A, in B) of images of the same thing: files of the same name in both domains.
@@ -259,14 +249,17 @@ class UnpairedImages:
     def digest(self) -> str:
         """Return a SHA-256 over all images as they are used, and their names: other data give another one."""
         digest = hashlib.sha256()
-        for split in self.domains.values():
-            for images in (split.train, split.validation, split.test):
-                for index, path in enumerate(images.paths):
-                    digest.update(os.fsencode(path.name))
-                    digest.update(images[index].numpy().tobytes())
+        for images in self.sets().values():
+            for index, path in enumerate(images.paths):
+                digest.update(os.fsencode(path.name))
+                digest.update(images[index].numpy().tobytes())
         return digest.hexdigest()
+
+    def sets(self) -> dict[str, ImageSet]:
+        """Return the images by role and domain: "trainA", "validationA", "testA", "trainB" ..."""
+        roles = ("train", "validation", "test")
+        return {role + domain: getattr(split, role) for domain, split in self.domains.items() for role in roles}
 
     def counts(self) -> dict[str, int]:
         """Number of images by role and domain, for a run's summary."""
-        roles = ("train", "validation", "test")
-        return {f"{role}{domain}": len(getattr(self[domain], role)) for role in roles for domain in self.domains}
+        return {name: len(images) for name, images in self.sets().items()}

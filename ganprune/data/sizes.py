@@ -32,9 +32,8 @@ def read_size(value: int | str | Sequence[int], field: str = "size") -> Size:
     sides = _sides(value)
     option = f"--{field.replace(' ', '-')}"
     if sides is None:
-        raise UserError(
-            field, repr(value), "a side length such as 256, or HEIGHTxWIDTH such as 192x256", f"Correct {option}."
-        )
+        expected = "a side length such as 256, or HEIGHTxWIDTH such as 192x256"
+        raise UserError(field, repr(value), expected, f"Correct {option}.")
     if min(sides) < LEAST:
         raise UserError(field, value, f"at least {LEAST} pixels a side", f"Choose a larger {option}.")
     if max(sides) > MOST:
@@ -124,10 +123,6 @@ class Framing:
         """
         for option, value in (("load-size", load_size), ("crop", crop)):
             if size is not None and value is not None:
-                raise _both(option, value, size)
+                remedy = f"--size resizes; to cut out of larger images say --load-size and --crop {size_text(size)}."
+                raise UserError(f"--{option}", f"{size_text(value)} with --size", "one of the two", remedy)
         return cls(crop, load_size or OWN) if crop else cls(size, load_size)
-
-
-def _both(option: str, value: Size, size: Size) -> UserError:
-    remedy = f"--size resizes; to cut out of larger images say --load-size and --crop {size_text(size)}."
-    return UserError(f"--{option}", f"{size_text(value)} with --size", "one of the two", remedy)

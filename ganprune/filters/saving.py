@@ -22,7 +22,7 @@ from ganprune.models.generator import ResnetGenerator
 from ganprune.models.options import make_factory
 from ganprune.models.sizing import size_multiple
 from ganprune.models.weights import check_tensors, load_into, read_safetensors
-from ganprune.runs.files import check_format, parse_json, replace, replace_with
+from ganprune.runs.files import check_format, parse_json, replace, replacing
 
 
 def save_generator(network: nn.Module, stem: Path, *, architecture: Mapping[str, Any], bits: str, **facts: Any) -> None:
@@ -36,7 +36,8 @@ def save_generator(network: nn.Module, stem: Path, *, architecture: Mapping[str,
         facts: further entries for the JSON file (image size, side, encoding ...).
     """
     tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    replace_with(f"{stem}.safetensors", lambda path: save_file(tensors, path))
+    with replacing(f"{stem}.safetensors") as path:
+        save_file(tensors, path)
     data = {"format": FORMAT, "architecture": dict(architecture), "bits": bits, **facts}
     replace(f"{stem}.json", json.dumps(data, indent=1) + "\n")
 

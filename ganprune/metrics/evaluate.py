@@ -11,8 +11,8 @@ from torch import nn
 from ganprune.cost import profile
 from ganprune.data.images import UnpairedImages
 from ganprune.data.sizes import Size, read_size
-from ganprune.losses import cycle_consistency, discriminator_aware, generator_aware
 from ganprune.metrics.measures import Measures
+from ganprune.metrics.rows import compute_figures
 from ganprune.models.architecture import input_channels
 from ganprune.models.cyclegan import OTHER, CycleGAN
 
@@ -45,7 +45,7 @@ def evaluate(
     """
     measures = measures or Measures(images)
     originals = {name: side.generator for name, side in original.items()}
-    tested = Translations(original, originals, measures), Translations(original, generators, measures)
+    before, after = (translations(original, networks, measures) for networks in (originals, generators))
     table = {}
     for name in original:
         table[name] = {
@@ -54,8 +54,8 @@ def evaluate(
             "measured_on": measures.role,
             **({"features": measures.features.name} if measures.features else {}),
             "metrics": {
-                "original": tested[0].figures(name),
-                "compact": tested[1].figures(name, tested[0], discriminator_output),
+                "original": compute_figures(before[name]),
+                "compact": compute_figures(against(after[name], before[name], discriminator_output)),
             },
         }
     return table
@@ -91,39 +91,35 @@ def latency_figures(original: nn.Module, compact: nn.Module, size: int | Size) -
     return {**times, "speedup": times["original"] / times["compact"]}
 
 
-class Translations:
-    """Images of both domains as one pair of generators translates them, and translates them back.
+def translations(
+    original: CycleGAN, generators: Mapping[str, nn.Module], measures: Measures
+) -> dict[str, dict[str, Any]]:
+    """Return, by side, what is known of the images as one pair of generators translates them; see :mod:`.rows`.
 
     Args:
-        original: whose discriminators judge.
+        original: whose discriminators judge, and whose helpers translate back where no generator does.
         generators: by side.
-        measures: which images, and what they are measured by.
+        measures: on which images, and what they are measured by.
     """
-
-    def __init__(self, original: CycleGAN, generators: Mapping[str, nn.Module], measures: Measures):
-        self.measures = measures
-        self.device = device = original.device
-        real = {name: measures.images_of(side.source).tensor() for name, side in original.items()}
-        fake = {name: run(generators[name], real[name], device) for name in original}
-        backward = {name: generators.get(OTHER[name], original.helpers.get(OTHER[name])) for name in original}
-        back = {name: run(network, fake[name], device) for name, network in backward.items() if network is not None}
-        judges = {name: side.discriminator for name, side in original.items() if side.discriminator is not None}
-        self.judged = {name: run(judge, fake[name], device) for name, judge in judges.items()}
+    device = original.device
+    known: dict[str, dict[str, Any]] = {}
+    for name, side in original.items():
+        real = measures.images_of(side.source).tensor()
+        fake = run(generators[name], real, device)
+        images = {"real": real, "fake": fake}
+        if (reverse := generators.get(OTHER[name], original.helpers.get(OTHER[name]))) is not None:
+            images["recovered"] = run(reverse, fake, device)
         # Compared and shown is what was asked for, not what was mirrored for the networks' sake.
-        self.real, self.fake, self.back = (
-            {name: measures.images.cut(tensor) for name, tensor in tensors.items()} for tensors in (real, fake, back)
-        )
+        known[name] = {key: measures.images.cut(tensor) for key, tensor in images.items()}
+        if side.discriminator is not None:
+            known[name]["judged"] = run(side.discriminator, fake, device)
+        known[name] |= measures.known(name, known[name]["fake"], device)
+    return known
 
-    def figures(self, name: str, reference: Translations | None = None, output: str = "map") -> dict[str, float]:
-        """Return with a reference l_disa and l_gena, then l_cyc and what else is measured, as far as they apply."""
-        figures = {}
-        if reference:
-            if name in self.judged:
-                figures["l_disa"] = float(discriminator_aware(self.judged[name], reference.judged[name], output))
-            figures["l_gena"] = float(generator_aware(self.fake[name], reference.fake[name]))
-        if name in self.back:
-            figures["l_cyc"] = float(cycle_consistency(self.back[name], self.real[name]))
-        return figures | self.measures.figures(name, self.fake[name], self.device)
+
+def against(known: Mapping[str, Any], original: Mapping[str, Any], output: str = "map") -> dict[str, Any]:
+    """Return what is known of a side's translation, with the original generator's translation of the same images."""
+    return {**known, "fake_original": original["fake"], "judged_original": original.get("judged"), "output": output}
 
 
 def run(network: nn.Module, images: torch.Tensor, device: torch.device) -> torch.Tensor:

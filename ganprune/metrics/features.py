@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -16,14 +17,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
-from torch.nn import functional as F
 
 from ganprune.assets import classifier_folder
 from ganprune.data.pixels import to_float, to_rgb, to_uint8
 from ganprune.errors import UserError, did_you_mean
 from ganprune.metrics.classifier import SIZE, Classifier, load_classifier
 from ganprune.models.weights import read_pth
-from ganprune.runs.files import make_folder, replace_with
+from ganprune.runs.files import replacing
 
 SHIPPED, INCEPTION = KINDS = ("shipped", "inception")
 BATCH = 32
@@ -82,7 +82,9 @@ class Shipped(Features):
     def of_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
         images = to_float(pixels)
         if images.shape[-2:] != (SIZE, SIZE):
-            images = F.interpolate(images, (SIZE, SIZE), mode="bilinear", antialias=True, align_corners=False)
+            from torchvision.transforms.v2 import functional as F
+
+            images = F.resize(images, [SIZE, SIZE], antialias=True)
         return self.network.features(images)  # type: ignore[no-any-return, operator]
 
 
@@ -103,42 +105,32 @@ class Inception(Features):
         try:
             from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
         except ImportError as error:
-            raise UserError(
-                "features", "inception without torch-fidelity", "the package torch-fidelity",
-                "Install it: pip install 'ganprune[fid]'",
-            ) from error  # fmt: skip
-        state = _download(URL_INCEPTION_V3) if weights is None else read_pth(_existing(Path(weights)))
+            found, remedy = "inception without torch-fidelity", "Install it: pip install 'ganprune[fid]'"
+            raise UserError("features", found, "the package torch-fidelity", remedy) from error
+        if weights is not None and not Path(weights).is_file():
+            raise UserError("inception weights", str(weights), "an existing file", "Check --inception-weights.")
+        state = _download(URL_INCEPTION_V3) if weights is None else read_pth(Path(weights))
         tensors = io.BytesIO()  # torch-fidelity would unpickle the file itself; it is given tensors only
         torch.save(state, tensors)
         tensors.seek(0)
         try:
             network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=tensors)
         except RuntimeError as error:
-            reason = " ".join(str(error).split())[:160]
-            raise UserError(
-                "inception weights", f"{weights or URL_INCEPTION_V3} ({reason} ...)",
-                "torch-fidelity's weights-inception-2015-12-05-6726825d.pth", "Check --inception-weights.",
-            ) from error  # fmt: skip
+            found = f"{weights or URL_INCEPTION_V3} ({' '.join(str(error).split())[:160]} ...)"
+            expected = "torch-fidelity's weights-inception-2015-12-05-6726825d.pth"
+            raise UserError("inception weights", found, expected, "Check --inception-weights.") from error
         super().__init__(network)
 
     def of_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
         return self.network(pixels)[0]  # type: ignore[no-any-return]
 
 
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise UserError("inception weights", str(path), "an existing file", "Check --inception-weights.")
-    return path
-
-
 def _download(url: str) -> dict[str, torch.Tensor]:
     try:
         return torch.hub.load_state_dict_from_url(url, map_location="cpu", progress=False, weights_only=True)
     except Exception as error:  # no network, no room, a damaged copy in the cache
-        raise UserError(
-            "inception weights", f"none, and {url} can't be had ({error})", "torch-fidelity's weights file",
-            "Get it on another machine and give --inception-weights PATH.",
-        ) from error  # fmt: skip
+        found, remedy = f"none, and {url} can't be had ({error})", "Get it elsewhere and give --inception-weights PATH."
+        raise UserError("inception weights", found, "torch-fidelity's weights file", remedy) from error
 
 
 def make_features(kind: str, *, weights: str | Path | None = None, device: torch.device | str = "cpu") -> Features:
@@ -163,7 +155,7 @@ def cached(features: Features, images: torch.Tensor, folder: Path | None) -> tor
     Args:
         features: the extractor.
         images: (N, 3, H, W) in [-1, 1].
-        folder: made if missing; None keeps nothing.
+        folder: where; None keeps nothing.
 
     Raises:
         UserError: the folder can't be written.
@@ -173,24 +165,9 @@ def cached(features: Features, images: torch.Tensor, folder: Path | None) -> tor
     pixels = to_uint8(images)
     key = hashlib.sha256(f"{features.digest} {tuple(pixels.shape)} ".encode() + pixels.numpy().tobytes()).hexdigest()
     path = folder / f"{features.name.replace(' ', '-').lower()}-{key[:24]}.safetensors"
-    try:
-        kept = load_file(path)["features"]
-        if len(kept) == len(images):
-            return kept
-    except (OSError, SafetensorError, KeyError):
-        pass
+    with suppress(OSError, SafetensorError, KeyError):
+        return load_file(path)["features"]
     values = features(images)
-    replace_with(path, lambda temporary: save_file({"features": values}, temporary), field=CACHE)
+    with replacing(path, field=CACHE) as temporary:
+        save_file({"features": values}, temporary)
     return values
-
-
-def make_cache(folder: str | Path | None) -> Path | None:
-    """Make the folder of :func:`cached`, before anything is computed for it.
-
-    Raises:
-        UserError: it can't be made or written.
-    """
-    if folder is None:
-        return None
-    make_folder(Path(folder), field=CACHE)
-    return Path(folder)

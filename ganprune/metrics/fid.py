@@ -27,14 +27,23 @@ def frechet_distance(first: torch.Tensor, second: torch.Tensor) -> float:
     Raises:
         UserError: fewer than two samples, or features of different widths.
     """
-    if min(len(first), len(second)) < 2 or first.shape[1] != second.shape[1]:
-        shapes = f"{tuple(first.shape)} and {tuple(second.shape)}"
-        raise UserError("features", shapes, "two (N, d) sets of one width, N at least 2", "Give more images.")
+    check_features(first, second)
     means = [features.double().mean(0) for features in (first, second)]
     roots = [_root(features.double() - mean) for features, mean in zip((first, second), means, strict=True)]
     spread = sum(root.square().sum() for root in roots)
     common = torch.linalg.svdvals(roots[0] @ roots[1].T).sum()
     return max(0.0, float((means[0] - means[1]).square().sum() + spread - 2 * common))
+
+
+def check_features(first: torch.Tensor, second: torch.Tensor) -> None:
+    """Check that both sets of features have one width, and two samples or more.
+
+    Raises:
+        UserError: they haven't.
+    """
+    if min(len(first), len(second)) < 2 or first.shape[1] != second.shape[1]:
+        shapes = f"{tuple(first.shape)} and {tuple(second.shape)}"
+        raise UserError("features", shapes, "two (N, d) sets of one width, N at least 2", "Give more images.")
 
 
 def _root(centred: torch.Tensor) -> torch.Tensor:

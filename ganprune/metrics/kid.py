@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ganprune.errors import UserError
+from ganprune.metrics.fid import check_features
 
 SUBSETS, SUBSET_SIZE, SEED = 100, 1000, 2020
 MIN_IMAGES = 4  # halves of two, the least that has anything off the diagonal
@@ -48,12 +49,11 @@ def kernel_distance(
     return float(np.mean(values)), float(np.std(values))
 
 
-def polynomial_mmd2(first: torch.Tensor, second: torch.Tensor, degree: int = 3) -> float:
-    """Unbiased squared maximum mean discrepancy with the kernel (x . y / d + 1) ** degree.
+def polynomial_mmd2(first: torch.Tensor, second: torch.Tensor) -> float:
+    """Unbiased squared maximum mean discrepancy with the kernel (x . y / d + 1) ** 3.
 
     Args:
         first, second: (N, d) and (M, d) features, N and M at least 2.
-        degree: of the polynomial; 3 in KID.
 
     Returns:
         About 0 for samples of one distribution (it can be slightly negative), larger the more they differ.
@@ -61,15 +61,9 @@ def polynomial_mmd2(first: torch.Tensor, second: torch.Tensor, degree: int = 3) 
     Raises:
         UserError: fewer than two samples, or features of different widths.
     """
-    if min(len(first), len(second)) < 2 or first.shape[1] != second.shape[1]:
-        shapes = f"{tuple(first.shape)} and {tuple(second.shape)}"
-        raise UserError("features", shapes, "two (N, d) sets of one width, N at least 2", "Give more images.")
+    check_features(first, second)
     first, second = first.double(), second.double()
     width = first.shape[1]
-    within = sum(_off_diagonal_mean((x @ x.T / width + 1) ** degree) for x in (first, second))
-    return float(within - 2 * ((first @ second.T / width + 1) ** degree).mean())
-
-
-def _off_diagonal_mean(kernel: torch.Tensor) -> torch.Tensor:
-    count = len(kernel)
-    return (kernel.sum() - kernel.trace()) / (count * (count - 1))
+    kernels = [(x @ x.T / width + 1) ** 3 for x in (first, second)]
+    within = sum((kernel.sum() - kernel.trace()) / (len(kernel) * (len(kernel) - 1)) for kernel in kernels)
+    return float(within - 2 * ((first @ second.T / width + 1) ** 3).mean())

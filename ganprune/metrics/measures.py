@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,12 +16,11 @@ from ganprune.assets import are_default
 from ganprune.data.images import DOMAINS, ImageSet, UnpairedImages
 from ganprune.data.pixels import to_rgb
 from ganprune.errors import UserError, did_you_mean
-from ganprune.metrics.features import INCEPTION, KINDS, SHIPPED, Features, cached, make_cache, make_features
-from ganprune.metrics.fid import frechet_distance
+from ganprune.metrics.features import CACHE, INCEPTION, KINDS, SHIPPED, Features, cached, make_features
 from ganprune.metrics.kid import MIN_IMAGES, kernel_distance
-from ganprune.metrics.paired import paired_l1, psnr, ssim
-from ganprune.metrics.segmentation import Segmentation, ink_iou, load_segmenter
+from ganprune.metrics.segmentation import Segmentation, load_segmenter
 from ganprune.models.cyclegan import SOURCE, TARGET
+from ganprune.runs.files import make_folder
 
 ROLES = ("test", "validation")
 AUTO, NONE = "auto", "none"
@@ -54,19 +54,14 @@ class Measures:
             raise UserError("images", role, " or ".join(ROLES), did_you_mean(role, ROLES))
         self.images, self.role, self.features, self.segmentation = images, role, features, segmentation
         self.inked = are_default(images.root)
-        if features and len(images.domains) < len(DOMAINS):
-            found = f"no images of domain {next(domain for domain in DOMAINS if domain not in images.domains)}"
-            raise UserError(
-                "features", found, "real images to measure distances to", "Leave them out: --features none."
-            )
         for domain in DOMAINS if features else ():
-            if len(self.images_of(domain)) < MIN_IMAGES:
-                found = f"{len(self.images_of(domain))} {role} images of domain {domain}"
-                raise UserError(
-                    "features", found, f"{MIN_IMAGES} or more to measure distances",
-                    "Add images, or leave them out by --features none.",
-                )  # fmt: skip
-        self.cache = make_cache(cache)
+            count = len(self.images_of(domain)) if domain in images.domains else 0
+            if count < MIN_IMAGES:
+                found, remedy = f"{count} {role} images of domain {domain}", "Add some, or give --features none."
+                raise UserError("features", found, f"{MIN_IMAGES} or more to measure distances to", remedy)
+        self.cache = None if cache is None else Path(cache)
+        if self.cache:
+            make_folder(self.cache, field=CACHE)
         self.labels = segmentation.truth(self.images_of(SOURCE[segmentation.side])) if segmentation else None
         self._real_features: dict[str, torch.Tensor] = {}
 
@@ -78,43 +73,33 @@ class Measures:
         """Return those images of a domain (default: all) as they are shown: (N, 3, H, W) in [-1, 1]."""
         return self.images.cut(self.images_of(domain).tensor(indices))
 
-    def figures(self, side: str, fake: torch.Tensor, device: torch.device) -> dict[str, float]:
-        """Return every figure that applies to a side's translations of all its images.
+    def known(self, side: str, fake: torch.Tensor, device: torch.device) -> dict[str, Any]:
+        """Return what metrics can be computed from, beside the images themselves; see :mod:`ganprune.metrics.rows`.
 
         Args:
             side: "A2B" or "B2A".
-            fake: (N, C, H, W) in [-1, 1], on the CPU, in the order of the source images.
+            fake: its translations of all its images, (N, C, H, W) in [-1, 1], on the CPU.
             device: where a segmenter runs.
         """
-        figures = self.against_truth(side, fake)
+        known: dict[str, Any] = {}
+        if truth := self.truth(side):
+            known["paired"], known["truth"] = fake[truth[0]], truth[1]
+            if self.inked and TARGET[side] == "B":
+                known["true_ink"] = truth[1]
         if self.features:
-            real = self.real_features(TARGET[side])
-            values = self.features(fake)
-            figures["frechet"] = frechet_distance(values, real)
-            figures["kid"], figures["kid_std"] = kernel_distance(values, real)
+            known["features"], known["real_features"] = self.features(fake), self.real_features(TARGET[side])
+            known["kernel_distance"] = kernel_distance(known["features"], known["real_features"])
         if self.segmentation and self.labels is not None and side == self.segmentation.side:
-            figures |= self.segmentation.scores(to_rgb(fake), self.labels, device)
-        return figures
-
-    def against_truth(self, side: str, fake: torch.Tensor) -> dict[str, float]:
-        """Return figures against the true images, where there are any."""
-        truth = self.truth(side)
-        if truth is None:
-            return {}
-        sources, drawings = truth
-        fake = fake[sources]
-        figures = {"paired_l1": paired_l1(fake, drawings), "psnr": psnr(fake, drawings), "ssim": ssim(fake, drawings)}
-        if self.inked and TARGET[side] == "B":  # the ink drawings of the shipped images
-            figures["ink_iou"] = ink_iou(fake, drawings)
-        return figures
+            known["segmented"] = self.segmentation.scores(to_rgb(fake), self.labels, device)
+        return known
 
     def truth(self, side: str) -> tuple[list[int], torch.Tensor] | None:
         """Return the indices of source images whose truth is known, and their true images; None if there are none."""
         pairs = self.images.pairs(self.role)
         if not pairs:
             return None
-        pairs = [pair if SOURCE[side] == "A" else (pair[1], pair[0]) for pair in pairs]
-        return [source for source, _ in pairs], self._real(TARGET[side], [true for _, true in pairs])
+        sources, targets = zip(*(pair if SOURCE[side] == "A" else pair[::-1] for pair in pairs), strict=True)
+        return list(sources), self._real(TARGET[side], targets)
 
     def real_features(self, domain: str) -> torch.Tensor:
         """Return the features of a domain's real images, (N, width): computed on first use, or kept from before."""
@@ -153,21 +138,18 @@ class Wanted:
         Raises:
             UserError: something wanted can't be had.
         """
-        segmentation = self._segmentation(device)
+        segmentation, features = self._segmentation(device), self._features(images, device)
         return Measures(
-            images, role=self.images, features=self._features(images, device), cache=self.features_cache,
-            segmentation=segmentation,
-        )  # fmt: skip
+            images, role=self.images, features=features, cache=self.features_cache, segmentation=segmentation
+        )
 
     def _features(self, images: UnpairedImages, device: torch.device | str) -> Features | None:
         choice, weights = self.features or AUTO, self.inception_weights
         if choice not in CHOICES:
             raise UserError("features", choice, ", ".join(CHOICES), did_you_mean(choice, CHOICES))
         if weights is not None and choice != INCEPTION:
-            raise UserError(
-                "inception weights", f"{weights} with --features {choice}", "--features inception",
-                "Give that, or leave the weights out.",
-            )  # fmt: skip
+            found, remedy = f"{weights} with --features {choice}", "Give that, or leave the weights out."
+            raise UserError("inception weights", found, "--features inception", remedy)
         if choice == AUTO:
             choice = SHIPPED if are_default(images.root) else NONE
         return None if choice == NONE else make_features(choice, weights=weights, device=device)

@@ -63,10 +63,9 @@ class Segmentation:
         for source in sources.paths:
             path = by_name.get(source.stem) or by_name.get(pair_name(source, SOURCE[self.side]))
             if path is None:
-                raise UserError(
-                    "labels", f"{self.labels} without {source.stem}.png", f"a label map for each image of {self.side}",
-                    "Add it. Maps are named like the images that are translated.",
-                )  # fmt: skip
+                expected = f"a label map for each image of {self.side}"
+                remedy = "Add it. Maps are named like the images that are translated."
+                raise UserError("labels", f"{self.labels} without {source.stem}.png", expected, remedy)
             found.append(read_labels(path, sources.frame))
         return torch.stack(found)
 
@@ -87,17 +86,14 @@ def load_segmenter(spec: str, device: torch.device | str = "cpu") -> Segmenter:
     if ":" in spec and not Path(spec).exists():
         return load_function("segmenter", spec, spec)
     if not Path(spec).is_file():
-        expected = "a TorchScript file, or package.module:callable"
-        raise UserError("segmenter", spec, expected, "Check --segmenter.")
+        raise UserError("segmenter", spec, "a TorchScript file, or package.module:callable", "Check --segmenter.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # TorchScript is deprecated; segmenters in it are about
             network: torch.nn.Module = torch.jit.load(spec, map_location=device)  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0][:120]
-        raise UserError(
-            "segmenter", f"{spec} ({reason})", "a TorchScript file", "Save it by torch.jit.save."
-        ) from error
+        found = f"{spec} ({str(error).splitlines()[0][:120]})"
+        raise UserError("segmenter", found, "a TorchScript file", "Save it by torch.jit.save.") from error
     return network.eval()
 
 
@@ -111,21 +107,19 @@ def segment(segmenter: Segmenter, images: torch.Tensor) -> torch.Tensor:
     try:
         result = segmenter(images)
     except Exception as error:
-        reason = (str(error).splitlines() or [""])[0][:120]
-        raise UserError(
-            "segmenter", f"{type(error).__name__} ({reason})", f"classes of {tuple(images.shape)} images in [-1, 1]",
-            "Correct the segmenter.",
-        ) from error  # fmt: skip
+        found = f"{type(error).__name__} ({(str(error).splitlines() or [''])[0][:120]})"
+        expected = f"classes of {tuple(images.shape)} images in [-1, 1]"
+        raise UserError("segmenter", found, expected, "Correct the segmenter.") from error
     wanted = (len(images), *images.shape[-2:])
     expected = f"whole numbers {wanted}, or scores ({wanted[0]}, K, {wanted[1]}, {wanted[2]})"
     if not isinstance(result, torch.Tensor):
         raise UserError("segmenter", f"a result of type {type(result).__name__}", expected, "Return a tensor.")
-    if result.ndim == 4 and (len(result), *result.shape[-2:]) == wanted and 1 <= result.shape[1] < CLASSES:
-        return result.argmax(1).cpu()
-    if tuple(result.shape) != wanted or result.is_floating_point() or result.is_complex():
+    scored = result.ndim == 4 and 1 <= result.shape[1] < CLASSES
+    whole = result.ndim == 3 and not result.is_floating_point() and not result.is_complex()
+    if not (scored or whole) or (len(result), *result.shape[-2:]) != wanted:
         found = f"a result of shape {tuple(result.shape)}, {result.dtype}"
         raise UserError("segmenter", found, expected, "Resize its output to the images.")
-    classes = result.to(torch.int64).cpu()
+    classes = (result.argmax(1) if scored else result.to(torch.int64)).cpu()
     if classes.min() < 0 or classes.max() >= CLASSES:
         found = f"classes {int(classes.min())} to {int(classes.max())}"
         raise UserError("segmenter", found, f"0 to {CLASSES - 1}", "Correct the segmenter.")

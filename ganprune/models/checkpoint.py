@@ -35,7 +35,7 @@ from ganprune.models.infer import infer_discriminator, infer_generator
 from ganprune.models.layouts import CONFIG_NAME, WEIGHTS_NAME, Layout, Place, find_layout
 from ganprune.models.options import SIDES, CheckpointOptions, make_factory
 from ganprune.models.weights import State, check_tensors, load_into, read_safetensors, read_weights
-from ganprune.runs.files import check_format, parse_json, replace, replace_with
+from ganprune.runs.files import check_format, parse_json, replace, replacing
 from ganprune.specs import given_parameters
 
 FORMAT = 1
@@ -81,7 +81,8 @@ def save_cyclegan(cyclegan: CycleGAN, folder: str | Path, *, half: bool = False)
         for name, network in networks.items()
         for key, value in network.state_dict().items()
     }
-    replace_with(folder / WEIGHTS_NAME, lambda path: save_file(tensors, path))
+    with replacing(folder / WEIGHTS_NAME) as path:
+        save_file(tensors, path)
     text = json.dumps({"format": FORMAT, "architecture": architecture}, indent=1)
     replace(folder / CONFIG_NAME, text + "\n")
 

@@ -185,7 +185,7 @@ def measure(
 def draw_samples(path: Path, task: Task, compact: Mapping[str, nn.Module]) -> None:
     """Write a picture of test images: input, original's and compact's translation, and truth where it is known."""
     sections = {}
-    pairs = task.images.paired_test[:SAMPLES]
+    pairs = task.images.pairs("test")[:SAMPLES]
     for name, side in task.cyclegan.items():
         source = task.images[side.source].test
         pairs_of_side = pairs if name == "A2B" else [(b, a) for a, b in pairs]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ganprune.runs.files import replace_with
+from ganprune.runs.files import replacing
 
 Curve = Sequence[tuple[float, float]]  # (cost, value), cost ascending
 
@@ -31,15 +31,14 @@ def plot_curves(
         curves: name -> the curves of its runs.
         x_label, y_label, title: texts.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure  # not pyplot, which would choose a backend for the whole process
 
     last = max(curve[-1][0] for runs in curves.values() for curve in runs) or 1
     grid = np.linspace(0, last, 400)
-    figure, axis = plt.subplots(figsize=(9.5, 4.6), layout="constrained")
-    colours = plt.get_cmap("tab10" if len(curves) <= 10 else "tab20").colors  # type: ignore[attr-defined]
+    figure = Figure(figsize=(9.5, 4.6), layout="constrained")
+    axis = figure.subplots()
+    colours = colormaps["tab10" if len(curves) <= 10 else "tab20"].colors  # type: ignore[attr-defined]
     for colour, (name, runs) in zip(colours, curves.items(), strict=False):
         values = np.array([step_values(curve, grid) for curve in runs])
         shown = ~np.isnan(values).any(0)  # only where every run has a value, lest the mean jump
@@ -47,10 +46,9 @@ def plot_curves(
         style = "--" if all(len(curve) == 1 and curve[0][0] == 0 for curve in runs) else "-"
         axis.plot(grid[shown], mean, style, color=colour, label=name, linewidth=1.8)
         axis.fill_between(grid[shown], low, high, color=colour, alpha=0.12, linewidth=0)
-    axis.set_xlabel(x_label)
-    axis.set_ylabel(y_label)
+    axis.set(xlabel=x_label, ylabel=y_label)
     axis.set_title(title, fontsize=10)
     axis.grid(alpha=0.25)
     figure.legend(fontsize=8, loc="outside right upper")  # beside the curves, lest it hide one
-    replace_with(path, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
-    plt.close(figure)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)

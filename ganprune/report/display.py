@@ -16,13 +16,7 @@ if TYPE_CHECKING:
     from ganprune.evolution.coevolution import Progress as SearchProgress
 
 PLAIN_SECONDS = 10.0
-
-
-def _bar() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
-    )  # fmt: skip
+SEARCHED = ("generation", "best fitness", "N", "L_DisA", "L_cyc", "cost")
 
 
 class Display:
@@ -35,13 +29,17 @@ class Display:
     def __init__(self, console: Console | None = None):
         self.console = console or Console(stderr=True)
         self.live_area: Live | None = None
-        self.bar = _bar()
-        self.task: Any = None
-        self.table: Table | None = None
-        self.begun = self.printed = time.monotonic()
-        self.count = 0
-        self.total: int | None = None
         self.rows: dict[str, list[str]] = {}
+        self._begin(None)
+
+    def _begin(self, total: int | None) -> None:
+        self.begun = self.printed = time.monotonic()
+        self.count, self.total = 0, total
+        self.bar = Progress(
+            BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeElapsedColumn(),
+            TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+        )  # fmt: skip
+        self.task = self.bar.add_task("", total=total, rate="", note="")
 
     @contextmanager
     def live(self) -> Iterator[Display]:
@@ -54,164 +52,69 @@ class Display:
 
     def stage(self, text: str, total: int | None = None) -> None:
         """Say that a stage begins; the bar starts anew."""
-        self.begun, self.count, self.total, self.task, self.bar = time.monotonic(), 0, total, None, _bar()
-        self.printed = self.begun
+        self._begin(total)
         self.console.print(f"[bold]{text}[/bold]" if self.console.is_terminal else text, highlight=False)
-        if self.live_area is not None:
-            self.task = self.bar.add_task("", total=total, rate="", note="")
-            self._draw()
+        self._draw()
 
     def note(self, text: str) -> None:
         """Say something about what was found."""
-        self._plain(text)
+        self.console.print(text, highlight=False, soft_wrap=True)
 
     def evaluation(self, side: str, individual: Any) -> None:
         """Count one scored individual."""
-        self.count += 1
-        if self.live_area is not None and self.task is not None:
-            rate = self.count / max(time.monotonic() - self.begun, 1e-3)
-            self.bar.update(self.task, completed=self.count, rate=f"{rate:.1f} evaluations/s")
-            self._draw()
+        self._advance(self.count + 1, self.count + 1, self.total, "evaluations")
 
     def search(self, progress: SearchProgress) -> None:
         """Show a finished step of the search: best fitness, N, L_DisA and L_cyc of its side."""
         terms = progress.elite.terms or {}
-        values = [f"{progress.elite.scalar_fitness:.4f}"]
-        values += [f"{terms[name]:.4f}" if name in terms else "-" for name in ("n", "l_disa", "l_cyc")]
-        self.rows[progress.side] = [progress.side, str(progress.generation), *values, f"{progress.cost:g}"]
-        if self.live_area is not None:
-            self.table = _table(self.rows)
-            self._draw()
-        elif time.monotonic() - self.printed >= PLAIN_SECONDS or progress.generation == 0:
-            self.printed = time.monotonic()
-            rate = self.count / max(self.printed - self.begun, 1e-3)
-            waiting = (self.total or 0) - self.count
-            left = f", about {waiting / rate:.0f} s left" if waiting > 0 and rate > 0 else ""
-            names = ("generation", "best fitness", "N", "L_DisA", "L_cyc", "cost")
-            shown = "  ".join(f"{n} {v}" for n, v in zip(names, self.rows[progress.side][1:], strict=True))
-            self._plain(f"{progress.side}  {shown}  ({rate:.1f} evaluations/s{left})")
+        values = [f"{terms[name]:.4f}" if name in terms else "-" for name in ("n", "l_disa", "l_cyc")]
+        row = [str(progress.generation), f"{progress.elite.scalar_fitness:.4f}", *values, f"{progress.cost:g}"]
+        self.rows[progress.side] = row
+        self._draw()
+        if self._is_due(progress.generation == 0):
+            shown = "  ".join(f"{name} {value}" for name, value in zip(SEARCHED, row, strict=True))
+            self.note(f"{progress.side}  {shown}  ({self._pace('evaluations', (self.total or 0) - self.count)})")
 
     def training(self, step: int, total: int, losses: Mapping[str, float]) -> None:
         """Show a finished training step: rate, remaining time, main losses."""
-        now = time.monotonic()
-        self.count += 1
-        rate = self.count / max(now - self.begun, 1e-3)
-        if self.live_area is not None and self.task is not None:
-            brief = "  ".join(f"{n} {v:.3f}" for n, v in losses.items() if n.startswith(("cycle", "distil")))
-            self.bar.update(self.task, completed=step, total=total, rate=f"{rate:.2f} steps/s", note=brief)
-            self._draw()
-        elif now - self.printed >= PLAIN_SECONDS or step == total:
-            self.printed = now
-            shown = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
-            self._plain(f"step {step}/{total}  {rate:.2f} steps/s, about {(total - step) / rate:.0f} s left  {shown}")
+        self._advance(self.count + 1, step, total, "steps", losses)
+        if self._is_due(step == total):
+            self.note(f"step {step}/{total}  {self._pace('steps', total - step)}  {_joined(losses)}")
 
     def images(self, done: int, total: int) -> None:
         """Show how many images are done: rate, remaining time."""
-        now = time.monotonic()
-        rate = done / max(now - self.begun, 1e-3)
-        if self.live_area is not None and self.task is not None:
-            self.bar.update(self.task, completed=done, total=total, rate=f"{rate:.1f} images/s")
-            self._draw()
-        elif now - self.printed >= PLAIN_SECONDS or done == total:
-            self.printed = now
-            self._plain(f"{done}/{total} images  {rate:.1f} images/s, about {(total - done) / rate:.0f} s left")
+        self._advance(done, done, total, "images")
+        if self._is_due(done == total):
+            self.note(f"{done}/{total} images  {self._pace('images', total - done)}")
 
-    def _plain(self, text: str) -> None:
-        self.console.print(text, highlight=False, soft_wrap=True)
+    def _pace(self, unit: str, waiting: int = 0) -> str:
+        """Say how many are done a second, since the stage began, and how long those that wait will take."""
+        rate = self.count / max(time.monotonic() - self.begun, 1e-3)
+        return f"{rate:.2f} {unit}/s" + (f", about {waiting / rate:.0f} s left" if waiting > 0 and rate > 0 else "")
+
+    def _is_due(self, now: bool) -> bool:
+        """Whether a plain line is to be written: now, or because the last one was long ago; on a terminal, never."""
+        due = self.live_area is None and (now or time.monotonic() - self.printed >= PLAIN_SECONDS)
+        self.printed = time.monotonic() if due else self.printed
+        return due
+
+    def _advance(
+        self, count: int, done: int, total: int | None, unit: str, losses: Mapping[str, float] | None = None
+    ) -> None:
+        """Move the bar: ``count`` since the stage began, ``done`` of ``total`` in all."""
+        self.count = count
+        main = {name: value for name, value in (losses or {}).items() if name.startswith(("cycle", "distil"))}
+        self.bar.update(self.task, completed=done, total=total, rate=self._pace(unit), note=_joined(main))
+        self._draw()
 
     def _draw(self) -> None:
-        if self.live_area is not None:
-            self.live_area.update(Group(*(part for part in (self.table, self.bar) if part is not None)))
+        if self.live_area is None:
+            return
+        table = Table("side", *SEARCHED)
+        for side, row in self.rows.items():
+            table.add_row(side, *row)
+        self.live_area.update(Group(*([table] if self.rows else []), self.bar))
 
 
-def _table(rows: Mapping[str, list[str]]) -> Table:
-    table = Table("side", "generation", "best fitness", "N", "L_DisA", "L_cyc", "cost")
-    for row in rows.values():
-        table.add_row(*row)
-    return table
-
-
-def summary_table(sides: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Return the final table of a run: original against compact, both sides."""
-    table = Table(title="original -> compact", title_justify="left")
-    table.add_column("figure")
-    for name in sides:
-        table.add_column(name, justify="right")
-    for label, cell in _rows(next(iter(sides.values()))).items():
-        cells = [_cell(cell, figures) for figures in sides.values()]
-        if any(cells):
-            table.add_row(label, *cells)
-    return table
-
-
-def _pair(section: str, scale: float, digits: int, factor: str | None) -> Any:
-    def cell(figures: Mapping[str, Any]) -> str:
-        values = figures
-        for part in section.split("."):
-            values = values[part]
-        text = f"{values['original'] / scale:,.{digits}f} -> {values['compact'] / scale:,.{digits}f}"
-        return f"{text}  ({values[factor]:.2f}x)" if factor else text
-
-    return cell
-
-
-def _value(section: str, digits: int) -> Any:
-    def cell(figures: Mapping[str, Any]) -> str:
-        value: Any = figures
-        for part in section.split("."):
-            value = value[part]
-        return f"{value:.{digits}f}"
-
-    return cell
-
-
-def _metric(name: str, digits: int) -> Any:
-    def cell(figures: Mapping[str, Any]) -> str:
-        metrics = figures["metrics"]
-        before, after = metrics["original"].get(name), metrics["compact"].get(name)
-        if after is None:
-            return ""
-        return f"{after:.{digits}f}" if before is None else f"{before:.{digits}f} -> {after:.{digits}f}"
-
-    return cell
-
-
-def _kid(figures: Mapping[str, Any]) -> str:
-    metrics = figures["metrics"]
-    values = (f"{metrics[name]['kid']:.4f}±{metrics[name]['kid_std']:.4f}" for name in ("original", "compact"))
-    return " -> ".join(values)
-
-
-def _rows(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Return label -> cell; labels say on which images, and on whose features, a figure was measured."""
-    images, features = figures.get("measured_on", "test"), figures.get("features", "")
-    frechet = "FID" if features == "Inception" else "Frechet distance"
-    return {
-        "parameters": _pair("parameters", 1, 0, "ratio"),
-        "memory (MB)": _pair("memory_mb", 1, 2, None),
-        "MACs, input size (M)": _pair("macs.input_size", 1e6, 1, "ratio"),
-        "MACs, output size (M)": _pair("macs.output_size", 1e6, 1, "ratio"),
-        "latency (ms per image)": _pair("latency_ms", 1, 2, "speedup"),
-        "speed-up / MAC ratio": _value("speed.eager.quotient", 2),
-        "latency in onnxruntime (ms)": _pair("speed.onnxruntime", 1, 2, "speedup"),
-        "speed-up / MAC ratio there": _value("speed.onnxruntime.quotient", 2),
-        f"L_DisA ({images})": _metric("l_disa", 4),
-        f"L_GenA ({images})": _metric("l_gena", 4),
-        f"L_cyc ({images})": _metric("l_cyc", 4),
-        f"{frechet} ({images}, {features})": _metric("frechet", 3),
-        f"KID ({images}, {features})": _kid,
-        f"paired L1 ({images})": _metric("paired_l1", 4),
-        f"PSNR ({images}, dB)": _metric("psnr", 2),
-        f"SSIM ({images})": _metric("ssim", 4),
-        f"ink IoU ({images})": _metric("ink_iou", 4),
-        f"pixel accuracy ({images})": _metric("pixel_accuracy", 4),
-        f"class accuracy ({images})": _metric("class_accuracy", 4),
-        f"mean IoU ({images})": _metric("mean_iou", 4),
-    }
-
-
-def _cell(cell: Any, figures: Mapping[str, Any]) -> str:
-    try:
-        return str(cell(figures))
-    except KeyError:
-        return ""
+def _joined(losses: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {value:.3f}" for name, value in losses.items())

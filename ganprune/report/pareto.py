@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ganprune.runs.files import replace_with
+from ganprune.runs.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,9 +45,8 @@ def draw_fronts(path: str | Path, panels: Sequence[Panel], *, size_label: str, l
         panels: at least one.
         size_label, loss_label: what the axes show.
     """
-    # Not matplotlib.pyplot: it would choose a backend for the whole process. This figure draws with Agg only.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # not pyplot, which would choose a backend for the whole process
 
     figure = Figure(figsize=(PANEL_WIDTH * len(panels), HEIGHT), dpi=DPI, layout="constrained")
     canvas = FigureCanvasAgg(figure)
@@ -62,7 +61,8 @@ def draw_fronts(path: str | Path, panels: Sequence[Panel], *, size_label: str, l
     for axes, panel in zip(row, panels, strict=True):
         _number(figure, axes, panel)
     nobody = {"Software": None}  # not which version drew it
-    replace_with(path, lambda temporary: figure.savefig(temporary, format="png", metadata=nobody))
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", metadata=nobody)
 
 
 def _draw(axes: Axes, panel: Panel) -> None:

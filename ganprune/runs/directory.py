@@ -11,10 +11,10 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ganprune.errors import UserError
-from ganprune.runs.files import flush, make_folder, parse_json, replace, unwritable
+from ganprune.runs.files import RUN, flush, make_folder, parse_json, replace, unwritable
 from ganprune.runs.locks import locked
 
 CONFIG = "config.json"
@@ -37,9 +37,6 @@ class RunDirectory:
         self.directory = Path(path)
         self._holds = False
 
-    def __repr__(self) -> str:
-        return f"RunDirectory({str(self.directory)!r})"
-
     @classmethod
     def create(cls, path: str | os.PathLike[str]) -> RunDirectory:
         """Make the directory, and its parents, for a new run.
@@ -61,12 +58,8 @@ class RunDirectory:
         """
         run = cls(path)
         if not (run.exists(CONFIG) or run.exists(STATE)):
-            raise UserError(
-                "run directory",
-                str(run.directory),
-                f"a folder with the {CONFIG} of a run",
-                "Check the path, or start a new run there.",
-            )
+            expected = f"a folder with the {CONFIG} of a run"
+            raise UserError(RUN, str(run.directory), expected, "Check the path, or start a new run there.")
         if run.exists(CONFIG):
             run.read_json(CONFIG)
         return run
@@ -106,12 +99,8 @@ class RunDirectory:
             UserError: one is.
         """
         if any(map(self.exists, names)):
-            raise UserError(
-                "run directory",
-                str(self.directory),
-                "a folder that holds no run yet",
-                "Resume the run in it, or choose another folder.",
-            )
+            expected = "a folder that holds no run yet"
+            raise UserError(RUN, str(self.directory), expected, "Resume the run in it, or choose another folder.")
 
     def path(self, name: str) -> Path:
         """Return the path of the file ``name`` in this run, whether it exists or not."""
@@ -136,12 +125,12 @@ class RunDirectory:
         Raises:
             UserError: the file is missing or damaged.
         """
+        text = self._read(name)
         try:
-            return parse_json(self._read(name))
+            return parse_json(text)
         except ValueError as error:
-            raise UserError(
-                str(self.path(name)), f"damaged JSON ({error})", "a whole JSON document", "Restore the file."
-            ) from error
+            found = f"damaged JSON ({error})"
+            raise UserError(str(self.path(name)), found, "a whole JSON document", "Restore the file.") from error
 
     def append_jsonl(self, name: str, record: Mapping[str, Any]) -> None:
         """Append ``record`` as one line and hand it to the operating system at once.
@@ -152,31 +141,14 @@ class RunDirectory:
             ValueError: ``record`` holds a NaN or an infinity.
             UserError: the directory cannot be written.
         """
-        line = json.dumps(record, allow_nan=False, separators=(",", ":")) + "\n"
-        try:
-            with open(self.path(name), "a+b") as file:
-                _mend_end(file)
-                file.write(line.encode())
-        except OSError as error:
-            raise unwritable(self.path(name), error) from error
-
-    def flush(self, *names: str) -> None:
-        """Wait until what was appended to these files is on the disk.
-
-        Raises:
-            UserError: it can't be written there.
-        """
-        for name in names:
-            try:
-                if self.exists(name):
-                    flush(self.path(name))
-            except OSError as error:
-                raise unwritable(self.path(name), error) from error
+        line = _to_line(record)
+        with self._writing(name), open(self.path(name), "a+b") as file:
+            _mend_end(file)
+            file.write(line.encode())
 
     def write_jsonl(self, name: str, records: Iterable[Mapping[str, Any]]) -> None:
         """Replace the file ``name`` atomically by these records, one a line; errors as :meth:`append_jsonl`."""
-        lines = (json.dumps(record, allow_nan=False, separators=(",", ":")) + "\n" for record in records)
-        replace(self.path(name), "".join(lines))
+        replace(self.path(name), "".join(map(_to_line, records)))
 
     def read_jsonl(self, name: str) -> list[dict[str, Any]]:
         """Return the records of ``name``; no file means no records.
@@ -186,38 +158,40 @@ class RunDirectory:
         Raises:
             UserError: another line is damaged; the message names it.
         """
-        if not self.exists(name):
-            return []
-        lines = self._read(name).split("\n")
-        unfinished = lines.pop()
-        records = [self._parse_line(name, number, line) for number, line in enumerate(lines, start=1)]
-        if _is_record(unfinished):
-            records.append(parse_json(unfinished))
-        return records
+        *lines, unfinished = self._read(name).split("\n") if self.exists(name) else [""]
+        records = []
+        for number, line in enumerate(lines, start=1):
+            if (record := _to_record(line)) is None:
+                where, shown = f"{self.path(name)}, line {number}", line if len(line) <= 60 else line[:57] + "..."
+                raise UserError(where, shown, "one JSON object", "Restore the file, or remove the line.")
+            records.append(record)
+        last = _to_record(unfinished)
+        return records if last is None else [*records, last]
 
-    def _parse_line(self, name: str, number: int, line: str) -> dict[str, Any]:
-        if _is_record(line):
-            return parse_json(line)
-        shown = line if len(line) <= 60 else line[:57] + "..."
-        raise UserError(
-            f"{self.path(name)}, line {number}",
-            shown,
-            "one JSON object",
-            "Restore the file, or remove the line.",
-        )
+    def flush(self, *names: str) -> None:
+        """Wait until what was appended to these files is on the disk.
+
+        Raises:
+            UserError: it can't be written there.
+        """
+        for name in filter(self.exists, names):
+            with self._writing(name):
+                flush(self.path(name))
+
+    @contextmanager
+    def _writing(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise unwritable(self.path(name), error) from error
 
     def _read(self, name: str) -> str:
         try:
             return self.path(name).read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise UserError(str(self.path(name)), "bytes that are no text", "JSON", "Restore the file.") from error
-        except OSError as error:
-            raise UserError(
-                str(self.path(name)),
-                error.strerror or str(error),
-                "a readable file",
-                "Check the run's folder.",
-            ) from error
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else None
+            found = reason or f"bytes that are no text ({error})"
+            raise UserError(str(self.path(name)), found, "a readable file", "Restore the file.") from error
 
 
 def changes(saved: Any, asked: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
@@ -244,26 +218,30 @@ def refuse_changes(saved: Any, asked: Mapping[str, Any], whose: str, remedy: str
         raise UserError(names, new, f"{old}, as {whose}", remedy)
 
 
-def _is_record(line: str) -> bool:
-    """Whether the line is a JSON object; a proper prefix of one never is."""
+def _to_line(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, allow_nan=False, separators=(",", ":")) + "\n"
+
+
+def _to_record(line: str) -> dict[str, Any] | None:
+    """Return the JSON object that the line is, or None; a proper prefix of one never is one."""
     try:
-        return isinstance(parse_json(line), dict)
+        record = parse_json(line)
     except ValueError:
-        return False
+        return None
+    return record if isinstance(record, dict) else None
 
 
-def _mend_end(file: Any) -> None:
-    """Make the open binary file end with a whole line: finish a whole record, drop a cut one."""
-    size = file.seek(0, os.SEEK_END)
-    if size == 0:
+def _mend_end(file: BinaryIO) -> None:
+    """Make the open file end with a whole line: finish a whole record, drop a cut one."""
+    if file.seek(0, os.SEEK_END) == 0:
         return
-    file.seek(size - 1)
+    file.seek(-1, os.SEEK_END)
     if file.read(1) == b"\n":
         return
     file.seek(0)
     content = file.read()
     start = content.rfind(b"\n") + 1
-    if _is_record(content[start:].decode(errors="replace")):
-        file.write(b"\n")
-    else:
+    if _to_record(content[start:].decode(errors="replace")) is None:
         file.truncate(start)
+    else:
+        file.write(b"\n")

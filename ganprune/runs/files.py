@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,33 +16,16 @@ RUN = "run directory"
 
 
 def replace(path: str | os.PathLike[str], content: bytes | str) -> None:
-    """Replace a file atomically: a reader, or whoever comes after a crash, finds the old one or the new one.
-
-    Raises:
-        UserError: it can't be written; the old one is whole.
-    """
-    data = content.encode() if isinstance(content, str) else content
-    replace_with(path, lambda temporary: temporary.write_bytes(data))
-
-
-def replace_with(path: str | os.PathLike[str], write: Callable[[Path], Any], *, field: str = RUN) -> None:
-    """Replace a file atomically by what ``write(path)`` writes, for libraries that want a path.
-
-    Args:
-        path: of the file.
-        write: what writes it.
-        field: whose place that is, for the message.
-
-    Raises:
-        UserError: it can't be written; the old one is whole.
-    """
-    with replacing(Path(path), field=field) as temporary:
-        write(temporary)
+    """Replace a file atomically by this content; errors as :func:`replacing`."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 @contextmanager
-def replacing(path: Path, *, field: str = RUN) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str], *, field: str = RUN) -> Iterator[Path]:
     """Give a temporary path beside ``path``; what the block writes there takes its place, if the block ends well.
+
+    A reader, or whoever comes after a crash, finds the old file or the new one, never a part.
 
     Args:
         path: of the file.
@@ -51,12 +34,14 @@ def replacing(path: Path, *, field: str = RUN) -> Iterator[Path]:
     Raises:
         UserError: it can't be written; the old one is whole.
     """
+    path = Path(path)
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         yield temporary
         flush(temporary)
         os.replace(temporary, path)
-        flush_folder(path.parent)
+        with suppress(OSError):  # not every system can say so of a folder
+            flush(path.parent)
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
@@ -85,30 +70,18 @@ def make_folder(path: Path, *, field: str = RUN) -> None:
 
 
 def flush(path: Path) -> None:
-    """Wait until a file's content is on the disk: a power cut can else leave its name with nothing behind it."""
-    with open(path, "rb+") as file:
-        os.fsync(file.fileno())
-
-
-def flush_folder(path: Path) -> None:
-    """Wait until the names in a folder are on the disk, where the system can say so."""
-    with suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    """Wait until a file's content, or the names in a folder, are on the disk: a power cut can else take them away."""
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def unwritable(path: Path, reason: object, field: str = RUN) -> UserError:
     """Return the error for a place that can't be written."""
     detail = reason.strerror if isinstance(reason, OSError) and reason.strerror else reason
-    return UserError(
-        field,
-        f"{path} ({detail})",
-        "a place that can be written",
-        "Choose another folder or make room.",
-    )
+    return UserError(field, f"{path} ({detail})", "a place that can be written", "Choose another folder or make room.")
 
 
 def parse_json(text: str) -> Any:
@@ -142,11 +115,12 @@ def check_format(data: Any, known: int, where: str | os.PathLike[str]) -> None:
         UserError: there is none, or another one; the message says whether a newer version wrote it or an older one.
     """
     found = data.get("format") if isinstance(data, Mapping) else None
-    if isinstance(found, bool) or not isinstance(found, int):
-        raise UserError(str(where), f"format {found!r}", f"format {known}", "Restore the file.")
-    if found > known:
-        raise UserError(str(where), f"format {found}, a newer version's", f"format {known}", "Upgrade ganprune.")
-    if found < known:
-        raise UserError(
-            str(where), f"format {found}, an older version's", f"format {known}", "Use the version that wrote it."
-        )
+    if type(found) is not int:
+        shown, remedy = f"format {found!r}", "Restore the file."
+    elif found == known:
+        return
+    elif found > known:
+        shown, remedy = f"format {found}, a newer version's", "Upgrade ganprune."
+    else:
+        shown, remedy = f"format {found}, an older version's", "Use the version that wrote it."
+    raise UserError(str(where), shown, f"format {known}", remedy)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from ganprune.errors import UserError
-from ganprune.runs.files import unwritable
+from ganprune.runs.files import RUN, unwritable
 
 try:
     import fcntl
@@ -31,17 +31,15 @@ def locked(directory: Path) -> Iterator[None]:
         UserError: another process has it, or the directory can't be written.
     """
     path = directory / LOCK
-    file = _acquire(path)
-    try:
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
-        yield
-    finally:
-        with suppress(OSError):  # a full disk must not keep the lock
-            path.unlink()
-        with suppress(OSError):
-            file.close()
+    with _acquire(path) as file:
+        try:
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            file.flush()
+            yield
+        finally:
+            with suppress(OSError):
+                path.unlink()
 
 
 def _acquire(path: Path) -> IO[str]:
@@ -55,19 +53,11 @@ def _acquire(path: Path) -> IO[str]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             file.seek(0)
-            holder = file.read(200) or "another process"
+            found = f"{path.parent} (in use by {file.read(200) or 'another process'})"
             file.close()
-            raise UserError(
-                "run directory", f"{path.parent} (in use by {holder})", "a run that no other process works on",
-                "Wait until that one has ended, or stop it.",
-            ) from error  # fmt: skip
-        if _is_at(file, path):
-            return file
+            remedy = "Wait until that one has ended, or stop it."
+            raise UserError(RUN, found, "a run that no other process works on", remedy) from error
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                return file
         file.close()  # the holder before us has just removed it
-
-
-def _is_at(file: IO[str], path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
-    except OSError:
-        return False

@@ -7,7 +7,6 @@ import random
 from dataclasses import dataclass
 
 import torch
-from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
@@ -23,20 +22,21 @@ class Augmentation:
     flip: bool = True
 
     def __call__(self, batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Augment (B, 3, H, W); every image draws its own place and mirroring from ``generator``."""
-        height, width = batch.shape[-2:]
-        loaded = [max(side, round(side * self.load_scale)) for side in (height, width)]
+        """Augment (B, C, H, W) in [-1, 1]; every image draws its own place and mirroring from ``generator``."""
+        from torchvision.transforms.v2 import InterpolationMode
+        from torchvision.transforms.v2 import functional as F  # imported here: scoring does without it
+
+        size = list(batch.shape[-2:])
+        loaded = [max(side, round(side * self.load_scale)) for side in size]
         out = []
         for image in batch:
             if self.flip and torch.rand((), generator=generator) < 0.5:
-                image = image.flip(-1)
-            if loaded != [height, width]:
-                top, left = (
-                    int(torch.randint(0, large - side + 1, (), generator=generator))
-                    for large, side in zip(loaded, (height, width), strict=True)
-                )
-                large = F.interpolate(image[None], loaded, mode="bicubic", antialias=True, align_corners=False)[0]
-                image = large[:, top : top + height, left : left + width].clamp(-1, 1)
+                image = F.horizontal_flip(image)
+            if loaded != size:
+                spare = (have - want for have, want in zip(loaded, size, strict=True))
+                top, left = (int(torch.randint(0, most + 1, (), generator=generator)) for most in spare)
+                large = F.resize(image, loaded, InterpolationMode.BICUBIC, antialias=True)
+                image = F.crop(large, top, left, *size).clamp(-1, 1)
             out.append(image)
         return torch.stack(out)
 

@@ -1,16 +1,17 @@
-"""Distillation of intermediate features: inside the generators, and inside the discriminator that judges their images.
+"""Distillation of intermediate features: inside the generators, and inside the discriminator of their images.
 
 Between a compact layer's output and the original's stands a 1x1 convolution, the *adapter*, since they have different
 numbers of channels (FitNets: Romero et al., ICLR 2015; for GANs: Li et al., GAN Compression, CVPR 2020). Adapters begin
 as the least-squares solution on the first batch, are trained beside the generator, and are thrown away afterwards.
 
 *Feature matching* compares what the original discriminator sees in both generators' images, layer by layer (Wang et
-al., pix2pixHD, CVPR 2018, who compare with real images): L_DisA (Eq. 5) compares its last word only.
+al., pix2pixHD, CVPR 2018, who compare with real images): L_DisA (Eq. 5) compares its last output only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import torch
 from torch import nn
@@ -78,35 +79,29 @@ def common_layers(student: nn.Module, teacher: nn.Module, count: int) -> list[st
 def tapped(network: nn.Module, paths: Sequence[str], images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Run a network and return its output and the outputs of the layers at ``paths``, in that order."""
     caught: dict[str, torch.Tensor] = {}
+    with ExitStack() as hooks:
+        for path in paths:
 
-    def keep(path: str) -> torch.utils.hooks.RemovableHandle:
-        # A copy: the activation behind a norm often overwrites its input.
-        return network.get_submodule(path).register_forward_hook(lambda m, i, out: caught.update({path: out.clone()}))
+            def keep(module: nn.Module, inputs: object, output: torch.Tensor, path: str = path) -> None:
+                caught[path] = output.clone()  # the activation behind a norm often overwrites its input
 
-    handles = [keep(path) for path in paths]
-    try:
+            hooks.enter_context(network.get_submodule(path).register_forward_hook(keep))
         output = network(images)
-    finally:
-        for handle in handles:
-            handle.remove()
     return output, [caught[path] for path in paths]
 
 
-def seen_by(judge: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+def seen_by(discriminator: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Run a discriminator and return its output and what each of its convolutions but the first takes in.
 
     Args:
-        judge: any network with convolutions; how it normalises and activates between them does not matter.
+        discriminator: any network with convolutions, whatever normalises and activates between them.
         images: (B, C, H, W) in [-1, 1].
     """
     taken: list[torch.Tensor] = []
-    convolutions = [module for module in judge.modules() if isinstance(module, nn.Conv2d)][1:]
-    handles = [c.register_forward_pre_hook(lambda module, inputs: taken.append(inputs[0])) for c in convolutions]
-    try:
-        output = judge(images)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as hooks:
+        for layer in [module for module in discriminator.modules() if isinstance(module, nn.Conv2d)][1:]:
+            hooks.enter_context(layer.register_forward_pre_hook(lambda module, inputs: taken.append(inputs[0])))
+        output = discriminator(images)
     return output, taken
 
 

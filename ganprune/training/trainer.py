@@ -30,7 +30,7 @@ from ganprune.losses import adversarial, discriminator_aware
 from ganprune.models.cyclegan import PARTS, CycleGAN
 from ganprune.models.weights import load_into, read_safetensors
 from ganprune.runs.directory import refuse_changes
-from ganprune.runs.files import replace_with
+from ganprune.runs.files import replacing
 from ganprune.settings.training import TAUGHT, TrainingSettings
 from ganprune.training.augmentation import Augmentation, epoch_indices
 from ganprune.training.distillation import FeatureDistillation, feature_matching, seen_by, tapped
@@ -295,7 +295,8 @@ class CycleGANTrainer:
         further = {f"{FURTHER}{key}": value.detach().cpu().contiguous() for key, value in (tensors or {}).items()}
         content = {**self._tensors(), **further}
         text = {"training": json.dumps(metadata)}
-        replace_with(folder / TENSORS_NAME, lambda path: save_file(content, path, metadata=text))
+        with replacing(folder / TENSORS_NAME) as path:
+            save_file(content, path, metadata=text)
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         tensors = {

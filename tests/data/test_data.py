@@ -268,7 +268,7 @@ def test_an_image_smaller_than_the_crop_is_named(image_folder):
 
 def test_files_of_one_name_are_pairs_in_every_role(image_folder, tmp_path):
     images = UnpairedImages(image_folder, 16)  # testA: 01 02 03 04; testB: 00 01 02 03 other
-    assert images.paired_test == images.pairs("test") == [(0, 1), (1, 2), (2, 3)]
+    assert images.pairs("test") == [(0, 1), (1, 2), (2, 3)]
     for domain, files in (("A", ["1_A", "2_A", "b"]), ("B", ["2_B", "a", "b", "1_A"])):
         for role in ("train", "test", "val"):
             write_images(tmp_path / (role + domain), files)
@@ -293,9 +293,9 @@ def test_images_are_decoded_once(tmp_path):
 
 
 def test_paired_test_images_are_those_of_equal_name(images):
-    pairs = [(images["A"].test.paths[a].name, images["B"].test.paths[b].name) for a, b in images.paired_test]
+    pairs = [(images["A"].test.paths[a].name, images["B"].test.paths[b].name) for a, b in images.pairs("test")]
     assert pairs == [("01.png", "01.png"), ("02.png", "02.png"), ("03.png", "03.png")]
-    assert images.paired_test != [(0, 0), (1, 1), (2, 2)], "the indices differ, so mixing them up would show"
+    assert images.pairs("test") != [(0, 0), (1, 1), (2, 2)], "the indices differ, so mixing them up would show"
 
 
 def test_counts_name_every_role(images):
@@ -330,7 +330,8 @@ def test_the_shipped_images_pair_their_test_drawings_and_nothing_else():
     images = UnpairedImages(Path(ganprune.__file__).parent / "assets" / "colour_ink")
     counts = images.counts()
     assert (
-        images.frame == images.size == (64, 64) and counts["testA"] == counts["testB"] == len(images.paired_test) == 200
+        images.frame == images.size == (64, 64)
+        and counts["testA"] == counts["testB"] == len(images.pairs("test")) == 200
     )
     train = {domain: names(images[domain].train) for domain in "AB"}
     others = {domain: names(images[domain].validation) | names(images[domain].test) for domain in "AB"}

@@ -1,14 +1,18 @@
 """The table of figures: size and speed of both generators, quality on test images, paired figures with known truth."""
 
+import io
 import json
 import math
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from networks import toy_cyclegan, toy_generator, toy_images
 from PIL import Image
+from rich.console import Console
 
 from ganprune.data.images import UnpairedImages
 from ganprune.errors import UserError
@@ -17,10 +21,11 @@ from ganprune.metrics.features import Shipped
 from ganprune.metrics.fid import frechet_distance
 from ganprune.metrics.kid import kernel_distance
 from ganprune.metrics.measures import Measures, Wanted
+from ganprune.metrics.rows import METRICS, Metric, compute_figures
 from ganprune.metrics.segmentation import Segmentation, confusion_matrix, scores
 from ganprune.pipeline.task import load_toy
-from ganprune.report.display import summary_table
 from ganprune.report.figures import image_grid, save_grid
+from ganprune.report.summary import summary_table
 
 SIDES = {"A2B": ("A", "B"), "B2A": ("B", "A")}
 
@@ -186,6 +191,7 @@ def test_figures_can_be_taken_on_validation_images(cyclegan, image_folder, tmp_p
     assert "paired L1 (validation)" in {str(label) for label in summary_table(found).columns[0].cells}
 
 
+@pytest.mark.slow
 def test_the_shipped_task_has_its_own_figures_and_other_data_has_them_when_asked(images):
     toy = load_toy()
     own = {name: side.generator for name, side in toy.cyclegan.items()}
@@ -257,6 +263,42 @@ def test_the_table_shows_what_there_is_and_leaves_out_what_there_is_not(cyclegan
             del metrics["psnr"], metrics["paired_l1"]
     without = shown(summary_table(sides))
     assert "L_DisA (test)" in without and not {"paired L1 (test)", "PSNR (test, dB)"} & without
+
+
+def brightness(fake):
+    return (fake.mean() + 1) / 2
+
+
+@pytest.fixture
+def own_metric():
+    METRICS.append(Metric("brightness", "brightness ({images})", 3, "more", ("fake",), brightness))
+    yield
+    METRICS.pop()
+
+
+def test_a_metric_is_one_row(cyclegan, images, other_pair, own_metric):
+    sides = evaluate(cyclegan, other_pair, images)
+    real = images["A"].test.tensor()
+    for name, generator in (("original", cyclegan["A2B"].generator), ("compact", other_pair["A2B"])):
+        with torch.no_grad():
+            expected = float(brightness(generator(real)))
+        assert sides["A2B"]["metrics"][name]["brightness"] == pytest.approx(expected, rel=1e-4)
+    before, after = (sides["A2B"]["metrics"][name]["brightness"] for name in ("original", "compact"))
+    text = io.StringIO()
+    Console(file=text, width=120).print(summary_table(sides))
+    (line,) = (line for line in text.getvalue().splitlines() if "brightness (test)" in line)
+    assert f"{before:.3f} -> {after:.3f}" in line
+
+
+def test_a_metric_without_what_it_needs_is_left_out():
+    assert compute_figures({"fake": torch.zeros(1, 3, 4, 4), "truth": None}) == {}
+
+
+def test_every_metric_is_explained_in_the_docs():
+    text = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    lines = [line.split("|") for line in text.splitlines() if line.startswith("|")]
+    better = {name: line[4].strip() for line in lines for name in re.findall(r"`(\w+)`", line[2])}
+    assert {row.name: row.better for row in METRICS} == better
 
 
 def test_batch_norm_networks_are_evaluated_without_being_changed(images):

@@ -15,8 +15,9 @@ from ganprune.data.images import UnpairedImages
 from ganprune.data.pixels import to_float, to_uint8
 from ganprune.errors import UserError
 from ganprune.metrics.classifier import Classifier, load_classifier, save_classifier
-from ganprune.metrics.features import Inception, Shipped, cached, make_cache, make_features
+from ganprune.metrics.features import Inception, Shipped, cached, make_features
 from ganprune.metrics.kid import kernel_distance
+from ganprune.metrics.measures import Measures
 
 DRAWINGS = {"A": 0.65, "B": 0.5}  # domain -> least accuracy on validation images; guessing the commonest gets 0.21
 
@@ -83,6 +84,7 @@ def test_images_of_any_size_are_taken_and_mean_about_the_same(shipped):
     assert near < 0.5 * (shipped(large) - shipped(noise(3))).norm()
 
 
+@pytest.mark.slow
 def test_worse_pictures_are_further_from_real_ones(shipped, drawings):
     """Ink: other real drawings are near, grey instead of black, blurred and colour ones are far."""
     real, other = shipped(drawings["B"].train.tensor()), drawings["B"].validation.tensor()
@@ -157,6 +159,7 @@ def weights(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_inception_features_are_torch_fidelitys(weights):
     from torch_fidelity.utils import create_feature_extractor
 
@@ -222,7 +225,7 @@ class Counted(Shipped):
 
 def test_features_of_the_same_pixels_and_network_are_computed_once(tmp_path):
     features, images = Counted(), noise(3)
-    folder = make_cache(tmp_path / "new" / "cache")
+    folder = tmp_path
     first = cached(features, images, folder)
     again = Counted()
     assert torch.equal(cached(again, images.clone(), folder), first) and again.seen == 0
@@ -249,12 +252,13 @@ def test_a_damaged_cache_file_is_replaced(tmp_path):
 
 def test_without_a_folder_nothing_is_kept(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert make_cache(None) is None
     cached(Counted(), noise(1), None)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_cache_that_can_not_be_written_is_refused(tmp_path):
+def test_a_cache_is_made_at_once_or_refused(tmp_path, images):
+    Measures(images, cache=tmp_path / "new" / "cache")
+    assert (tmp_path / "new" / "cache").is_dir()
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"features cache: got .*file.*expected a place that can be written"):
-        make_cache(tmp_path / "file")
+        Measures(images, cache=tmp_path / "file")

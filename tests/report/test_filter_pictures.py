@@ -3,8 +3,7 @@
 import torch
 from PIL import Image
 
-from ganprune.report.figures import TITLE_HEIGHT
-from ganprune.report.filters import COLUMNS, FRAME, GAP, RED, TILE, draw_filters
+from ganprune.report.figures import COLUMNS, FRAME, GAP, RED, TILE, TITLE_HEIGHT, draw_filters
 
 CELL = TILE + 2 * FRAME + GAP
 

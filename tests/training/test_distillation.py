@@ -86,11 +86,11 @@ def test_equal_networks_have_almost_no_distance_and_pruned_ones_some():
     assert distances[0] < 1e-3 < distances[1] < 1
 
 
-def test_a_judge_sees_what_stands_before_each_convolution_but_the_first():
+def test_a_discriminator_sees_what_stands_before_each_convolution_but_the_first():
     first, second = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 1, 3)
     images = torch.randn(2, 3, 8, 8)
-    judge = nn.Sequential(first, nn.LeakyReLU(0.2, inplace=True), second)
-    output, (seen,) = seen_by(judge, images)
+    discriminator = nn.Sequential(first, nn.LeakyReLU(0.2, inplace=True), second)
+    output, (seen,) = seen_by(discriminator, images)
     assert torch.equal(seen, F.leaky_relu(first(images), 0.2))
     assert torch.equal(output, second(seen))
     assert not second._forward_pre_hooks
@@ -102,7 +102,7 @@ def test_feature_matching_is_relative_and_zero_for_equal_images():
     assert feature_matching([0.75 * layer for layer in theirs], theirs) == pytest.approx(0.25)
 
 
-def test_a_judge_of_one_convolution_leaves_the_matching_out(images):
+def test_a_discriminator_of_one_convolution_leaves_the_matching_out(images):
     teacher = toy_cyclegan()
     for side in teacher.values():
         side.discriminator = nn.Sequential(nn.Conv2d(3, 1, 4))
@@ -111,6 +111,7 @@ def test_a_judge_of_one_convolution_leaves_the_matching_out(images):
     assert not any(name.startswith("feature_matching") for name in trainer.train_step())
 
 
+@pytest.mark.slow
 def test_training_lowers_all_distances_to_the_teacher(images):
     student, teacher = pruned_pair()
     settings = replace(SETTINGS, steps=40, decay_steps=0, batch=4, lam=0.0, learning_rate=5e-3, augment=1.0)
@@ -129,6 +130,7 @@ def test_the_teacher_stays_as_it_was(images):
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
+@pytest.mark.slow
 def test_an_interrupted_fine_tune_with_adapters_goes_on_exactly(images, tmp_path):
     whole, teacher = pruned_pair()
     list(CycleGANTrainer(whole, images, SETTINGS, teacher=teacher).train())
