@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image, ImageDraw, ImageFont
 
 from ganprune.compare.statistics import bootstrap_mean
+from ganprune.data.pixels import CHANNELS, to_pil
 from ganprune.deploy.speed import speed_figures
 from ganprune.evolution.individual import Individual, unpack_bits
 from ganprune.filters.saving import read_description
@@ -18,11 +20,12 @@ from ganprune.metrics.segmentation import confusion_matrix, scores
 from ganprune.pipeline.config import configured_task, read_config
 from ganprune.pipeline.results import load_pair
 from ganprune.pipeline.task import Task
-from ganprune.report.figures import draw_filters, save_grid, zoom_for
+from ganprune.report.figures import BACKGROUND, GAP, INK, TITLE_HEIGHT, save_grid, zoom_for
 from ganprune.runs.directory import RunDirectory
 
 SIDES = ("A2B", "B2A")
 COLUMNS = 10  # images of a figure
+TILE, FRAME, RED, TILES = 44, 3, (200, 30, 30), 16  # of a filter; how many of them stand beside each other
 REPEATS = 31  # timed runs of each generator
 # Tables 1 and 3 and the runtime paragraph of Shu et al., ICCV 2019.
 PAPER_SIZES = {
@@ -253,6 +256,32 @@ def figure4(ours: Any, thinet: Any, path: Path) -> str:
     ]
     draw_filters(path, rows)
     return norm_table(original, kept)
+
+
+def draw_filters(path: str | Path, rows: Sequence[tuple[str, torch.Tensor, Sequence[int]]]) -> None:
+    """Write a PNG file with one titled block of filters for each row.
+
+    Args:
+        path: of the picture.
+        rows: title, weights (out, C, k, k) with C = 1 or 3 (of other layers the mean over inputs is drawn), and the
+            indices of the filters that get a red frame. Each block is scaled by its own largest absolute value, with
+            mid-grey for 0.
+    """
+    cell = TILE + 2 * FRAME + GAP
+    heights = [TITLE_HEIGHT + -(-len(weight) // TILES) * cell + GAP for _, weight, _ in rows]
+    page = Image.new("RGB", (TILES * cell + GAP, sum(heights)), BACKGROUND)
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(12)
+    for number, (title, weight, framed) in enumerate(rows):
+        top = sum(heights[:number])
+        draw.text((GAP, top + 1), title, fill=INK, font=font)
+        weight = weight.detach().float().cpu()
+        weight = weight if weight.shape[1] in CHANNELS else weight.mean(1, keepdim=True)
+        for index, tile in enumerate(weight / weight.abs().max().clamp_min(1e-12)):
+            left, upper = GAP + index % TILES * cell, top + TITLE_HEIGHT + index // TILES * cell
+            if index in framed:
+                page.paste(RED, (left, upper, left + cell - GAP, upper + cell - GAP))
+            page.paste(to_pil(tile).resize((TILE, TILE), Image.Resampling.NEAREST), (left + FRAME, upper + FRAME))
+    page.save(path, format="PNG")
 
 
 def kept_filters(space: FilterSpace, run: Any, layer: str) -> list[int]:

@@ -21,12 +21,13 @@ from pathlib import Path
 
 import click
 import torch
+from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from ganprune.assets import classifier_folder, default_images
 from ganprune.data.images import DOMAINS, ImageSet, UnpairedImages
 from ganprune.device import set_threads
-from ganprune.metrics.classifier import SIZE, Classifier, load_classifier, save_classifier
+from ganprune.metrics.classifier import FORMAT, SIZE, Classifier, load_classifier
 from ganprune.metrics.features import Shipped
 from ganprune.metrics.fid import frechet_distance
 from ganprune.metrics.kid import kernel_distance
@@ -135,6 +136,14 @@ def report(network: Classifier, images: UnpairedImages, labels: dict[str, str]) 
     row("validation, of the other drawing", dict(zip("AB", (images[d].validation.tensor() for d in "BA"), strict=True)))
     for name, change in degradations(torch.Generator().manual_seed(0)).items():
         row(f"validation, {name}", {domain: change(images[domain].validation.tensor()) for domain in DOMAINS})
+
+
+def save_classifier(network: Classifier, folder: Path) -> None:
+    """Write ``classifier.safetensors`` (float16) and ``classifier.json`` into a folder."""
+    state = {key: value for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")}
+    save_file({key: value.half().cpu().contiguous() for key, value in state.items()}, folder / "classifier.safetensors")
+    description = {"format": FORMAT, "categories": network.categories, "widths": network.widths}
+    (folder / "classifier.json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
 
 
 @click.command()

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from ganprune.errors import UserError
@@ -51,14 +50,6 @@ class Classifier(nn.Module):
 def _convolution(before: int, width: int, stride: int = 1) -> nn.Sequential:
     convolution = nn.Conv2d(before, width, 3, stride=stride, padding=1, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU(True))
-
-
-def save_classifier(network: Classifier, folder: Path) -> None:
-    """Write ``classifier.safetensors`` (float16) and ``classifier.json`` into a folder."""
-    state = {key: value for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")}
-    save_file({key: value.half().cpu().contiguous() for key, value in state.items()}, folder / "classifier.safetensors")
-    description = {"format": FORMAT, "categories": network.categories, "widths": network.widths}
-    (folder / "classifier.json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
 
 
 def load_classifier(folder: Path) -> Classifier:

@@ -63,23 +63,16 @@ def evaluate(
 
 def size_figures(original: nn.Module, compact: nn.Module, size: int | Size) -> dict[str, Any]:
     """Return parameters, memory and MACs (both conventions) of one generator before and after."""
-    channels = input_channels(original)
-    counts = {"original": profile.parameters(original), "compact": profile.parameters(compact)}
-    macs = {
-        name: profile.macs(profile.weight_counts(network), profile.layer_positions(network, channels, size))
-        for name, network in (("original", original), ("compact", compact))
-    }
+    channels, networks = input_channels(original), (original, compact)
+    macs = [profile.macs(profile.weight_counts(n), profile.layer_positions(n, channels, size)) for n in networks]
+
+    def compared(before: float, after: float) -> dict[str, float]:
+        return {"original": before, "compact": after, "ratio": before / after}
+
     return {
-        "parameters": {**counts, "ratio": counts["original"] / counts["compact"]},
+        "parameters": compared(*map(profile.parameters, networks)),
         "memory_mb": {"original": profile.memory_mb(original), "compact": profile.memory_mb(compact)},
-        "macs": {
-            convention: {
-                "original": macs["original"][convention],
-                "compact": macs["compact"][convention],
-                "ratio": macs["original"][convention] / macs["compact"][convention],
-            }
-            for convention in profile.CONVENTIONS
-        },
+        "macs": {kind: compared(*(each[kind] for each in macs)) for kind in profile.CONVENTIONS},
     }
 
 

@@ -25,7 +25,7 @@ from ganprune.metrics.classifier import SIZE, Classifier, load_classifier
 from ganprune.models.weights import read_pth
 from ganprune.runs.files import replacing
 
-SHIPPED, INCEPTION = KINDS = ("shipped", "inception")
+AUTO, NONE, SHIPPED, INCEPTION = CHOICES = ("auto", "none", "shipped", "inception")
 BATCH = 32
 CACHE = "features cache"
 
@@ -139,8 +139,8 @@ def make_features(kind: str, *, weights: str | Path | None = None, device: torch
     Raises:
         UserError: an unknown kind; see :class:`Inception` for its own.
     """
-    if kind not in KINDS:
-        raise UserError("features", kind, " or ".join(KINDS), did_you_mean(kind, KINDS))
+    if kind not in (SHIPPED, INCEPTION):
+        raise UserError("features", kind, ", ".join(CHOICES), did_you_mean(kind, CHOICES))
     features = Inception(weights) if kind == INCEPTION else Shipped()
     features.network.to(device)
     return features

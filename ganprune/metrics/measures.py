@@ -16,15 +16,13 @@ from ganprune.assets import are_default
 from ganprune.data.images import DOMAINS, ImageSet, UnpairedImages
 from ganprune.data.pixels import to_rgb
 from ganprune.errors import UserError, did_you_mean
-from ganprune.metrics.features import CACHE, INCEPTION, KINDS, SHIPPED, Features, cached, make_features
+from ganprune.metrics.features import AUTO, CACHE, NONE, SHIPPED, Features, cached, make_features
 from ganprune.metrics.kid import MIN_IMAGES, kernel_distance
 from ganprune.metrics.segmentation import Segmentation, load_segmenter
 from ganprune.models.cyclegan import SOURCE, TARGET
 from ganprune.runs.files import make_folder
 
 ROLES = ("test", "validation")
-AUTO, NONE = "auto", "none"
-CHOICES = (AUTO, NONE, *KINDS)
 
 
 class Measures:
@@ -138,26 +136,18 @@ class Wanted:
         Raises:
             UserError: something wanted can't be had.
         """
-        segmentation, features = self._segmentation(device), self._features(images, device)
-        return Measures(
-            images, role=self.images, features=features, cache=self.features_cache, segmentation=segmentation
-        )
-
-    def _features(self, images: UnpairedImages, device: torch.device | str) -> Features | None:
-        choice, weights = self.features or AUTO, self.inception_weights
-        if choice not in CHOICES:
-            raise UserError("features", choice, ", ".join(CHOICES), did_you_mean(choice, CHOICES))
-        if weights is not None and choice != INCEPTION:
+        choice, weights, segmentation = self.features or AUTO, self.inception_weights, None
+        if (self.segmenter is None) != (self.labels is None):
+            given, missing = ("segmenter", "labels") if self.labels is None else ("labels", "segmenter")
+            raise UserError(missing, "nothing", f"a --{missing} to go with --{given}", "Give both, or neither.")
+        if self.segmenter is not None and self.labels is not None:
+            segmentation = Segmentation(load_segmenter(self.segmenter, device), Path(self.labels), self.segmented)
+        if weights is not None and choice in (AUTO, NONE, SHIPPED):
             found, remedy = f"{weights} with --features {choice}", "Give that, or leave the weights out."
             raise UserError("inception weights", found, "--features inception", remedy)
         if choice == AUTO:
             choice = SHIPPED if are_default(images.root) else NONE
-        return None if choice == NONE else make_features(choice, weights=weights, device=device)
-
-    def _segmentation(self, device: torch.device | str) -> Segmentation | None:
-        if (self.segmenter is None) != (self.labels is None):
-            given, missing = ("segmenter", "labels") if self.labels is None else ("labels", "segmenter")
-            raise UserError(missing, "nothing", f"a --{missing} to go with --{given}", "Give both, or neither.")
-        if self.segmenter is None or self.labels is None:
-            return None
-        return Segmentation(load_segmenter(self.segmenter, device), Path(self.labels), self.segmented)
+        features = None if choice == NONE else make_features(choice, weights=weights, device=device)
+        return Measures(
+            images, role=self.images, features=features, cache=self.features_cache, segmentation=segmentation
+        )

@@ -1,5 +1,6 @@
 """Features: the shipped classifier's and Inception's, whose they are, and what is kept of them on disk."""
 
+import importlib.util
 import json
 import pickle
 import sys
@@ -14,17 +15,26 @@ from ganprune.assets import are_default, classifier_folder, default_images
 from ganprune.data.images import UnpairedImages
 from ganprune.data.pixels import to_float, to_uint8
 from ganprune.errors import UserError
-from ganprune.metrics.classifier import Classifier, load_classifier, save_classifier
+from ganprune.metrics.classifier import Classifier, load_classifier
 from ganprune.metrics.features import Inception, Shipped, cached, make_features
 from ganprune.metrics.kid import kernel_distance
 from ganprune.metrics.measures import Measures
 
+SCRIPT = Path(__file__).parents[2] / "scripts" / "train_classifier.py"
 DRAWINGS = {"A": 0.65, "B": 0.5}  # domain -> least accuracy on validation images; guessing the commonest gets 0.21
 
 
 @pytest.fixture(scope="module")
 def shipped():
     return Shipped()
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("train_classifier", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
@@ -95,10 +105,10 @@ def test_worse_pictures_are_further_from_real_ones(shipped, drawings):
     assert min(*distances[1:], colour) > 0.1
 
 
-def test_a_classifier_comes_back_as_it_was_saved(tmp_path):
+def test_a_classifier_comes_back_as_it_was_saved(script, tmp_path):
     torch.manual_seed(0)
     network = Classifier(["one", "two"], (4, 6)).eval()
-    save_classifier(network, tmp_path)
+    script.save_classifier(network, tmp_path)
     loaded, images = load_classifier(tmp_path), noise(2)
     assert loaded.categories == ("one", "two") and loaded.features(images).shape == (2, 6)
     assert torch.allclose(loaded(images), network(images), atol=1e-2)  # float16 on disk
@@ -114,8 +124,8 @@ def test_a_classifier_comes_back_as_it_was_saved(tmp_path):
         (lambda folder: save_file({}, folder / "classifier.safetensors"), "without tensor"),
     ],
 )
-def test_a_damaged_classifier_is_refused(tmp_path, damage, message):
-    save_classifier(Classifier(["one", "two"], (4, 6)), tmp_path)
+def test_a_damaged_classifier_is_refused(script, tmp_path, damage, message):
+    script.save_classifier(Classifier(["one", "two"], (4, 6)), tmp_path)
     damage(tmp_path)
     with pytest.raises(UserError, match=message):
         load_classifier(tmp_path)
