@@ -20,7 +20,6 @@ from ganprune.pipeline.config import open_finished, read_config, run_networks
 from ganprune.pipeline.job import begin
 from ganprune.pipeline.reference import reference_of
 from ganprune.pipeline.reporter import Reporter
-from ganprune.pipeline.results import materialise
 from ganprune.pipeline.search import latency_tables, make_fitness
 from ganprune.pipeline.task import Task, load_task
 from ganprune.runs.directory import CONFIG, SUMMARY, RunDirectory
@@ -124,9 +123,8 @@ def prune_run(
     most = sizes_by_run(subjects, like) if like else sizes_by_ratio(subjects, settings.budget.target_ratio or 1)
     builders, chosen = _choose(task, settings, baseline, subjects, most, reporter.stage)
     with job.claim(out) as directory:
-        compact, summary = materialise(
-            task, settings, directory, builders, chosen, reporter,
-            counts={name: count * len(chosen) for name, count in COUNTS.items()},
+        compact, summary = job.materialise(
+            directory, builders, chosen, counts={name: count * len(chosen) for name, count in COUNTS.items()},
             reference=reference_of(task, builders, settings.scoring.validation_images),
         )  # fmt: skip
         for figures in summary["sides"].values():

@@ -16,7 +16,6 @@ from ganprune.pipeline.config import configured_task, grow, read_config
 from ganprune.pipeline.front import save_fronts
 from ganprune.pipeline.job import Job, begin
 from ganprune.pipeline.reporter import Reporter
-from ganprune.pipeline.results import materialise
 from ganprune.pipeline.search import Search, prepare
 from ganprune.pipeline.task import load_task
 from ganprune.runs.directory import CONFIG, LOGBOOK, STATE, RunDirectory
@@ -142,7 +141,7 @@ def _search_and_finish(
     resuming: bool = False,
 ) -> RunDirectory:
     """Search, make compact, fine-tune, evaluate and write everything into ``directory``."""
-    task, settings, reporter = job.task, job.settings.search, job.reporter
+    settings, reporter = job.settings.search, job.reporter
     reporter.directory.append(directory.directory)
     done = directory.read_json(STATE)["step"] if resuming and directory.exists(STATE) else 0
 
@@ -151,9 +150,8 @@ def _search_and_finish(
         if reporter.search:
             reporter.search(progress)
 
-    reporter.stage(
-        f"{'co-' * (len(task.cyclegan) > 1)}evolving {task.whom}", search.expected(settings.generations, done)
-    )
+    doing = "co-evolving" if len(search.strategies) > 1 else "evolving"
+    reporter.stage(f"{doing} {job.task.whom}", search.expected(settings.generations, done))
     elites = coevolve(
         search.toolboxes, generations=settings.generations, schedule=settings.schedule, run=directory,
         seed=job.settings.seed, max_evaluations=settings.max_evaluations, max_seconds=settings.max_seconds,
@@ -162,9 +160,7 @@ def _search_and_finish(
     stop_workers()
     save_fronts(directory, search, picture=True)
     searched = job.seconds
-    compact, summary = materialise(
-        task, job.settings, directory, search.builders, elites, reporter,
-        counts=directory.read_jsonl(LOGBOOK)[-1], keep=directory.directory,
-    )  # fmt: skip
+    counts = directory.read_jsonl(LOGBOOK)[-1]
+    compact, summary = job.materialise(directory, search.builders, elites, counts=counts)
     job.finish(directory, compact, {**summary, "seconds": job.seconds, "seconds_search": searched})
     return directory

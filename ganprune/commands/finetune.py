@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ganprune.errors import UserError
-from ganprune.evolution.individual import Individual, unpack_bits
 from ganprune.filters.saving import read_description
 from ganprune.models.weights import weights_digest
 from ganprune.pipeline.config import configured_task, open_finished, read_config
 from ganprune.pipeline.job import Job, begin
 from ganprune.pipeline.reporter import Reporter
-from ganprune.pipeline.results import finetune_pair, load_pair, measure, save_pair
+from ganprune.pipeline.results import load_pair
 from ganprune.pipeline.task import Task
 from ganprune.runs.directory import CONFIG, SUMMARY, RunDirectory, refuse_changes
 from ganprune.settings.fields import changed, flat
@@ -117,15 +116,11 @@ def _digest(source: RunDirectory, task: Task) -> str:
 
 def _train_and_finish(job: Job, directory: RunDirectory, source: RunDirectory) -> RunDirectory:
     """Fine-tune, evaluate and write everything into ``directory``."""
-    task, reporter = job.task, job.reporter
-    reporter.directory.append(directory.directory)
+    job.reporter.directory.append(directory.directory)
     summary = source.read_json(SUMMARY)
-    compact = load_pair(source, task.device, task.cyclegan, task.networks)
-    bits = {name: Individual(unpack_bits(read_description(source.path(name))["bits"])) for name in compact}
-    outcome = finetune_pair(task, job.settings, compact, reporter, keep=directory.directory)
-    save_pair(directory, task, compact, bits, job.settings)
-    reporter.stage("evaluating on test images")
-    sides = measure(task, job.settings, compact)
+    compact = load_pair(source, job.task.device, job.task.cyclegan, job.task.networks)
+    bits = {name: read_description(source.path(name))["bits"] for name in compact}
+    sides, outcome = job.tune_and_save(directory, compact, bits)
     for name, figures in sides.items():
         figures |= {key: summary["sides"][name][key] for key in ("algorithm", "search")}
     summary.pop("finetune", None)

@@ -12,19 +12,19 @@ from ganprune.evolution.individual import Individual, unpack_bits
 from ganprune.filters.saving import read_description
 from ganprune.models.options import SIDES
 from ganprune.pipeline.config import configured_task, open_finished, read_config
-from ganprune.pipeline.front import Front, Point, read_fronts
+from ganprune.pipeline.front import Front, read_fronts
 from ganprune.pipeline.job import begin
 from ganprune.pipeline.reporter import Reporter
-from ganprune.pipeline.results import materialise
 from ganprune.pipeline.search import Search, rebuild
 from ganprune.runs.directory import CONFIG, LOGBOOK, SUMMARY, RunDirectory
 from ganprune.settings.fields import changed
 from ganprune.settings.pick import Criterion
 
-BUDGETS: dict[str, Callable[[Front, Point], float]] = {
-    "max_macs": lambda front, point: point.macs_per_image,
-    "max_params": lambda front, point: point.parameters,
-    "target_ratio": lambda front, point: front.parameters / point.parameters,
+# What each criterion bounds from above: for the ratio, since more of that is smaller, its negative.
+BUDGETS: dict[str, Callable[[Front, Mapping[str, Any]], float]] = {
+    "max_macs": lambda front, point: point["macs_per_image"],
+    "max_params": lambda front, point: point["parameters"],
+    "target_ratio": lambda front, point: -front.original["parameters"] / point["parameters"],
 }
 
 
@@ -38,10 +38,9 @@ def choose(fronts: Mapping[str, Front], criterion: Criterion) -> dict[str, int]:
         return {name: front.knee for name, front in fronts.items()}
     if criterion.index is not None:
         return _numbered(fronts, criterion.index)
-    if criterion.min_quality is not None:
-        least = criterion.min_quality
+    if (least := criterion.min_quality) is not None:
         return {
-            name: next(i for i in range(len(front.points)) if front.relative_quality(i) >= least)
+            name: next(i for i, point in enumerate(front.points) if point["relative_quality"] >= least)
             for name, front in fronts.items()
         }
     return _within(fronts, criterion)
@@ -52,33 +51,30 @@ def _numbered(fronts: Mapping[str, Front], numbers: tuple[int, int]) -> dict[str
         last = len(fronts[name].points) - 1 if name in fronts else 0
         if not 0 <= number <= last:
             expected = f"0 to {last}, the points of the front" if name in fronts else "0: this side has no front"
-            _refuse("index", f"{number} for {name}", expected)
+            raise _refused("index", f"{number} for {name}", expected)
     return {name: number for name, number in zip(SIDES, numbers, strict=True) if name in fronts}
 
 
 def _within(fronts: Mapping[str, Front], criterion: Criterion) -> dict[str, int]:
     """Return the points of lowest loss that a budget allows; the smallest one where several are equal."""
-    ((field, limit),) = criterion.to_json().items()
-    ratio = field == "target_ratio"  # the one budget of which more is smaller
+    ((field, given),) = criterion.to_json().items()
+    ratio = field == "target_ratio"
+    limit = -given if ratio else given
     chosen, smallest = {}, {}
     for name, front in fronts.items():
         taken = [BUDGETS[field](front, point) for point in front.points]
-        losses = [point.terms["quality"] for point in front.points]
-        smallest[name] = max(taken) if ratio else min(taken)
-        fitting = [(loss, i) for i, (loss, v) in enumerate(zip(losses, taken, strict=True)) if _fits(v, limit, ratio)]
+        smallest[name] = min(taken)
+        fitting = [(point["quality"], i) for i, point in enumerate(front.points) if taken[i] <= limit]
         if fitting:
             chosen[name] = min(fitting)[1]
     if len(chosen) < len(fronts):
         # Rounded so that the number shown is one that works.
-        shown = {name: f"{math.floor(v * 100) / 100:g}" if ratio else f"{v:.0f}" for name, v in smallest.items()}
-        bound = shown[(min if ratio else max)(smallest, key=lambda name: smallest[name])]
+        shown = {name: f"{math.floor(-v * 100) / 100:g}" if ratio else f"{v:.0f}" for name, v in smallest.items()}
+        bound = shown[max(smallest, key=lambda name: smallest[name])]
         listed = ", ".join(f"{name} {text}" for name, text in shown.items())
-        _refuse(field, limit, f"{bound} or {'less' if ratio else 'more'} (the smallest points there are: {listed})")
+        expected = f"{bound} or {'less' if ratio else 'more'} (the smallest points there are: {listed})"
+        raise _refused(field, given, expected)
     return chosen
-
-
-def _fits(value: float, limit: float, ratio: bool) -> bool:
-    return value >= limit if ratio else value <= limit
 
 
 def pick_run(
@@ -124,10 +120,8 @@ def pick_run(
     search = rebuild(job.task, job.settings, job.reporter.stage)
     _check_bits(source, search, chosen)
     with job.claim(out) as directory:
-        compact, summary = materialise(
-            job.task, job.settings, directory, search.builders, chosen, job.reporter,
-            counts=source.read_jsonl(LOGBOOK)[-1],
-        )  # fmt: skip
+        counts = source.read_jsonl(LOGBOOK)[-1]
+        compact, summary = job.materialise(directory, search.builders, chosen, counts=counts)
         facts = {"from": str(path), "criterion": criterion.to_json(), "points": indices}
         directory.write_json(CONFIG, job.configuration(**facts))  # not before: it can't be resumed
         job.finish(directory, compact, {**summary, "seconds": job.seconds, "picked_from": str(path), "points": indices})
@@ -137,7 +131,7 @@ def pick_run(
 def _chosen(source: RunDirectory, name: str, fronts: Mapping[str, Front], indices: Mapping[str, int]) -> Individual:
     """Return a side's chosen point, or, where it has no front, the elite that the finished run made compact."""
     if name in fronts:
-        return fronts[name].points[indices[name]].individual()
+        return fronts[name].individual(indices[name])
     figures = open_finished(source.directory).read_json(SUMMARY)["sides"][name]["search"]
     elite = Individual(unpack_bits(read_description(source.path(name))["bits"]))
     elite.fitness.values = (figures["fitness"],)
@@ -150,9 +144,9 @@ def _described(name: str, fronts: Mapping[str, Front], indices: Mapping[str, int
         return "no front, since another algorithm searched it: its elite"
     front, index = fronts[name], indices[name]
     point = front.points[index]
-    ratio = front.parameters / point.parameters, front.macs_per_image / point.macs_per_image
-    share = f"{front.relative_quality(index):.0%} of the best quality"
-    return f"point {index}, {ratio[0]:.2f}x smaller, {ratio[1]:.2f}x fewer MACs, {share}"
+    size, macs = (front.original[name] / point[name] for name in ("parameters", "macs_per_image"))
+    share = f"{point['relative_quality']:.0%} of the best quality"
+    return f"point {index}, {size:.2f}x smaller, {macs:.2f}x fewer MACs, {share}"
 
 
 def _check_bits(source: RunDirectory, search: Search, chosen: Mapping[str, Individual]) -> None:
@@ -166,5 +160,5 @@ def _check_bits(source: RunDirectory, search: Search, chosen: Mapping[str, Indiv
             ) from error
 
 
-def _refuse(field: str, value: Any, expected: str) -> None:
-    raise UserError(field.replace("_", " "), value, expected, f"Correct --{field.replace('_', '-')}.")
+def _refused(field: str, value: Any, expected: str) -> UserError:
+    return UserError(field.replace("_", " "), value, expected, f"Correct --{field.replace('_', '-')}.")

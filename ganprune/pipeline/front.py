@@ -9,8 +9,8 @@ the point's own, in (0, 1], 1 for the best point; it needs no unit, so one numbe
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ganprune.errors import UserError
@@ -25,7 +25,8 @@ from ganprune.runs.files import check_format
 
 FRONT, PICTURE = "front.json", "front.png"
 FORMAT = 1
-REQUIRED = ("size", "quality", "fitness")
+FIGURES = ("parameters", "macs_per_image", "relative_quality")  # of a point, beside its bits; all else are terms
+REQUIRED = ("size", "quality", "fitness", *FIGURES)
 SIZE_LABELS = {
     "params": "share of weights kept, N(p)",
     "macs": "share of multiply-accumulates kept",
@@ -34,88 +35,45 @@ SIZE_LABELS = {
 
 
 @dataclass(frozen=True)
-class Point:
-    """One compromise.
-
-    Attributes:
-        bits: packed, as ``pack_bits`` gives them.
-        terms: what it was measured to have: size, quality, fitness, n, macs (a share), l_disa, l_gena, l_cyc ...
-        parameters: learned values of its compact generator.
-        macs_per_image: multiply-accumulates of one image, counted at input size.
-    """
-
-    bits: str
-    terms: Mapping[str, float]
-    parameters: int
-    macs_per_image: int
-
-    def individual(self) -> FrontIndividual:
-        """Return it as an individual with its objectives and terms."""
-        individual = FrontIndividual(unpack_bits(self.bits))
-        individual.fitness.values = self.terms["size"], self.terms["quality"]
-        individual.terms = dict(self.terms)
-        return individual
-
-
-@dataclass(frozen=True)
 class Front:
-    """One side's front.
+    """One side's front, as ``front.json`` holds it.
 
     Attributes:
-        points: by rising size, so by falling loss; at least one.
+        original: parameters and macs_per_image of the original.
         knee: the index of the point with the most to lose either way; of the better one where several are equal.
         best: the index of the point with the highest scalar fitness F.
-        parameters, macs_per_image: of the original.
+        points: by rising size, so by falling loss; at least one. Each has its bits (packed), parameters (learned
+            values of its compact generator), macs_per_image (multiply-accumulates, counted at input size), the terms
+            that it was measured to have (size, quality, fitness, n, macs as a share, l_disa, l_gena, l_cyc ...), and
+            relative_quality.
+
+    Raises:
+        KeyError, TypeError, ValueError: data of a file that are no front.
     """
 
-    points: tuple[Point, ...]
+    original: Mapping[str, int]
     knee: int
     best: int
-    parameters: int
-    macs_per_image: int
+    points: Sequence[Mapping[str, Any]]
 
-    def relative_quality(self, index: int) -> float:
-        """Return the front's lowest loss over that of a point, in (0, 1]."""
-        loss = self.points[index].terms["quality"]
-        return min(point.terms["quality"] for point in self.points) / loss if loss > 0 else 1.0
+    def __post_init__(self) -> None:
+        for index in (self.knee, self.best):
+            if not 0 <= index < len(self.points):
+                raise ValueError(f"point {index} of {len(self.points)}")
+        for values, names in (self.original, FIGURES[:2]), *((point, REQUIRED) for point in self.points):
+            for name in names:
+                if not math.isfinite(float(values[name])):
+                    raise ValueError(f"{name} = {values[name]}")
+        for index in range(len(self.points)):
+            self.individual(index)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the front as JSON data."""
-        points = [
-            {
-                "bits": point.bits, "parameters": point.parameters, "macs_per_image": point.macs_per_image,
-                **point.terms, "relative_quality": self.relative_quality(index),
-            }
-            for index, point in enumerate(self.points)
-        ]  # fmt: skip
-        original = {"parameters": self.parameters, "macs_per_image": self.macs_per_image}
-        return {"original": original, "knee": self.knee, "best": self.best, "points": points}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Front:
-        """Return the front whose :meth:`to_json` this is.
-
-        Raises:
-            KeyError, TypeError, ValueError: it is none.
-        """
-        front = cls(
-            tuple(_point(record) for record in data["points"]), int(data["knee"]), int(data["best"]),
-            int(data["original"]["parameters"]), int(data["original"]["macs_per_image"]),
-        )  # fmt: skip
-        for index in (front.knee, front.best):
-            if not 0 <= index < len(front.points):
-                raise ValueError(f"point {index} of {len(front.points)}")
-        return front
-
-
-def _point(record: Mapping[str, Any]) -> Point:
-    own = ("bits", "parameters", "macs_per_image", "relative_quality")
-    terms = {name: float(value) for name, value in record.items() if name not in own}
-    for name in REQUIRED:
-        if not math.isfinite(terms[name]):
-            raise ValueError(f"{name} = {terms[name]}")
-    unpack_bits(record["bits"])
-    return Point(record["bits"], terms, int(record["parameters"]), int(record["macs_per_image"]))
+    def individual(self, index: int) -> FrontIndividual:
+        """Return a point as an individual with its objectives and terms."""
+        point = self.points[index]
+        individual = FrontIndividual(unpack_bits(point["bits"]))
+        individual.fitness.values = point["size"], point["quality"]
+        individual.terms = {name: value for name, value in point.items() if name not in ("bits", *FIGURES)}
+        return individual
 
 
 def save_fronts(directory: RunDirectory, search: Search, *, picture: bool = False) -> None:
@@ -125,7 +83,7 @@ def save_fronts(directory: RunDirectory, search: Search, *, picture: bool = Fals
         return
     first = search.fitness[next(iter(fronts))]
     objectives = {"size": first.settings.cost, "quality": first.formula, "gamma": first.settings.gamma}
-    sides = {name: front.to_json() for name, front in fronts.items()}
+    sides = {name: asdict(front) for name, front in fronts.items()}
     directory.write_json(FRONT, {"format": FORMAT, "objectives": objectives, "sides": sides})
     if picture:
         _draw(directory, fronts, first)
@@ -143,25 +101,24 @@ def find_fronts(search: Search) -> dict[str, Front]:
 
 
 def _front(individuals: list[Any], fitness: CycleFitness) -> Front:
-    points = tuple(
-        Point(
-            pack_bits(individual), dict(individual.terms), fitness.cost.parameters(individual),
-            fitness.cost.macs(individual),
-        )
-        for individual in individuals
-    )  # fmt: skip
-    order = sorted(range(len(points)), key=lambda index: points[index].terms["fitness"], reverse=True)
+    def costs(bits: Sequence[int]) -> dict[str, int]:
+        return {"parameters": fitness.cost.parameters(bits), "macs_per_image": fitness.cost.macs(bits)}
+
+    points = [{"bits": pack_bits(each), **costs(each), **each.terms} for each in individuals]
+    least = min(point["quality"] for point in points)
+    for point in points:
+        point["relative_quality"] = least / point["quality"] if point["quality"] > 0 else 1.0
+    order = sorted(range(len(points)), key=lambda index: points[index]["fitness"], reverse=True)
     middle = order[knee([individuals[index].fitness.values for index in order])]
-    full = fitness.space.full()
-    return Front(points, middle, order[0], fitness.cost.parameters(full), fitness.cost.macs(full))
+    return Front(costs(fitness.space.full()), middle, order[0], points)
 
 
 def _draw(directory: RunDirectory, fronts: Mapping[str, Front], fitness: CycleFitness) -> None:
     panels = [
         Panel(
             f"{name}: {len(front.points)} point" + "s" * (len(front.points) > 1),
-            [point.terms["size"] for point in front.points],
-            [point.terms["quality"] for point in front.points],
+            [point["size"] for point in front.points],
+            [point["quality"] for point in front.points],
             front.knee,
             front.best,
         )
@@ -193,7 +150,7 @@ def read_fronts(directory: RunDirectory) -> dict[str, Front]:
         check_format(data, FORMAT, directory.path(FRONT))
         if not data["sides"] or not set(data["sides"]) <= set(SIDES):
             raise ValueError(f"sides {list(data['sides'])}")
-        return {name: Front.from_json(side) for name, side in data["sides"].items()}
+        return {name: Front(**side) for name, side in data["sides"].items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         found = f"a front that cannot be used ({error!r})"
         raise UserError(

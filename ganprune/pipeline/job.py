@@ -14,15 +14,24 @@ from torch import nn
 
 from ganprune import __version__
 from ganprune.device import resolve_precision, set_threads
+from ganprune.evolution.individual import Individual, pack_bits
+from ganprune.filters.builder import NetworkBuilder
+from ganprune.filters.saving import save_generator
+from ganprune.fitness import CycleFitness
+from ganprune.models.architecture import describe
 from ganprune.pipeline.checks import check_objectives, check_search
-from ganprune.pipeline.config import FORMAT
+from ganprune.pipeline.config import FORMAT, RESUMABLE
+from ganprune.pipeline.reference import reference_fitness
 from ganprune.pipeline.reporter import Reporter
-from ganprune.pipeline.results import draw_samples, make_measures
+from ganprune.pipeline.results import draw_samples, make_measures, measure
+from ganprune.pipeline.search import algorithms
 from ganprune.pipeline.task import Task, check_fingerprint, fingerprint
 from ganprune.runs.directory import CONFIG, STATE, SUMMARY, RunDirectory
 from ganprune.settings.evolve import EvolveSettings
 from ganprune.settings.fields import changed
-from ganprune.training.finetune import drop_state
+from ganprune.training.finetune import drop_state, finetune
+
+SUMMARY_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -74,6 +83,73 @@ class Job:
         with directory.locked():
             directory.check_free(CONFIG, STATE)
             yield directory
+
+    def materialise(
+        self,
+        directory: RunDirectory,
+        builders: Mapping[str, NetworkBuilder],
+        chosen: Mapping[str, Individual],
+        *,
+        counts: Mapping[str, Any],
+        reference: Mapping[str, CycleFitness] | None = None,
+    ) -> tuple[dict[str, nn.Module], dict[str, Any]]:
+        """Make both sides' individuals compact networks; tune, save and evaluate these.
+
+        Args:
+            directory: where ``A2B.*`` and ``B2A.*`` go; the caller writes the rest.
+            builders: side -> what makes networks of bits.
+            chosen: side -> individual with the fitness and terms it was found with.
+            counts: what was searched for them: evaluations, rescores, cost, generation.
+            reference: by side; None for :func:`ganprune.pipeline.reference.reference_fitness`.
+
+        Returns:
+            The compact generators, and what ``summary.json`` holds but for the time taken.
+        """
+        task, settings = self.task, self.settings
+        compact = {name: builders[name].final(bits).requires_grad_(True) for name, bits in chosen.items()}
+        sides, outcome = self.tune_and_save(
+            directory, compact, {name: pack_bits(bits) for name, bits in chosen.items()}
+        )
+        reference = reference or reference_fitness(task, settings, builders)
+        for name, figures in sides.items():
+            elite = chosen[name]
+            figures["algorithm"] = algorithms(settings.search)[name].partition(":")[0]
+            figures["search"] = {
+                **(elite.terms or {}), "fitness": elite.scalar_fitness, "reference_fitness": reference[name](elite)[0],
+            }  # fmt: skip
+        return compact, {
+            "format": SUMMARY_FORMAT, "ganprune": __version__, "torch": torch.__version__, "seed": settings.seed,
+            "threads": torch.get_num_threads(), "device": str(task.device), "evaluations": counts["evaluations"],
+            "rescores": counts["rescores"], "cost": counts["cost"], "generations": counts["generation"],
+            "images": task.images.counts(), "data_sha256": task.images.digest(), "sides": sides, **outcome,
+        }  # fmt: skip
+
+    def tune_and_save(
+        self, directory: RunDirectory, compact: Mapping[str, nn.Module], bits: Mapping[str, str]
+    ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+        """Fine-tune compact generators in place, write them with their packed bits, and evaluate them.
+
+        Returns:
+            The figures of both sides, and what a summary says of a fine-tune that diverged, under "finetune".
+        """
+        task, settings, stage = self.task, self.settings, self.reporter.stage
+        outcome = {}
+        if settings.finetune.steps:
+            stage(f"fine-tuning {task.whom}, compact", settings.finetune.steps)
+            keep = directory.directory if self.command in RESUMABLE else None
+            outcome = finetune(
+                task.cyclegan, task.images, compact, settings.training, self.reporter.training, keep=keep
+            )
+        if outcome:
+            text = "the fine-tune diverged at step {diverged_at}: the weights of step {weights_of} are kept"
+            stage(text.format(**outcome))
+        stage("evaluating on test images")
+        for name, network in compact.items():
+            save_generator(
+                network, directory.path(name), architecture=describe(task.cyclegan[name].generator), bits=bits[name],
+                side=name, encoding=settings.scoring.encoding, **task.images.framing.to_json(),
+            )  # fmt: skip
+        return measure(task, settings, compact), {"finetune": outcome} if outcome else {}
 
     def finish(self, directory: RunDirectory, compact: Mapping[str, nn.Module], summary: Mapping[str, Any]) -> None:
         """Write the picture and the summary: the run is finished then, and needs no state of a fine-tune any more."""

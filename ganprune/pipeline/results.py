@@ -1,4 +1,4 @@
-"""What a run leaves behind: compact generators, the summary, a picture."""
+"""What a run leaves behind, and what is made of it: compact generators, figures, a picture."""
 
 from __future__ import annotations
 
@@ -10,100 +10,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from ganprune import __version__
-from ganprune.evolution.individual import Individual, pack_bits
-from ganprune.filters.builder import NetworkBuilder
-from ganprune.filters.saving import load_generator, save_generator
-from ganprune.fitness import CycleFitness
+from ganprune.filters.saving import load_generator
 from ganprune.metrics.evaluate import evaluate, run
 from ganprune.metrics.measures import Measures, Wanted
-from ganprune.models.architecture import describe
 from ganprune.models.options import SIDES, CheckpointOptions
-from ganprune.pipeline.reference import reference_fitness
-from ganprune.pipeline.reporter import Reporter
-from ganprune.pipeline.search import algorithms
 from ganprune.pipeline.task import Task
 from ganprune.report.figures import save_grid, zoom_for
 from ganprune.runs.directory import RunDirectory
 from ganprune.settings.evolve import EvolveSettings
-from ganprune.training.finetune import finetune
 
-SUMMARY_FORMAT = 1
 SAMPLES = 12
-
-
-def materialise(
-    task: Task,
-    settings: EvolveSettings,
-    directory: RunDirectory,
-    builders: Mapping[str, NetworkBuilder],
-    chosen: Mapping[str, Individual],
-    reporter: Reporter,
-    *,
-    counts: Mapping[str, Any],
-    reference: Mapping[str, CycleFitness] | None = None,
-    keep: Path | None = None,
-) -> tuple[dict[str, nn.Module], dict[str, Any]]:
-    """Make both sides' individuals compact networks, fine-tune, evaluate and write the pair into ``directory``.
-
-    Args:
-        task: the original and its images.
-        settings: the fine-tune, and what the fitness was made of.
-        directory: where ``A2B.*`` and ``B2A.*`` go; the caller writes the rest.
-        builders: side -> what makes networks of bits.
-        chosen: side -> individual with the fitness and terms it was found with.
-        reporter: whom to tell how far it is.
-        counts: what was searched for them: evaluations, rescores, cost, generation.
-        reference: by side; None for :func:`ganprune.pipeline.reference.reference_fitness`.
-        keep: folder for the state of the fine-tune, to go on with if it is interrupted.
-
-    Returns:
-        The compact generators, and what ``summary.json`` holds but for the time taken.
-    """
-    compact = {name: builders[name].final(bits).requires_grad_(True) for name, bits in chosen.items()}
-    outcome = finetune_pair(task, settings, compact, reporter, keep=keep) if settings.finetune.steps else {}
-    reporter.stage("evaluating on test images")
-    save_pair(directory, task, compact, chosen, settings)
-    reference = reference or reference_fitness(task, settings, builders)
-    return compact, summarise(task, settings, counts, reference, chosen, compact) | outcome
-
-
-def finetune_pair(
-    task: Task,
-    settings: EvolveSettings,
-    compact: Mapping[str, nn.Module],
-    reporter: Reporter,
-    *,
-    keep: Path | None,
-) -> dict[str, Any]:
-    """Fine-tune compact generators in place.
-
-    Returns:
-        What a summary says of a fine-tune that diverged, under "finetune"; empty if all was well.
-    """
-    reporter.stage(f"fine-tuning {task.whom}, compact", settings.finetune.steps)
-    outcome = finetune(task.cyclegan, task.images, compact, settings.training, reporter.training, keep=keep)
-    if outcome:
-        reporter.stage(
-            "the fine-tune diverged at step {diverged_at}: the weights of step {weights_of} are kept".format(**outcome)
-        )
-    return {"finetune": outcome} if outcome else {}
-
-
-def save_pair(
-    directory: RunDirectory,
-    task: Task,
-    compact: Mapping[str, nn.Module],
-    elites: Mapping[str, Individual],
-    settings: EvolveSettings,
-) -> None:
-    """Write the compact generators with what is needed to build them."""
-    for name, network in compact.items():
-        architecture = describe(task.cyclegan[name].generator)
-        save_generator(
-            network, directory.path(name), architecture=architecture, bits=pack_bits(elites[name]), side=name,
-            encoding=settings.scoring.encoding, **task.images.framing.to_json(),
-        )  # fmt: skip
 
 
 def load_pair(
@@ -120,35 +36,11 @@ def load_pair(
         sides: those that the run pruned.
         networks: names the factories of generators that ganprune does not know.
     """
-    loaded = {}
-    for name in sides:
-        factory = networks.factory("generator", name) if networks else None
-        loaded[name] = load_generator(directory.path(name), factory=factory, device=device)
-    return loaded
-
-
-def summarise(
-    task: Task,
-    settings: EvolveSettings,
-    counts: Mapping[str, Any],
-    reference: Mapping[str, CycleFitness],
-    elites: Mapping[str, Individual],
-    compact: Mapping[str, nn.Module],
-) -> dict[str, Any]:
-    """Return what ``summary.json`` holds, but for the time taken."""
-    sides = measure(task, settings, compact)
-    for name, figures in sides.items():
-        elite = elites[name]
-        figures["algorithm"] = algorithms(settings.search)[name].partition(":")[0]
-        figures["search"] = {
-            **(elite.terms or {}), "fitness": elite.scalar_fitness, "reference_fitness": reference[name](elite)[0],
-        }  # fmt: skip
+    networks = networks or CheckpointOptions()
     return {
-        "format": SUMMARY_FORMAT, "ganprune": __version__, "torch": torch.__version__, "seed": settings.seed,
-        "threads": torch.get_num_threads(), "device": str(task.device), "evaluations": counts["evaluations"],
-        "rescores": counts["rescores"], "cost": counts["cost"], "generations": counts["generation"],
-        "images": task.images.counts(), "data_sha256": task.images.digest(), "sides": sides,
-    }  # fmt: skip
+        name: load_generator(directory.path(name), factory=networks.factory("generator", name), device=device)
+        for name in sides
+    }
 
 
 def make_measures(task: Task, settings: EvolveSettings, wanted: Wanted | None = None) -> Measures:
