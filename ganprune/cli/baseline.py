@@ -11,18 +11,14 @@ from ganprune.baselines.registry import BASELINES, WEIGHTS, Baseline
 from ganprune.cli.group import Folded, main
 from ganprune.cli.options import (
     FOLDER,
-    checkpoint_option,
-    checkpoint_options,
-    data_option,
     input_option,
     machine_options,
     option,
-    size_options,
-    take_framing,
-    take_networks,
+    take_task,
+    task_options,
     unsearched_options,
 )
-from ganprune.cli.progress import print_summary, showing
+from ganprune.cli.progress import print_run, showing
 
 METHODS = "\n".join(f"  {name:<11}{entry.doc}" for name, entry in BASELINES.items())
 RESULT = "Size of the result"
@@ -37,10 +33,7 @@ RESULT = "Size of the result"
     """,
 )
 @click.argument("name")
-@data_option
-@checkpoint_option
-@size_options
-@checkpoint_options
+@task_options
 @input_option("--preset", help="quick or paper: defaults of all that follows.  [default: quick]")
 @option("--target-ratio", type=float, heading=RESULT, help="This many times fewer parameters.  [default: 8]")
 @option("--like", type=FOLDER, heading=RESULT, help="As many parameters as this finished run, and all else as there.")
@@ -53,14 +46,9 @@ RESULT = "Size of the result"
 def baseline(name: str, weights: str, like: Path | None, **options: Any) -> None:
     from ganprune.commands.baseline import baseline_settings, prune_run
 
-    networks = take_networks(options)
-    places = {key: options.pop(key) for key in ("checkpoint", "data", "out", "device", "threads")}
-    places["size"] = take_framing(options)
+    places = {**take_task(options), "out": options.pop("out"), "threads": options.pop("threads")}
     method = Baseline(name, weights)
     settings = baseline_settings(method, like=like, **options)
     with showing() as reporter:
-        run = prune_run(method, settings, like=like, networks=networks, reporter=reporter, **places)
-    summary = run.read_json("summary.json")
-    print_summary(summary["sides"])
-    click.echo(f"{summary['seconds']:.0f} s; seed {summary['seed']}; {name}, {weights} weights")
-    click.echo(f"Look at {run.path('samples.png')}; compact generators and figures: {run.directory}")
+        run = prune_run(method, settings, like=like, reporter=reporter, **places)
+    print_run(run, f"{{seconds:.0f}} s; seed {{seed}}; {name}, {weights} weights")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import Any
 
@@ -11,47 +12,37 @@ from ganprune.baselines.registry import BASELINES, Baseline
 from ganprune.cli.group import Folded, main
 from ganprune.cli.options import (
     FOLDER,
-    checkpoint_option,
-    checkpoint_options,
-    data_option,
     evolve_options,
     machine_option,
     option,
-    size_options,
-    take_framing,
-    take_networks,
+    take_task,
+    task_options,
+    together,
     unsearched_options,
     worker_options,
 )
-from ganprune.cli.progress import terminating
+from ganprune.cli.progress import print_table, terminating
 from ganprune.errors import UserError, did_you_mean
 
 # With these the toy scores about a hundred individuals a second.
 TOY = ["--population", "16", "--validation-images", "8", "--precision", "float32"]
 
 
-@click.command(add_help_option=False)
-@click.option("--preset", default="quick")
-@evolve_options
-def contender_options(**options: Any) -> None:
-    """Never run: it parses the text of a contender."""
-
-
-@click.command(add_help_option=False)
-@unsearched_options
-@click.option("--preset")
-@click.option("--target-ratio", type=float)
-@click.option("--weights", default="own")
-def baseline_contender_options(**options: Any) -> None:
-    """Never run: it parses the text of a contender that is a baseline."""
+# These are never run: they parse the texts of contenders.
+search_options = together(click.option("--preset", default="quick"), evolve_options)(
+    click.Command("contender", add_help_option=False)
+)
+baseline_options = together(
+    unsearched_options,
+    click.option("--preset"),
+    click.option("--target-ratio", type=float),
+    click.option("--weights", default="own"),
+)(click.Command("contender", add_help_option=False))
 
 
 @main.command(cls=Folded)
 @click.argument("contenders", nargs=-1)
-@data_option
-@checkpoint_option
-@size_options
-@checkpoint_options
+@task_options
 @option("--toy", is_flag=True, help="A tiny CycleGAN that scores about 100 individuals a second, on the CPU.")
 @option("--common", default="", help="Options of evolve that all contenders share, in one text.")
 @option("--max-evaluations", type=float, default=600, show_default=True, help="Cost of each run, both sides.")
@@ -86,23 +77,22 @@ def compare(contenders: tuple[str, ...], common: str, seeds: str, toy: bool, **o
     from ganprune.runs.directory import RunDirectory
     from ganprune.runs.interruption import exit_status
 
-    out, resume, framing = options["out"], options["resume"], take_framing(options)
+    out, resume = options["out"], options["resume"]
     if resume and out:
         raise UserError("--out", "given with --resume", "one of the two", "A resumed comparison stays where it is.")
-    own = ("data", "checkpoint", "epoch", "generator", "discriminator", "only")
-    if toy and (framing or any(options[name] for name in own)):
+    places = take_task(options)
+    own, given = ("data", "checkpoint", "epoch", "generator", "discriminator", "only"), places["networks"].to_json()
+    if toy and any({**places, **given}.get(name) for name in ("size", *own)):
         message = f"Leave out sizes, --{', --'.join(own)}."
         raise UserError("--toy", "given with other data", "one of the two", message)
-    if toy and options["device"] not in ("auto", "cpu"):
-        raise UserError("--device", f"{options['device']} with --toy", "cpu", "The toy runs on the CPU; leave it out.")
+    if toy and places["device"] not in ("auto", "cpu"):
+        raise UserError("--device", f"{places['device']} with --toy", "cpu", "The toy runs on the CPU; leave it out.")
     check_workers(options["workers"], options["cluster"])
     threads = 1 if toy and options["threads"] is None else options["threads"]
     set_threads(threads_per_worker(threads, options["workers"]))
     chosen = read_contenders(contenders or names("algorithm"), [*(TOY if toy else []), *split(common, "--common")])
     numbers = read_seeds(seeds)
-    networks = take_networks(options)
-    places = {name: options[name] for name in ("checkpoint", "data", "device")}
-    task = load_toy() if toy else load_task(**places, size=framing, networks=networks)
+    task = load_toy() if toy else load_task(**places)
     where = resume or out or RunDirectory.next_free("runs", "compare")
     try:
         with terminating():
@@ -120,10 +110,12 @@ def compare(contenders: tuple[str, ...], common: str, seeds: str, toy: bool, **o
 
 def read_contenders(texts: Any, common: list[str]) -> list[Any]:
     """Parse contenders; every option is one of ``ganprune evolve``'s, or of ``ganprune baseline``'s."""
+    from ganprune.compare import Contender
     from ganprune.compare.contenders import split_name
     from ganprune.evolution.registry import canonical, names
+    from ganprune.settings.evolve import make_settings
 
-    shared, known = parse(contender_options, shlex.join(common), common), [*names("algorithm"), *BASELINES]
+    shared, known = parse(search_options, shlex.join(common), common), [*names("algorithm"), *BASELINES]
     result = []
     for text in texts:
         name, rest = split_name(text)
@@ -135,17 +127,9 @@ def read_contenders(texts: Any, common: list[str]) -> list[Any]:
         if explicit or (first in BASELINES and canonical("algorithm", first) not in names("algorithm")):
             result.append(read_baseline(name or rest, text, words[explicit:], shared))
         else:
-            result.append(read_search(name or rest, text, ["--algorithm", *words] if first else words, common))
+            values = parse(search_options, text, [*common, *(["--algorithm"] if first else []), *words])
+            result.append(Contender(name or rest, make_settings(**values)))
     return result
-
-
-def read_search(name: str, text: str, words: list[str], common: list[str]) -> Any:
-    """Return the contender that searches with these options."""
-    from ganprune.compare import Contender
-    from ganprune.settings.evolve import make_settings
-
-    values = parse(contender_options, text, [*common, *words])
-    return Contender(name, make_settings(values.pop("preset"), **values))
 
 
 def read_baseline(name: str, text: str, words: list[str], shared: dict[str, Any]) -> Any:
@@ -153,7 +137,7 @@ def read_baseline(name: str, text: str, words: list[str], shared: dict[str, Any]
     from ganprune.commands.baseline import baseline_settings
     from ganprune.compare import Contender
 
-    given = parse(baseline_contender_options, text, words[1:])
+    given = parse(baseline_options, text, words[1:])
     baseline = Baseline(words[0] if words else "nothing", given.pop("weights"))
     values = {name: shared[name] if value is None else value for name, value in given.items()}
     for budget in ("max_macs", "max_latency_ms"):
@@ -194,24 +178,13 @@ def split(text: str, field: str) -> list[str]:
 
 def read_seeds(text: str) -> list[int]:
     """Return the seeds that ``--seeds`` stands for."""
-    try:
-        numbers = [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise UserError(
-            "seeds", repr(text), "a number of seeds, or a list such as 3,7,8", "Correct --seeds."
-        ) from error
-    if "," not in text:
-        numbers = list(range(1, numbers[0] + 1))
-    if not numbers or min(numbers) < 0:
-        raise UserError("seeds", repr(text), "1 or more, or a list such as 3,7,8", "Correct --seeds.")
-    return numbers
+    if not re.fullmatch(r"\s*(0*[1-9]\d*|\d+(\s*,\s*\d+)+)\s*", text, re.ASCII):
+        raise UserError("seeds", repr(text), "a number of seeds, or a list such as 3,7,8", "Correct --seeds.")
+    return [int(part) for part in text.split(",")] if "," in text else list(range(1, int(text) + 1))
 
 
 def print_comparison(summary: dict[str, Any]) -> None:
     """Print the table and what the tests say."""
-    import sys
-
-    from rich.console import Console
     from rich.table import Table
 
     from ganprune.compare.tables import COLUMNS, notes, rows
@@ -219,6 +192,6 @@ def print_comparison(summary: dict[str, Any]) -> None:
     table = Table(*COLUMNS, title="best reference fitness at equal cost", title_justify="left")
     for cells in rows(summary):
         table.add_row(*cells)
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    print_table(table, 120)
     for line in notes(summary):
         click.echo(line)

@@ -8,14 +8,8 @@ from typing import Any
 import click
 
 from ganprune.cli.group import main
-from ganprune.cli.options import (
-    FOLDER,
-    factory_options,
-    machine_options,
-    take_factories,
-    typed,
-)
-from ganprune.cli.progress import print_summary, showing
+from ganprune.cli.options import FOLDER, factory_options, machine_options, take_factories, typed
+from ganprune.cli.progress import print_run, showing
 from ganprune.errors import UserError
 
 
@@ -44,5 +38,4 @@ def finetune(run: Path | None, out: Path | None, resume: Path | None, **options:
             result = finetune_run(run, out, factories=factories, reporter=reporter, **options)
         else:
             raise click.UsageError("Missing option '--out'." if run else "Missing argument 'RUN'.")
-    print_summary(result.read_json("summary.json")["sides"])
-    click.echo(f"Compact generators and figures: {result.directory}")
+    print_run(result)

@@ -47,12 +47,6 @@ def together(*options: Decorator) -> Decorator:
     return add
 
 
-data_option = input_option(
-    "--data", type=FOLDER, help="Folder with trainA, trainB, testA, testB.  [default: the shipped images]"
-)
-checkpoint_option = input_option(
-    "--checkpoint", type=FOLDER, help="Folder of a trained CycleGAN.  [default: the shipped one]"
-)
 preset_option = input_option(
     "--preset", default="quick", show_default=True, help="Defaults of all that follows: quick (minutes) or paper."
 )
@@ -94,6 +88,15 @@ checkpoint_options = together(
     factory_options,
     input_option("--only", help="A2B or B2A: prune that generator; the other stays as it is."),
 )
+# What take_task takes out of a command's options: what is pruned.
+task_options = together(
+    input_option(
+        "--data", type=FOLDER, help="Folder with trainA, trainB, testA, testB.  [default: the shipped images]"
+    ),
+    input_option("--checkpoint", type=FOLDER, help="Folder of a trained CycleGAN.  [default: the shipped one]"),
+    size_options,
+    checkpoint_options,
+)
 
 
 def take_framing(options: dict[str, Any]) -> Framing | None:
@@ -108,6 +111,12 @@ def take_networks(options: dict[str, Any]) -> Any:
 
     names = ("epoch", "generator", "discriminator", "only")
     return CheckpointOptions(**{name: options.pop(name, None) for name in names})
+
+
+def take_task(options: dict[str, Any]) -> dict[str, Any]:
+    """Take the values of :data:`task_options` and of --device out of a command's options, as ``load_task`` has them."""
+    places = {name: options.pop(name) for name in ("checkpoint", "data", "device")}
+    return {**places, "size": take_framing(options), "networks": take_networks(options)}
 
 
 def take_factories(options: dict[str, Any]) -> dict[str, str | None]:

@@ -10,7 +10,7 @@ import click
 
 from ganprune.cli.group import main
 from ganprune.cli.options import FOLDER, factory_options, machine_options, option, setting_options, take_factories
-from ganprune.cli.progress import print_summary, showing
+from ganprune.cli.progress import print_run, showing
 from ganprune.settings.pick import Criterion
 
 criterion_options = setting_options(Criterion, "Which point", defaults={})
@@ -38,5 +38,4 @@ def pick(run: Path, out: Path | None, **options: Any) -> None:
     factories = take_factories(options)
     with showing() as reporter:
         result = pick_run(run, criterion, out, factories=factories, reporter=reporter, **options)
-    print_summary(result.read_json("summary.json")["sides"])
-    click.echo(f"Look at {result.path('samples.png')}; compact generators and figures: {result.directory}")
+    print_run(result)

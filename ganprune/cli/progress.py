@@ -13,13 +13,34 @@ from typing import Any
 import click
 
 
-def print_summary(sides: Any) -> None:
-    """Print the final table on standard output."""
+def print_table(table: Any, width: int = 100) -> None:
+    """Print a table on standard output, as wide as the terminal if it is one."""
     from rich.console import Console
 
+    Console(width=None if sys.stdout.isatty() else width).print(table)
+
+
+def print_summary(sides: Any) -> None:
+    """Print the final table on standard output."""
     from ganprune.report.summary import summary_table
 
-    Console(width=None if sys.stdout.isatty() else 100).print(summary_table(sides))
+    print_table(summary_table(sides))
+
+
+def print_run(run: Any, about: str = "") -> None:
+    """Print the final table of a run, a line about it, and where to look.
+
+    Args:
+        run: its directory.
+        about: the line, with entries of the run's summary in braces.
+    """
+    summary = run.read_json("summary.json")
+    print_summary(summary["sides"])
+    if about:
+        click.echo(about.format(**summary))
+    if run.exists("front.png"):
+        click.echo(f"Front: {run.path('front.png')}. Take any point of it: ganprune pick {run.directory} --knee")
+    click.echo(f"Look at {run.path('samples.png')}; compact generators and figures: {run.directory}")
 
 
 @contextmanager

@@ -142,7 +142,7 @@ def test_finetune_and_evaluate_a_run(run, here):
     before = contents(run.directory)
     arguments = ["--out", "tuned", "--steps", 1, "--batch", 1, "--device", "cpu"]
     result = worked(call("finetune", run.directory, *arguments))
-    assert "Compact generators and figures: tuned" in result.stdout
+    assert "Look at tuned/samples.png; compact generators and figures: tuned" in result.stdout
     assert contents(run.directory) == before
     table = worked(call("evaluate", "tuned", "--no-speed"))
     assert "paired L1 (test)" in table.stdout and table.stderr == ""
