@@ -42,12 +42,9 @@ def resolve_precision(name: str, device: torch.device) -> str:
     """Return "float32" or "bfloat16" (mixed precision); "auto" is bfloat16 where it is native to the hardware."""
     if name != "auto":
         return name
-    return "bfloat16" if _native_bfloat16(device) else "float32"
-
-
-def _native_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    # Older releases can't tell: float32 is always right.
-    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:  # older releases can't tell: float32 is always right
+        capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+        native = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return "bfloat16" if native else "float32"

@@ -148,11 +148,8 @@ def setting_options(
         if defaults is not None:
             shown |= {"default": defaults.get(setting.name, setting.default), "show_default": True}
         elif setting.default is not None and setting.kind != "bool":
-            shown["help"] += (
-                f"  [quick: {setting.default:g}]"
-                if setting.kind in ("int", "float")
-                else f"  [quick: {setting.default}]"
-            )
+            default = setting.default if setting.kind == "str" else f"{setting.default:g}"
+            shown["help"] += f"  [quick: {default}]"
         if setting.kind == "bool":
             return option(f"--{name}/--no-{name}", **{"default": None, **shown})
         return option(f"--{name}", type=TYPES[setting.kind], **shown)

@@ -79,22 +79,20 @@ def pretrain(
     }  # fmt: skip
     run = run or RunDirectory.create(path)
     with run.locked():
-        _begin(run, config, resume)
-        trainer, recent = CycleGANTrainer(cyclegan, images, settings), list[dict[str, float]]()
-        if run.exists(TENSORS_NAME):
-            recent = trainer.load(run.directory)[0].get("recent", [])
+        if resume:
+            _check_same(run, config)
+        else:
+            run.check_free(CONFIG)
+            run.write_json(CONFIG, config)
+        trainer = CycleGANTrainer(cyclegan, images, settings)
+        recent = trainer.load(run.directory)[0].get("recent", []) if run.exists(TENSORS_NAME) else []
         log = [line for line in run.read_jsonl(LOGBOOK) if line["step"] <= trainer.step]
         run.write_jsonl(LOGBOOK, log)  # later lines belong to steps that are taken again
         _train(trainer, images, run, recent, save_every, report)
     return cyclegan
 
 
-def _begin(run: RunDirectory, config: dict[str, Any], resume: bool) -> None:
-    """Write the configuration, or check that an interrupted run's is the same."""
-    if not resume:
-        run.check_free(CONFIG)
-        run.write_json(CONFIG, config)
-        return
+def _check_same(run: RunDirectory, config: dict[str, Any]) -> None:
     saved = run.read_json(CONFIG)
     command = saved.get("command") if isinstance(saved, dict) else None
     if command != "pretrain":
@@ -113,12 +111,7 @@ def _train(
     save_every: int,
     report: Report | None,
 ) -> None:
-    """Take the remaining steps, keeping logbook, checkpoint and samples.
-
-    Args:
-        trainer, images, run, save_every, report: see :func:`pretrain`.
-        recent: losses of the steps since the last line of the logbook.
-    """
+    """Take the remaining steps; ``recent`` are the losses of those since the last line of the logbook."""
     total = trainer.settings.total
     with Interruption() as interruption:
         for losses in trainer.train():
@@ -127,7 +120,8 @@ def _train(
             if report:
                 report(trainer.step, total, losses)
             if trainer.step % LOG_EVERY == 0 or trainer.step == total:
-                run.append_jsonl(LOGBOOK, {"step": trainer.step, **_mean(recent)})
+                means = {name: sum(entry[name] for entry in recent) / len(recent) for name in losses}
+                run.append_jsonl(LOGBOOK, {"step": trainer.step, **means})
                 recent = []
             requested = interruption.requested is not None
             if trainer.step % save_every == 0 or trainer.step == total or requested:
@@ -145,10 +139,6 @@ def _check_losses(losses: dict[str, float], step: int, run: RunDirectory) -> Non
                 f"{name.replace('_', ' ')} loss at step {step}", value, "a finite number",
                 f"The training diverged; {run.directory} holds the last good checkpoint. Lower --learning-rate.",
             )  # fmt: skip
-
-
-def _mean(entries: list[dict[str, float]]) -> dict[str, float]:
-    return {name: sum(entry[name] for entry in entries) / len(entries) for name in entries[0]}
 
 
 def draw_samples(cyclegan: CycleGAN, images: UnpairedImages, path: Path) -> None:

@@ -29,7 +29,7 @@ from ganprune.filters.builder import make_builders
 from ganprune.fitness import CycleFitness
 from ganprune.parallel.workers import check_workers, spread
 from ganprune.pipeline.reference import reference_of
-from ganprune.pipeline.search import Search, make_strategy, make_toolboxes, prepare
+from ganprune.pipeline.search import Search, make_toolboxes, prepare
 from ganprune.pipeline.task import Task, fingerprint
 from ganprune.report.curves import plot_curves
 from ganprune.runs.directory import CONFIG, LOGBOOK, SUMMARY, RunDirectory, refuse_changes
@@ -174,8 +174,7 @@ class Runner:
 
     def _search(self, settings: EvolveSettings, path: Path) -> None:
         search = self.prepare(settings)
-        strategies = {name: make_strategy(settings.search, name) for name in search.fitness}
-        toolboxes = make_toolboxes(search.fitness, strategies, settings.search)
+        _, toolboxes = make_toolboxes(search.fitness, settings.search)
         forget(search)  # lest a run find what an earlier one translated
         with spread(search.fitness, toolboxes, workers=self.workers, cluster=self.cluster, report=self.report):
             coevolve(

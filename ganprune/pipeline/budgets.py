@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ganprune.cost.latency_table import LatencyTable
 from ganprune.cost.network_cost import Budget, NetworkCost
 from ganprune.errors import UserError
 from ganprune.filters.space import FilterSpace
-from ganprune.pipeline.task import Task
 from ganprune.settings.evolve import BudgetSettings
 
 # setting -> what it bounds
@@ -18,23 +16,8 @@ SLOPES = [step / 10 for step in range(11)]  # from equal numbers of filters to e
 USED_UP = 0.9  # the share of a budget that counts as all of it
 
 
-def within_budgets(
-    task: Task, settings: BudgetSettings, spaces: Mapping[str, FilterSpace], latency: Mapping[str, LatencyTable]
-) -> dict[str, FilterSpace]:
-    """Return both sides' spaces with repair held to the settings' target ratio, MACs and predicted latency.
-
-    Raises:
-        UserError: a budget that nothing can meet; the message names the least that is possible.
-    """
-    held = {}
-    for name, space in spaces.items():
-        cost = NetworkCost.of(task.cyclegan[name].generator, space, task.images.size, latency.get(name))
-        held[name] = hold_to_budgets(cost, settings, name)
-    return held
-
-
 def hold_to_budgets(cost: NetworkCost, settings: BudgetSettings, side: str) -> FilterSpace:
-    """Return the space of one side with repair held to the settings' budgets.
+    """Return the space of one side with repair held to the settings' target ratio, MACs and predicted latency.
 
     Args:
         cost: of the side's generator, with its space.
@@ -42,7 +25,7 @@ def hold_to_budgets(cost: NetworkCost, settings: BudgetSettings, side: str) -> F
         side: for messages.
 
     Raises:
-        UserError: as :func:`within_budgets`.
+        UserError: a budget that nothing can meet; the message names the least that is possible.
     """
     space, limits = cost.space, dict[str, float]()
     for name, counted in BUDGETS.items():

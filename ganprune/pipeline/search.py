@@ -11,6 +11,7 @@ from deap.base import Toolbox
 
 from ganprune.cost.latency import measure_latency
 from ganprune.cost.latency_table import LatencyTable, from_json
+from ganprune.cost.network_cost import NetworkCost
 from ganprune.errors import UserError, did_you_mean
 from ganprune.evolution.algorithms.strategy import Strategy
 from ganprune.evolution.registry import canonical, names, resolve
@@ -19,7 +20,7 @@ from ganprune.filters.builder import NetworkBuilder, make_builders
 from ganprune.filters.space import FilterSpace
 from ganprune.fitness import CycleFitness
 from ganprune.models.options import SIDES
-from ganprune.pipeline.budgets import within_budgets
+from ganprune.pipeline.budgets import hold_to_budgets
 from ganprune.pipeline.task import Task
 from ganprune.settings.evolve import EvolveSettings, SearchSettings
 from ganprune.training.tuning import tuned
@@ -63,10 +64,11 @@ def prepare(task: Task, settings: EvolveSettings, stage: Callable[..., Any], lat
     # Multiples come before budgets, so that latencies are measured at numbers that can be.
     spaces = {name: b.space.with_repair(multiple=settings.budget.round_to) for name, b in search.builders.items()}
     tables = latency_tables(task, settings, spaces, latency, stage)
-    spaces = within_budgets(task, settings.budget, spaces, tables)
+    for name, space in spaces.items():
+        cost = NetworkCost.of(task.cyclegan[name].generator, space, task.images.size, tables.get(name))
+        spaces[name] = hold_to_budgets(cost, settings.budget, name)
     fitness = make_fitness(task, settings, search.builders, tables, spaces)
-    strategies = {name: make_strategy(settings.search, name) for name in fitness}
-    toolboxes = make_toolboxes(fitness, strategies, settings.search)
+    strategies, toolboxes = make_toolboxes(fitness, settings.search)
     seconds = search.seconds + time.perf_counter() - started
     return replace(search, fitness=fitness, toolboxes=toolboxes, strategies=strategies, seconds=seconds, latency=tables)
 
@@ -150,15 +152,14 @@ def make_strategy(settings: SearchSettings, side: str) -> Strategy:
 
 
 def make_toolboxes(
-    fitness: Mapping[str, CycleFitness], strategies: Mapping[str, Strategy], settings: SearchSettings
-) -> dict[str, Toolbox]:
-    """Return one toolbox for each side, with the settings' operators and its strategy."""
-    toolboxes = {}
-    for name, evaluate_side in fitness.items():
-        toolbox = make_toolbox(
-            evaluate_side.space, evaluate_side,
-            select=settings.select, mate=settings.mate, mutate=settings.mutate, init=settings.init,
-        )  # fmt: skip
-        strategies[name].register(toolbox)
-        toolboxes[name] = toolbox
-    return toolboxes
+    fitness: Mapping[str, CycleFitness], settings: SearchSettings
+) -> tuple[dict[str, Strategy], dict[str, Toolbox]]:
+    """Return a new strategy for each side, and a toolbox with that and the settings' operators."""
+    strategies, toolboxes = {}, {}
+    for name, side in fitness.items():
+        strategies[name] = make_strategy(settings, name)
+        toolboxes[name] = make_toolbox(
+            side.space, side, select=settings.select, mate=settings.mate, mutate=settings.mutate, init=settings.init
+        )
+        strategies[name].register(toolboxes[name])
+    return strategies, toolboxes

@@ -1,4 +1,7 @@
-"""What ``ganprune evolve`` is asked, and its presets. Plain data, so that ``--help`` shows it without heavy imports."""
+"""What ``ganprune evolve`` is asked, and its presets. Plain data, so that ``--help`` shows it without heavy imports.
+
+What a setting is, its help says; under "Attributes" is what else there is to know of one.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +26,10 @@ class BudgetSettings(Settings):
     """How small every individual is at least.
 
     Attributes:
-        target_ratio: this many times fewer parameters than the original, or more; None or 1 for no bound.
-        max_macs: at most this many multiply-accumulates per image (counted at input size).
-        max_latency_ms: predicted to take at most this many milliseconds per image.
-        width_slope: to meet a budget, groups are cut to n * size ** width_slope filters: 0 for equal numbers, 1 for
-            equal shares; None for :func:`ganprune.pipeline.budgets.find_slope`.
-        round_to: groups of filters keep multiples of this, where they have at least twice as many.
+        target_ratio: None is as 1.
+        max_macs: counted at input size.
+        width_slope: None for :func:`ganprune.pipeline.budgets.find_slope`.
+        round_to: for groups of at least twice as many filters.
     """
 
     target_ratio: float | None = setting(
@@ -51,13 +52,8 @@ class SearchSettings(Settings):
     """How the search goes.
 
     Attributes:
-        algorithm: "ga", with parameters as ``ga:reproduction=0.2``; or A2B's and B2A's joined by a slash.
-        population: individuals per side, K.
-        generations: T, not counting generation 0.
-        max_evaluations: stop before this cost (evaluations + rescores / 2) is exceeded.
-        max_seconds: stop the search after this many seconds.
-        select, mate, mutate, init: operator specifications.
-        schedule: "alternate", "simultaneous" or "separate".
+        algorithm, select, mate, mutate, init: specifications, with parameters as in ``ga:reproduction=0.2``.
+        generations: not counting generation 0.
     """
 
     algorithm: str = setting(
@@ -85,14 +81,7 @@ class SearchSettings(Settings):
 
 @dataclass(frozen=True)
 class ScoringSettings(Settings):
-    """How a bit string becomes a network, and how many images that is scored on.
-
-    Attributes:
-        encoding: "grouped" or "tied"; see ``FilterSpace``.
-        reconstruct: whether weights are reconstructed in closed form.
-        calibration_images: training images whose statistics reconstruct weights.
-        validation_images: validation images that score.
-    """
+    """How a bit string becomes a network (see ``FilterSpace``), and how many images that is scored on."""
 
     encoding: str = setting("grouped", "grouped, or tied as in the authors' code.", choices=("grouped", "tied"))
     reconstruct: bool = setting(True, "Closed-form weights, or sliced ones.", searches=True)
@@ -105,9 +94,7 @@ class MeasureSettings(Settings):
     """What the final figures are measured by.
 
     Attributes:
-        features: whose features distances are measured on: "shipped", "inception", "none" or "auto"; see
-            :class:`ganprune.metrics.measures.Wanted`.
-        inception_weights: file of the weights for "inception"; None to download them.
+        features: "auto" is explained in :class:`ganprune.metrics.measures.Wanted`.
     """
 
     features: str = setting("auto", "Whose features the final distances are measured on: " + FEATURES_HELP)
@@ -120,15 +107,6 @@ class EvolveSettings(Settings):
 
     Attributes:
         preset: name of the preset that the defaults came from.
-        budget: how small every individual is at least.
-        search: how the search goes.
-        fitness: what an individual is worth.
-        scoring: how a bit string becomes a network, and what that is scored on.
-        tuning: how that is tuned before, if at all.
-        finetune: the last fine-tune.
-        measures: what the final figures are measured by.
-        precision: "float32", "bfloat16" (mixed), or "auto": bfloat16 where the hardware multiplies it natively.
-        seed: of everything random.
     """
 
     preset: str = "quick"

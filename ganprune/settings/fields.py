@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, replace
+from functools import reduce
 from typing import Any, TypeVar
 
 from ganprune.errors import UserError, did_you_mean
@@ -133,13 +134,7 @@ def from_json(cls: type[Some], data: Mapping[str, Any]) -> Some:
 
 def flat(settings: Any) -> dict[str, Any]:
     """Return all values by the names of their options."""
-    values = {}
-    for each in settings_in(type(settings)):
-        value = settings
-        for name in each.path:
-            value = getattr(value, name)
-        values[each.name] = value
-    return values
+    return {each.name: reduce(getattr, each.path, settings) for each in settings_in(type(settings))}
 
 
 def changed(settings: Some, **values: Any) -> Some:
@@ -180,7 +175,8 @@ def _check(each: Field[Any], value: Any) -> None:
     elif kind in ("int", "float") and not (facts.low <= value <= facts.high and facts.above < value < math.inf):
         expected = _range(facts, "float" if "float" in kinds else "int")
     if expected:
-        remedy = did_you_mean(value, facts.choices) if facts.choices and kind == "str" else _correct(name)
+        listed = facts.choices and kind == "str"
+        remedy = did_you_mean(value, facts.choices) if listed else f"Correct --{name.replace('_', '-')}."
         raise UserError(name.replace("_", " "), value, expected, remedy)
 
 
@@ -190,7 +186,3 @@ def _range(facts: Facts, kind: str) -> str:
     if facts.high < math.inf:
         return f"{KINDS[kind]} from {facts.low:.10g} to {facts.high:.10g}"
     return f"{facts.low:g} or more" if facts.low > -math.inf else "a finite number"
-
-
-def _correct(name: str) -> str:
-    return f"Correct --{name.replace('_', '-')}."

@@ -11,17 +11,13 @@ COSTS = {"params": "n", "macs": "macs", "latency": "latency"}  # and the term of
 
 @dataclass(frozen=True)
 class FitnessSettings(Settings):
-    """The terms of the fitness and their weights.
+    """The terms of the fitness and their weights: what the help of each says, and this.
 
     Attributes:
-        gamma: weight of the quality terms against the size term.
-        lam: weight of the cycle term inside gamma(...).
-        identity: weight of the identity term inside gamma(...), times ``lam``; the paper applies 0.5.
-        loss: "disa" (Eq. 5), or "gena" (Eq. 4), the paper's ablation.
-        cost: size term: "params" is N(p) of Eq. 10; "macs" the share of multiply-accumulates; "latency" that of the
-            predicted milliseconds.
-        discriminator_output: "map" compares the patch map, "mean" its average (the authors' code).
-        cycle_norm: "l2" (Eq. 6) or "l1".
+        lam, identity: weights inside gamma(...); the paper applies an identity of 0.5.
+        loss: "gena" is the paper's ablation.
+        cost: "macs" and "latency" are shares of the original's.
+        discriminator_output: "map" compares the patch map, "mean" its average.
     """
 
     gamma: float = setting(10.0, "Weight of quality against size (Eq. 11).", low=0, common=True)

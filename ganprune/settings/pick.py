@@ -14,11 +14,8 @@ class Criterion(Settings):
     """Which point of each side's front is wanted: exactly one of these.
 
     Attributes:
-        max_macs: the best quality within this many multiply-accumulates per image (counted at input size).
-        max_params: the best quality within this many parameters.
-        target_ratio: the best quality with at least this many times fewer parameters than the original.
-        min_quality: the smallest that keeps at least this share, in (0, 1], of the front's best quality. "quality" in
-            the files is a loss; here it is 1 / loss, so that 1 is the best point and 0.8 allows 1.25 times its loss.
+        max_macs, max_params, target_ratio, min_quality: as their help says; "quality" in the files is a loss, here it
+            is 1 / loss.
         knee: the point with the most to lose either way.
         index: the number of the point on A2B's and on B2A's front, from 0; 0 for a side without one.
 

@@ -26,23 +26,19 @@ class TrainingSettings(Settings):
     """What a training run does; the defaults are CycleGAN's except ``batch`` and the step counts.
 
     Attributes:
-        steps: steps at the constant learning rate.
-        decay_steps: further steps, while the rate falls linearly to 0.
-        batch: images of each domain per step (1 in the paper).
+        batch: 1 in the paper.
         learning_rate, betas: of Adam, for generators and discriminators.
         discriminator_rate: learning rate of the discriminators, in learning rates of the generators.
-        lam: weight of the cycle term.
-        identity: weight of the identity term, times ``lam``; 0 leaves it out.
+        identity: 0 leaves it out.
         adversarial: weight of the adversarial term.
         distil: weight of the L1 distance to the teacher's images; needs a teacher, as the three below do.
         disa: weight of L_DisA (Eq. 5) in the output of the teacher's discriminator.
         feature_matching: weight of the relative L1 distance of what the teacher's discriminator sees in both images;
             see ``feature_matching``.
         features: weight of the distance of features inside the generators; see ``FeatureDistillation``.
-        pool: size of the image pool that discriminators are trained from.
-        augment: enlarge-and-crop factor (286/256 in the paper); 1 for none. Half of the images are mirrored.
-        precision: "float32", or "bfloat16" for mixed precision (about twice as fast where it is supported).
-        seed: of everything random.
+        pool: what discriminators are trained from.
+        augment: 286/256 in the paper. Half of the images are mirrored.
+        precision: "bfloat16" is about twice as fast where it is supported.
     """
 
     steps: int = setting(20000, "Steps at the constant learning rate.", low=0, common=True)
@@ -83,10 +79,8 @@ class TuningSettings(Settings):
     """How each individual is tuned before it is scored.
 
     Attributes:
-        objective: "distil" (the side's own original teaches) or "cyclegan" (the paper's).
-        steps: training steps; 0 for as many as ``passes`` says.
-        passes: passes over a tenth of the training images where ``steps`` is 0; 0 for no tuning.
-        batch: images per step.
+        objective: in "distil" the side's own original teaches.
+        steps, passes: passes count where there are no steps; both 0 for no tuning.
     """
 
     objective: str = setting(
@@ -118,8 +112,7 @@ class FinetuneSettings(Settings):
     Attributes:
         objective: "distil" (the original's images, what its discriminators say of them, and the cycle), "features"
             (that and features inside the generators) or "cyclegan" (the paper's).
-        steps: its steps; 0 for none. The second half decays the learning rate.
-        batch: images of each domain per step.
+        steps: the second half decays the learning rate.
         learning_rate: Adam's; None for the objective's own (5e-4 distilled, 2e-4 as CycleGAN).
     """
 
