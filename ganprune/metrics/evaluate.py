@@ -31,7 +31,7 @@ def evaluate(
     """Return every figure of both sides, as ``summary.json`` holds them.
 
     Args:
-        original: the unpruned CycleGAN; its discriminators judge.
+        original: the unpruned CycleGAN, whose discriminators are asked.
         generators: the compact generators by side; each is the other's partner in the cycle term. Where only one side
             is pruned, the original's helper is.
         images: the data; figures against the truth where file names match in both domains.
@@ -90,7 +90,7 @@ def translations(
     """Return, by side, what is known of the images as one pair of generators translates them; see :mod:`.rows`.
 
     Args:
-        original: whose discriminators judge, and whose helpers translate back where no generator does.
+        original: whose discriminators are asked, and whose helpers translate back where no generator does.
         generators: by side.
         measures: on which images, and what they are measured by.
     """
@@ -105,14 +105,14 @@ def translations(
         # Compared and shown is what was asked for, not what was mirrored for the networks' sake.
         known[name] = {key: measures.images.cut(tensor) for key, tensor in images.items()}
         if side.discriminator is not None:
-            known[name]["judged"] = run(side.discriminator, fake, device)
+            known[name]["answers"] = run(side.discriminator, fake, device)
         known[name] |= measures.known(name, known[name]["fake"], device)
     return known
 
 
 def against(known: Mapping[str, Any], original: Mapping[str, Any], output: str = "map") -> dict[str, Any]:
     """Return what is known of a side's translation, with the original generator's translation of the same images."""
-    return {**known, "fake_original": original["fake"], "judged_original": original.get("judged"), "output": output}
+    return {**known, "fake_original": original["fake"], "answers_original": original.get("answers"), "output": output}
 
 
 def run(network: nn.Module, images: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -3,8 +3,8 @@
 A figure is computed from what is known of one side's translation. All images are (N, C, H, W) in [-1, 1] on the CPU:
 
 - ``real``, ``fake``, ``recovered``: source images, their translations, and these translated back;
-- ``judged``: what the original discriminator answers to the translations;
-- ``fake_original``, ``judged_original``, ``output``: the same of the original generator's translations, and how L_DisA
+- ``answers``: what the original discriminator answers to the translations;
+- ``fake_original``, ``answers_original``, ``output``: the same of the original generator's translations, and how L_DisA
   compares; only where a generator is compared with the original;
 - ``paired``, ``truth``: the translations whose truth is known, and it; ``true_ink``: the same, where it is shipped ink;
 - ``features``, ``real_features``: (N, width) and (M, width), of the translations and of the target domain's images;
@@ -53,7 +53,7 @@ class Metric:
 
 
 METRICS = [
-    Metric("l_disa", "L_DisA ({images})", 4, LESS, ("judged", "judged_original", "output"), discriminator_aware),
+    Metric("l_disa", "L_DisA ({images})", 4, LESS, ("answers", "answers_original", "output"), discriminator_aware),
     Metric("l_gena", "L_GenA ({images})", 4, LESS, ("fake", "fake_original"), generator_aware),
     Metric("l_cyc", "L_cyc ({images})", 4, LESS, ("recovered", "real"), cycle_consistency),
     Metric("frechet", "{frechet} ({images}, {features})", 3, LESS, ("features", "real_features"), frechet_distance),
