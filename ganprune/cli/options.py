@@ -145,7 +145,8 @@ def setting_options(
                 else f"  [quick: {setting.default}]"
             )
         if setting.kind == "bool":
-            return option(f"--{name}/--no-{name}", **{"default": None, **shown})
+            switch = f"--{name}/--no-{name}" if setting.default else f"--{name}"
+            return option(switch, is_flag=True, **{"default": None, **shown})
         return option(f"--{name}", type=TYPES[setting.kind], **shown)
 
     return together(*(declare(each) for each in settings_in(settings, heading) if each.facts.help and wanted(each)))
