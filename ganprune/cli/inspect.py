@@ -8,14 +8,7 @@ from typing import Any
 import click
 
 from ganprune.cli.group import main
-from ganprune.cli.options import (
-    FOLDER,
-    checkpoint_options,
-    machine_options,
-    size_options,
-    take_framing,
-    take_networks,
-)
+from ganprune.cli.options import FOLDER, checkpoint_options, machine_options, size_options, take_framing, take_networks
 from ganprune.cli.progress import showing
 
 

@@ -32,8 +32,8 @@ from ganprune.models.architecture import (
 from ganprune.models.cyclegan import PARTS, CycleGAN, Side
 from ganprune.models.description import Architecture
 from ganprune.models.infer import infer_discriminator, infer_generator
-from ganprune.models.layouts import CONFIG_NAME, WEIGHTS_NAME, Layout, Place, find_layout
-from ganprune.models.options import SIDES, CheckpointOptions, make_factory
+from ganprune.models.layouts import CONFIG_NAME, WEIGHTS_NAME, Place, find_layout
+from ganprune.models.options import SIDES, CheckpointOptions, make_network
 from ganprune.models.weights import State, check_tensors, load_into, read_safetensors, read_weights
 from ganprune.runs.files import check_format, parse_json, replace, replacing
 from ganprune.specs import given_parameters
@@ -110,7 +110,8 @@ def load_cyclegan(
         files, notes, left_out = _read_own(folder, options), [f"{folder}: ganprune's own format"], []
     else:
         layout = find_layout(folder, options.epoch)
-        files, notes, left_out = _read_layout(layout), [f"{folder}: layout {layout.name}"], layout.notes
+        files = (Found(*place, read_weights(file), file) for place, file in layout.files.items())
+        notes, left_out = [f"{folder}: layout {layout.name}"], layout.notes
     networks: dict[Place, nn.Module] = {}
     for found in files:
         network = networks[found.side, found.part] = _make(found, options)
@@ -123,11 +124,6 @@ def load_cyclegan(
     for network in cyclegan.networks().values():
         network.float().eval().requires_grad_(False)
     return cyclegan.to(device)
-
-
-def _read_layout(layout: Layout) -> Iterator[Found]:
-    for (side, part), file in layout.files.items():
-        yield Found(side, part, read_weights(file), file)
 
 
 def _read_own(folder: Path, options: CheckpointOptions) -> Iterator[Found]:
@@ -161,7 +157,7 @@ def _make(found: Found, options: CheckpointOptions) -> nn.Module:
     remedy = f"Check that the file belongs to it, or say what it is by --{found.part}."
     factory = options.factory(found.part, found.side)
     if factory is not None:
-        network: nn.Module = make_factory(found.part, factory)()
+        network = make_network(found.part, factory)
     else:
         config = _architecture(found, options.specification(found.part, found.side))
         check_tensors(skeleton(config), found.state, found.path, remedy)  # before anything of that size is built
