@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,9 +39,6 @@ from ganprune.runs.files import check_format, parse_json, replace, replacing
 from ganprune.specs import given_parameters
 
 FORMAT = 1
-INFER: dict[str, Callable[[State, Path], Architecture]] = {
-    "generator": infer_generator, "discriminator": infer_discriminator
-}  # fmt: skip
 
 
 class Found(NamedTuple):
@@ -182,7 +179,7 @@ def _saved_or_inferred(found: Found) -> Architecture:
     if found.saved is not None:
         return config_from_json(found.saved, f"{found.side}.{found.part}")
     try:
-        return INFER[found.part](found.state, found.path)
+        return (infer_generator if found.part == "generator" else infer_discriminator)(found.state, found.path)
     except (IndexError, ValueError, KeyError, StopIteration) as error:  # names or shapes that no such network has
         remedy = f"Check --checkpoint, or say --{found.part}."
         raise UserError(found.part, f"{found.path} ({error})", "the tensors of a CycleGAN", remedy) from error
