@@ -170,7 +170,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(images):
     fitness.real = images["A"].train.tensor(range(11))
     network = Crowded(fitness.cyclegan["A2B"].generator, 3)
     with torch.inference_mode():
-        translated = fitness._translate(network, fitness.real)
+        translated = fitness.translate(network, fitness.real)
         assert torch.allclose(translated, network.network(fitness.real), atol=1e-5)
     assert network.sizes == [11, 5, 2, 2, 2, 2, 2, 1] and fitness.batch == 2
     fitness.real = fitness.real[:1]
@@ -188,7 +188,7 @@ def test_a_device_without_memory_for_one_image_is_said(images):
         torch.inference_mode(),
         pytest.raises(UserError, match=r"device: got out of memory with a single image \(CUDA"),
     ):
-        fitness._translate(Crowded(fitness.cyclegan["A2B"].generator, 0), fitness.real)
+        fitness.translate(Crowded(fitness.cyclegan["A2B"].generator, 0), fitness.real)
 
 
 def test_notes_are_logged_in_the_step_they_belong_to(tmp_path, caplog):
