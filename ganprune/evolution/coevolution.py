@@ -123,12 +123,10 @@ def coevolve(
                 state.previous = {name: Individual(toolboxes[name].get_best()) for name in toolboxes}
             partner = _partner(state, rivals[side], schedule)
 
-            snapshot = state.snapshot()
             with state.randomness.installed():
                 batch = toolbox.generate()
             if _exceeds(state, batch, partner, max_evaluations):
-                state.roll_back(snapshot)
-                break
+                break  # what generate has drawn is in no saved state
             hits = score_batch(state, batch, partner, interruption, on_evaluation)
             with state.randomness.installed():
                 toolbox.update(batch)

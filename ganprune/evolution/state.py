@@ -85,15 +85,6 @@ class SearchState:
         """The side that the next step belongs to."""
         return list(self.toolboxes)[self.step % len(self.toolboxes)]
 
-    def snapshot(self) -> dict[str, Any]:
-        """Return what ``generate`` may change on the side whose turn it is, for :meth:`roll_back`."""
-        return {"strategy": self.toolboxes[self.side].state_dict(), "random": self.randomness.state_dict()}
-
-    def roll_back(self, snapshot: Mapping[str, Any]) -> None:
-        """Undo a ``generate`` whose batch was not evaluated."""
-        self.toolboxes[self.side].load_state_dict(snapshot["strategy"])
-        self.randomness.load_state_dict(snapshot["random"])
-
     def advance(self, log: Mapping[str, Any]) -> None:
         """Count the step just taken, append its log line and replace ``state.json``."""
         self.step += 1

@@ -90,10 +90,6 @@ class Annealing(Strategy):
         if self.temperature is not None:
             self.temperature *= self._factor(self.temperature)
 
-    def get_best(self) -> Individual:
-        """Return the best individual of the last batch; no chain need be there."""
-        return best_of(self.elite)
-
     def _neighbour(self, current: Individual) -> Individual:
         for _ in range(_TRIES):
             neighbour = self._repair(self.toolbox.mutate(self._copy(current))[0])

@@ -15,6 +15,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
 from typing import Any
 
 from deap import tools
@@ -23,7 +24,6 @@ from deap.base import Toolbox
 from ganprune.errors import UserError
 from ganprune.evolution.algorithms.strategy import Strategy, choice, number
 from ganprune.evolution.individual import Fitness, Individual, Score
-from ganprune.evolution.toolbox import register_evaluate
 
 Objectives = Callable[[Score], Sequence[float]]
 
@@ -93,6 +93,7 @@ class NSGA2(Strategy):
     requires = (*Strategy.requires, "evaluate", "mate", "mutate")
     least = 4
     later = 2  # parents and offspring
+    individual_type = FrontIndividual
 
     _: KW_ONLY
     crossover: float = number(0.9, 0, 1)
@@ -106,11 +107,11 @@ class NSGA2(Strategy):
         """Register the steps, and two objectives in place of one; see :meth:`Strategy.register`."""
         registered = getattr(self, "toolbox", None) is toolbox
         super().register(toolbox)
-        toolbox.register("restore", FrontIndividual.from_record)
         toolbox.register("front", self.front)
         if not registered:
-            toolbox.register("individual", _individual, toolbox.individual)
-            register_evaluate(toolbox, _Evaluate(toolbox.evaluate, self.objectives))
+            draw = toolbox.individual
+            toolbox.register("individual", lambda: FrontIndividual(draw()))
+            toolbox.evaluate = partial(_Evaluate(toolbox.evaluate, self.objectives))
         return self
 
     def generate(self) -> list[Individual]:
@@ -199,7 +200,3 @@ def knee(points: Sequence[Sequence[float]]) -> int:
         spans.append((max(values) - min(values)) or 1.0)
     sums = [sum((value - low) / span for value, low, span in zip(p, lows, spans, strict=True)) for p in points]
     return sums.index(min(sums))
-
-
-def _individual(draw: Callable[[], Individual]) -> FrontIndividual:
-    return FrontIndividual(draw())

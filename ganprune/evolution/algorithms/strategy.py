@@ -86,6 +86,8 @@ class Strategy(ABC):
         requires: the names that :meth:`register` expects on the toolbox.
         least: the smallest population.
         later: about how many times the population is in each further batch; tells how long a search will take.
+        holds_best: the field with the individuals whose best is the elite.
+        individual_type: of the individuals.
         settings: the arguments as they were given, but for functions; a saved state of others is refused.
         toolbox: what the strategy is registered on, once it is.
 
@@ -96,6 +98,8 @@ class Strategy(ABC):
     requires: ClassVar[tuple[str, ...]] = ("individual", "population", "repair", "clone")
     least: ClassVar[int] = 2
     later: ClassVar[int] = 1
+    holds_best: ClassVar[str] = "elite"
+    individual_type: ClassVar[type[Individual]] = Individual
 
     population: int = 32
 
@@ -127,8 +131,7 @@ class Strategy(ABC):
         if missing:
             raise UserError("toolbox", f"no {', '.join(missing)}", f"all that {name} uses", "Use make_toolbox().")
         self.toolbox = toolbox
-        if not hasattr(toolbox, "restore"):
-            toolbox.register("restore", Individual.from_record)
+        toolbox.register("restore", self.individual_type.from_record)
         self._pristine = copy.deepcopy(self.state_dict())
         for step in STEPS:
             toolbox.register(step, getattr(self, step))
@@ -145,13 +148,13 @@ class Strategy(ABC):
     def update(self, evaluated: list[Individual]) -> None:
         """Take the batch back, in its order, every individual scored against one and the same partner."""
 
-    @abstractmethod
     def get_best(self) -> Individual:
         """Return the elite: of the last batch, the individual that the other side should meet.
 
         Raises:
             RuntimeError: nothing has been evaluated yet.
         """
+        return best_of(getattr(self, self.holds_best))
 
     def state_dict(self) -> dict[str, Any]:
         """Return, as JSON data, all that later steps depend on, except the state of the random generators."""

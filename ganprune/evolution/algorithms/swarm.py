@@ -20,7 +20,7 @@ from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 
-from ganprune.evolution.algorithms.strategy import Strategy, best_of, number
+from ganprune.evolution.algorithms.strategy import Strategy, number
 from ganprune.evolution.individual import Individual
 
 _DECIMALS = 4  # of a velocity: a saved state is smaller, and continues exactly since the running one is rounded too
@@ -47,6 +47,7 @@ class BinarySwarm(Strategy):
     """
 
     later = 2  # particles and their personal bests
+    holds_best = "bests"
 
     _: KW_ONLY
     inertia: float = number(1.0, 0)
@@ -73,10 +74,6 @@ class BinarySwarm(Strategy):
             for particle, best in zip(particles, known, strict=True)
         ]
         self.velocities = self._accelerate(np.array(particles, dtype=float))
-
-    def get_best(self) -> Individual:
-        """Return the global best, which is the best individual of the last batch."""
-        return best_of(self.bests)
 
     def _accelerate(self, x: np.ndarray) -> np.ndarray:
         """Return the velocities of particles at ``x`` (particles, bits)."""
