@@ -149,7 +149,10 @@ class NSGA2(Strategy):
         self.update(self.batch)
 
     def _offspring(self) -> list[Individual]:
-        pool = self._mating_pool()
+        # DEAP holds four crowded tournaments at a time: a population that is no multiple of 4 gets another four.
+        rest = self.population % 4
+        pool = tools.selTournamentDCD(self.parents, self.population - rest)
+        pool += tools.selTournamentDCD(self.parents, 4) if rest else []
         children: list[Individual] = []
         for first, second in zip(pool[::2], pool[1::2], strict=True):
             pair = self._copy(first), self._copy(second)
@@ -157,15 +160,6 @@ class NSGA2(Strategy):
                 pair = self.toolbox.mate(*pair)
             children += [self.toolbox.mutate(child)[0] if random.random() < self.mutation else child for child in pair]
         return [self._repair(child) for child in children[: self.population]]
-
-    def _mating_pool(self) -> list[Individual]:
-        """Return at least as many winners of crowded binary tournaments as parents, in pairs.
-
-        DEAP holds four tournaments at a time, so a population that is no multiple of 4 gets another four.
-        """
-        rest = self.population % 4
-        pool = tools.selTournamentDCD(self.parents, self.population - rest)
-        return pool + tools.selTournamentDCD(self.parents, 4) if rest else pool
 
 
 class _Evaluate:
