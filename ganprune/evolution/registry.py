@@ -132,16 +132,12 @@ class Operator(NamedTuple):
     Attributes:
         function: the function, or the class of an algorithm.
         parameters: keyword arguments for it.
-        needs: keyword arguments that it takes from the filter space.
+        needs: keyword arguments that it takes from the filter space: names of its attributes.
     """
 
     function: Callable[..., Any]
     parameters: Mapping[str, Any]
     needs: tuple[str, ...]
-
-    def keywords(self, space: Any) -> dict[str, Any]:
-        """Return all keyword arguments: the parameters, and what ``needs`` names as attributes of ``space``."""
-        return {**self.parameters, **{name: getattr(space, name) for name in self.needs}}
 
 
 def names(kind: str) -> list[str]:

@@ -60,7 +60,8 @@ def make_toolbox(
     for kind, operator in {"init": init, "select": select, "mate": mate, "mutate": mutate}.items():
         resolved = registry.resolve(kind, operator)
         alias = "attributes" if kind == "init" else kind
-        toolbox.register(alias, resolved.function, **resolved.keywords(space))
+        of_space = {name: getattr(space, name) for name in resolved.needs}
+        toolbox.register(alias, resolved.function, **resolved.parameters, **of_space)
     toolbox.register("individual", _individual, toolbox)
     toolbox.register("population", _population, toolbox)
     toolbox.register("repair", space.repair)

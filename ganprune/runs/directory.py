@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ganprune.errors import UserError
-from ganprune.runs.files import RUN, flush, make_folder, parse_json, replace, unwritable
+from ganprune.runs.files import RUN, flush, make_folder, parse_json, replace, writing
 from ganprune.runs.locks import locked
 
 CONFIG = "config.json"
@@ -142,7 +142,7 @@ class RunDirectory:
             UserError: the directory cannot be written.
         """
         line = _to_line(record)
-        with self._writing(name), open(self.path(name), "a+b") as file:
+        with writing(self.path(name)), open(self.path(name), "a+b") as file:
             _mend_end(file)
             file.write(line.encode())
 
@@ -179,15 +179,8 @@ class RunDirectory:
             UserError: it can't be written there.
         """
         for name in filter(self.exists, names):
-            with self._writing(name):
+            with writing(self.path(name)):
                 flush(self.path(name))
-
-    @contextmanager
-    def _writing(self, name: str) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise unwritable(self.path(name), error) from error
 
     def _read(self, name: str) -> str:
         try:

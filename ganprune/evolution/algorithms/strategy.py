@@ -158,7 +158,13 @@ class Strategy(ABC):
 
     def state_dict(self) -> dict[str, Any]:
         """Return, as JSON data, all that later steps depend on, except the state of the random generators."""
-        return {"settings": dict(self.settings), **{name: _to_json(getattr(self, name)) for name in self._state()}}
+        state: dict[str, Any] = {"settings": dict(self.settings)}
+        for name in self._state():
+            part = getattr(self, name)
+            if isinstance(part, list):
+                part = [individual.record() for individual in part]
+            state[name] = part.tolist() if isinstance(part, np.ndarray) else part
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a ``state_dict``.
@@ -209,9 +215,3 @@ def best_of(individuals: Sequence[Individual]) -> Individual:
     if not individuals:
         raise RuntimeError("get_best: nothing has been evaluated yet.")
     return max(individuals, key=lambda individual: individual.fitness)
-
-
-def _to_json(part: Any) -> Any:
-    if isinstance(part, list):
-        return [individual.record() for individual in part]
-    return part.tolist() if isinstance(part, np.ndarray) else part
