@@ -117,10 +117,9 @@ class SearchState:
                 raise UserError("sides", list(self.toolboxes), f"{sides}, as saved", "Resume the same sides.")
             refuse_changes(state, self.settings, "saved", "Resume with the saved ones, or start a new run.")
             self.step, lines = state["step"], state["evaluation_lines"]
-            if not all(type(count) is int and count >= 0 for count in (self.step, lines)):
-                raise ValueError(f"{self.step} steps, {lines} evaluations")
-            if state["logbook_lines"] != self.step:
-                raise ValueError(f"{self.step} steps with {state['logbook_lines']} lines of the logbook")
+            counts = self.step, lines, state["logbook_lines"]
+            if not all(type(count) is int and count >= 0 for count in counts) or counts[2] != self.step:
+                raise ValueError("steps, evaluations and lines of the logbook: {}, {}, {}".format(*counts))
             self.seconds = float(state["timing"]["seconds"])
             for side, bits in state["previous"].items():
                 self.previous[side] = None if bits is None else Individual(unpack_bits(bits))

@@ -93,6 +93,7 @@ class NSGA2(Strategy):
     requires = (*Strategy.requires, "evaluate", "mate", "mutate")
     least = 4
     later = 2  # parents and offspring
+    holds_best = "batch"
     individual_type = FrontIndividual
 
     _: KW_ONLY
@@ -127,12 +128,11 @@ class NSGA2(Strategy):
 
     def get_best(self) -> Individual:
         """Return the individual of the last batch that the other side should meet."""
-        if not self.batch:
-            raise RuntimeError("get_best: nothing has been evaluated yet.")
-        if self.elite == "knee":
-            front = sorted(self.front(), key=lambda individual: individual.scalar_fitness, reverse=True)
-            return front[knee([individual.fitness.values for individual in front])]
-        return max(self.batch, key=lambda individual: individual.scalar_fitness)
+        best = super().get_best()
+        if self.elite == "best":
+            return best
+        front = sorted(self.front(), key=lambda individual: individual.scalar_fitness, reverse=True)
+        return front[knee([individual.fitness.values for individual in front])]
 
     def front(self) -> list[Individual]:
         """Return the non-dominated individuals of the last batch, each once, by rising first objective."""

@@ -177,7 +177,12 @@ class Strategy(ABC):
         asked = {name: self.settings.get(name) for name in {**self.settings, **saved}}
         refuse_changes(saved, asked, "saved", "Resume with the saved settings, or start a new run.")
         for name in self._state():
-            setattr(self, name, self._from_json(getattr(self, name), state[name]))
+            part = state[name]
+            if isinstance(getattr(self, name), list):
+                part = [self.toolbox.restore(record) for record in part]
+            elif part is not None:
+                part = np.array(part, dtype=float) if isinstance(part, list) else float(part)
+            setattr(self, name, part)
 
     def reset(self) -> None:
         """Forget all steps: the state is again that of the moment of :meth:`register`."""
@@ -185,14 +190,6 @@ class Strategy(ABC):
 
     def _state(self) -> list[str]:
         return [f.name for f in fields(self) if (f.compare and not f.init) or f.metadata.get("changes")]
-
-    def _from_json(self, present: Any, saved: Any) -> Any:
-        if isinstance(present, list):
-            return [self.toolbox.restore(record) for record in saved]
-        if saved is None:
-            return None
-        numbers = np.array(saved, dtype=float)
-        return numbers if numbers.ndim else float(numbers)
 
     def _copy(self, individual: Individual) -> Individual:
         """Return a deep copy whose fitness has to be measured anew."""
@@ -207,11 +204,12 @@ class Strategy(ABC):
 
 
 def best_of(individuals: Sequence[Individual]) -> Individual:
-    """Return the best individual of a batch; among equals the first, so an elite gives way to better ones only.
+    """Return the individual of a batch with the best scalar fitness; among equals the first, so that an elite gives way
+    to better ones only.
 
     Raises:
         RuntimeError: there is none.
     """
     if not individuals:
         raise RuntimeError("get_best: nothing has been evaluated yet.")
-    return max(individuals, key=lambda individual: individual.fitness)
+    return max(individuals, key=lambda individual: individual.scalar_fitness)
