@@ -20,8 +20,7 @@ from ganprune.data.images import UnpairedImages
 from ganprune.errors import UserError
 from ganprune.evolution import make_toolbox
 from ganprune.evolution.individual import Individual
-from ganprune.filters.builder import make_builders
-from ganprune.filters.compact import compact, mask
+from ganprune.filters.builder import compact, make_builders, mask
 from ganprune.filters.space import FilterSpace
 from ganprune.fitness import BROKEN, REVERSE, TERMS, CycleFitness, Term
 from ganprune.parallel.payload import pack, release

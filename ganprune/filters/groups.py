@@ -55,9 +55,10 @@ class FilterGroup:
     size: int
     members: tuple[Member, ...]
 
-    def convolutions(self, *, produces: bool) -> set[str]:
-        """Return the paths of the convolutions that write (or read) these filters."""
-        return {m.module for m in self.members if m.convolution and m.parameter == "weight" and m.produces == produces}
+    def convolutions(self, *, produces: bool) -> dict[str, int]:
+        """Return the convolutions that write (or read) these filters: path -> dimension of the weight."""
+        weights = (member for member in self.members if member.convolution and member.parameter == "weight")
+        return {member.module: member.dim for member in weights if member.produces == produces}
 
 
 def merge_member(members: dict[tuple[str, str, int], Member], member: Member) -> None:

@@ -21,7 +21,7 @@ from ganprune.deploy.plain import write_plain
 from ganprune.deploy.program import open_program, write_program
 from ganprune.deploy.speed import speed_figures, speed_lines
 from ganprune.errors import UserError
-from ganprune.filters.compact import compact
+from ganprune.filters.builder import compact
 from ganprune.filters.space import FilterSpace
 from ganprune.models.generator import InstanceNorm2d, norm_layer
 from ganprune.models.sizing import translate
