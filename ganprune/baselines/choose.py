@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ganprune.baselines.registry import Baseline
+from ganprune.baselines.registry import BASELINES, Baseline
 from ganprune.baselines.subject import Ranking, Subject
 from ganprune.data.images import UnpairedImages
 from ganprune.errors import UserError
@@ -64,19 +64,20 @@ def sizes_by_ratio(subjects: Mapping[str, Subject], ratio: float) -> dict[str, i
     Raises:
         UserError: one filter per group takes more.
     """
-    for name, subject in subjects.items():
-        space = subject.space
-        most = space.parameter_count(space.full()) / space.parameter_count(space.repair.least())
-        if ratio > most:
-            expected = f"at most {most:.6g}, with one filter per group of {name}"
+    sizes = {}
+    for name, space in ((name, subject.space) for name, subject in subjects.items()):
+        full, least = (space.parameter_count(bits) for bits in (space.full(), space.repair.least()))
+        if ratio > full / least:
+            expected = f"at most {full / least:.6g}, with one filter per group of {name}"
             raise UserError("target ratio", ratio, expected, "Lower --target-ratio.")
-    return {name: int(s.space.parameter_count(s.space.full()) / ratio) for name, s in subjects.items()}
+        sizes[name] = int(full / ratio)
+    return sizes
 
 
 def prune(subject: Subject, baseline: Baseline, seed: int, most: int) -> tuple[Individual, BaselineBuilder]:
     """Return the filters that a baseline keeps of one generator within ``most`` parameters, and what builds them."""
     ranking = baseline.criterion()(subject, seed)
-    bits = allocate(subject.space, order_filters(subject.space, ranking.scores, baseline.width), most)
+    bits = allocate(subject.space, order_filters(subject.space, ranking.scores, BASELINES[baseline.method].width), most)
     return Individual(bits), BaselineBuilder(subject, ranking, baseline.weights)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +131,7 @@ def prune_run(
         )  # fmt: skip
         for figures in summary["sides"].values():
             figures["search"]["evaluations"] = 1
-        facts = {"baseline": baseline.to_json(), "most_parameters": most, **({"like": str(like)} if like else {})}
+        facts = {"baseline": asdict(baseline), "most_parameters": most, **({"like": str(like)} if like else {})}
         directory.write_json(CONFIG, job.configuration(**facts))  # not before: it can't be resumed
         job.finish(directory, compact, {**summary, "seconds": job.seconds})
     return directory

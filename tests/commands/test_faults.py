@@ -217,7 +217,7 @@ def test_a_candidate_without_finite_images_gets_the_worst_fitness_and_a_note(
     def broken(self, bits, network):
         translated = first_half(self, bits, network)
         if sum(bits) % 2:
-            translated.images.fill_(float("nan"))
+            translated.fake.fill_(float("nan"))
             translated.terms["l_disa"] = float("inf")
         return translated
 
