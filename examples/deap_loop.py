@@ -38,15 +38,15 @@ def main(argv=None):
     toolbox = make_toolbox(space, fitness, select="selTournament:tournsize=2")
 
     def repaired(operator):
-        """Make children legal (DEAP's idiom for constraints); ``coevolve``'s strategies do it themselves."""
+        """Repair children (DEAP's idiom for constraints); ``coevolve``'s strategies do it themselves."""
 
-        def legal(*parents, **parameters):
+        def repaired(*parents, **parameters):
             children = operator(*parents, **parameters)
             for child in children:
                 child[:] = toolbox.repair(child)
             return children
 
-        return legal
+        return repaired
 
     toolbox.decorate("mate", repaired)
     toolbox.decorate("mutate", repaired)

@@ -5,7 +5,7 @@
 
 An operator follows DEAP's conventions: a mutation changes its argument in place and returns it in a tuple. Arguments
 named ``group_sizes`` and ``saliency`` (per bit, higher = more worth keeping; where weights are reconstructed, by the
-filter's place in the keeping order) are filled in from the filter space; others are parameters. Draw from the global
+filter's place in the importance order) are filled in from the filter space; others are parameters. Draw from the global
 ``random``: ``coevolve`` keeps its state, so the same seed gives the same search. What comes out may be illegal (a group
 without filters, or over the budget): the strategy repairs it.
 """
