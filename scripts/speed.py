@@ -33,7 +33,7 @@ from ganprune.cost.network_cost import Budget, NetworkCost
 from ganprune.data.images import UnpairedImages
 from ganprune.deploy.facts import Facts
 from ganprune.deploy.fast_form import inference_form
-from ganprune.deploy.onnx_file import open_onnx, require_packages, write_onnx
+from ganprune.deploy.files import open_onnx, require_packages, write_onnx
 from ganprune.deploy.speed import speed_figures
 from ganprune.device import set_threads
 from ganprune.evolution.coevolution import coevolve

@@ -23,11 +23,12 @@ from typing import Any
 import click
 import torch
 
-from ganprune.compare.contenders import Contender
-from ganprune.compare.runs import Runner
+from ganprune.compare.runs import score_elites
 from ganprune.device import resolve_precision
 from ganprune.evolution.coevolution import Progress, coevolve
 from ganprune.evolution.individual import pack_bits
+from ganprune.filters.builder import make_builders
+from ganprune.pipeline.reference import reference_of
 from ganprune.pipeline.search import prepare
 from ganprune.pipeline.task import Task, load_task
 from ganprune.runs.directory import LOGBOOK, RunDirectory
@@ -64,9 +65,10 @@ def main(paper: Path, bench: Path, seeds: int, threads: int) -> None:
     torch.set_num_threads(threads)
     task = load_task(None, None, device="cpu")
     quick = make_settings("quick")
-    runner = Runner(task, [Contender("quick", quick)])
+    builders = make_builders(task.cyclegan, task.images)
+    reference = reference_of(task, builders, quick.scoring.validation_images)
     log = RunDirectory.open(paper).read_jsonl(LOGBOOK)
-    theirs = runner.curve(log, quick.scoring.encoding)["steps"]
+    theirs = score_elites(log, reference)["steps"]
     target, generation = max((step["best"], -step["generation"]) for step in theirs if step["best"] is not None)
     scored = log[-1]["evaluations"] + log[-1]["rescores"]
     print(f"paper's configuration: {scored} individuals scored in {log[-1]['generation']} generations")
@@ -78,7 +80,7 @@ def main(paper: Path, bench: Path, seeds: int, threads: int) -> None:
     }
     times = []
     for seed in range(1, seeds + 1):
-        steps = runner.curve(ours(task, seed), quick.scoring.encoding)["steps"]
+        steps = score_elites(ours(task, seed), reference)["steps"]
         reached = [step for step in steps if step["best"] is not None and step["best"] >= target]
         last = next(step["best"] for step in reversed(steps))
         if reached:

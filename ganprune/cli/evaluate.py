@@ -12,13 +12,14 @@ from ganprune.cli.options import (
     FOLDER,
     checkpoint_options,
     machine_options,
+    setting_options,
     size_options,
     take_framing,
     take_networks,
 )
 from ganprune.cli.progress import print_summary, showing
-from ganprune.errors import UserError
 from ganprune.settings.evolve import FEATURES_HELP
+from ganprune.settings.export import SpeedSettings
 
 WANTED = ("images", "features", "inception_weights", "features_cache", "segmenter", "labels", "segmented")
 
@@ -36,13 +37,7 @@ WANTED = ("images", "features", "inception_weights", "features_cache", "segmente
 @click.option("--segmenter", help="Segments translations: a TorchScript file, or package.module:callable (imported).")
 @click.option("--labels", type=FOLDER, help="Folder of true label maps, named like the images that are translated.")
 @click.option("--segmented", default="B2A", show_default=True, help="The side whose output the segmenter knows.")
-@click.option(
-    "--speed/--no-speed",
-    default=True,
-    show_default=True,
-    help="Time RUN's generators, in onnxruntime too if installed.",
-)
-@click.option("--repeats", type=int, default=15, show_default=True, help="Timed runs of each.")
+@setting_options(SpeedSettings, "Options", defaults={})
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @checkpoint_options
 @machine_options
@@ -57,13 +52,12 @@ def evaluate(run: Path, speed: bool, repeats: int, as_json: bool, **options: Any
     from ganprune.metrics.measures import Wanted
 
     framing = take_framing(options)
-    if repeats < 1:
-        raise UserError("repeats", repeats, "1 or more", "Correct --repeats.")
+    timing = SpeedSettings(speed=speed, repeats=repeats)
     with showing() as reporter:
         wanted = Wanted(**{name: options.pop(name) for name in WANTED})
         networks = take_networks(options)
         sides = evaluate_run(
-            run, size=framing, wanted=wanted, networks=networks, speed=speed * repeats, reporter=reporter, **options
+            run, size=framing, wanted=wanted, networks=networks, timing=timing, reporter=reporter, **options
         )
     if as_json:
         click.echo(json.dumps(sides, indent=1))

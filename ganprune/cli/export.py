@@ -8,8 +8,11 @@ from typing import Any
 import click
 
 from ganprune.cli.group import main
-from ganprune.cli.options import FOLDER, SizeType, checkpoint_options, take_networks
+from ganprune.cli.options import FOLDER, SizeType, checkpoint_options, setting_options, take_networks
 from ganprune.cli.progress import showing
+from ganprune.settings.export import ExportSettings
+
+export_options = setting_options(ExportSettings, "Options", defaults={})
 
 
 @main.command()
@@ -25,19 +28,14 @@ from ganprune.cli.progress import showing
 )
 @click.option("--direction", "directions", multiple=True, metavar="A2B|B2A", help="Which generator.  [default: both]")
 @click.option("--out", type=FOLDER, required=True, help="Folder for the files; none is ever overwritten.")
-@click.option("--original", is_flag=True, help="Export the unpruned generators.")
 @click.option("--size", type=SizeType("size"), help="Size of the images.  [default: the run's own]")
-@click.option("--dynamic-size", is_flag=True, help="Leave height and width free (multiples of 4, for our generators).")
 @click.option(
     "--images",
     multiple=True,
     metavar="PATH",
     help="Real images to compare on: files, folders or patterns.  [default: the run's test images]",
 )
-@click.option("--check-images", type=int, default=32, show_default=True, help="How many of them.")
-@click.option("--tolerance", type=float, default=1e-4, show_default=True, help="Largest difference from PyTorch.")
-@click.option("--speed/--no-speed", default=True, show_default=True, help="Time original and compact.")
-@click.option("--repeats", type=int, default=15, show_default=True, help="Timed runs of each.")
+@export_options
 @checkpoint_options
 @click.option("--threads", type=int, help="CPU threads.  [default: PyTorch's choice]")
 def export(run: Path, out: Path, images: tuple[str, ...], threads: int | None, **options: Any) -> None:
@@ -46,14 +44,13 @@ def export(run: Path, out: Path, images: tuple[str, ...], threads: int | None, *
     What is written is read back, run on real images and compared with PyTorch. It says itself how images go in and come
     out, and so does the README.md beside it.
     """
-    from ganprune.commands.export import Options, export_run
+    from ganprune.commands.export import export_run
     from ganprune.deploy.speed import speed_lines
 
-    options["directions"] = options["directions"] or None
     networks = take_networks(options)
     with showing() as reporter:
         result = export_run(
-            run, out, images=images, options=Options(**options), networks=networks, threads=threads, reporter=reporter
+            run, out, ExportSettings(**options), images=images, networks=networks, threads=threads, reporter=reporter
         )
     for (direction, name), difference in result.differences.items():
         click.echo(f"{direction} {name}: differs from PyTorch by at most {difference:.1e}")

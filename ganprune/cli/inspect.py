@@ -12,11 +12,15 @@ from ganprune.cli.options import (
     FOLDER,
     checkpoint_options,
     machine_options,
+    setting_options,
     size_options,
     take_framing,
     take_networks,
 )
 from ganprune.cli.progress import showing
+from ganprune.settings.evolve import EvolveSettings, make_settings
+
+ESTIMATED = ("population", "generations", "validation_images")  # what the cost of a search depends on most
 
 
 @main.command()
@@ -24,9 +28,7 @@ from ganprune.cli.progress import showing
 @click.option("--data", type=FOLDER, help="Images: to ask the discriminators, and to time evaluations.")
 @size_options
 @click.option("--preset", default="quick", show_default=True, help="The search that is estimated: quick or paper.")
-@click.option("--population", type=int, help="Individuals per side of that search.")
-@click.option("--generations", type=int, help="Its generations.")
-@click.option("--validation-images", type=int, help="Its validation images that score.")
+@setting_options(EvolveSettings, "Search", lambda setting: setting.name in ESTIMATED)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every group.")
 @checkpoint_options
 @machine_options
@@ -38,10 +40,8 @@ def inspect(checkpoint: Path, data: Path | None, preset: str, as_json: bool, **o
     import json
 
     from ganprune.commands.inspect import inspect_checkpoint
-    from ganprune.settings.evolve import make_settings
 
-    names = ("population", "generations", "validation_images")
-    settings = make_settings(preset, **{name: options.pop(name) for name in names})
+    settings = make_settings(preset, **{name: options.pop(name) for name in ESTIMATED})
     networks = take_networks(options)
     with showing() as reporter:
         found = inspect_checkpoint(

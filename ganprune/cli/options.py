@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from ganprune.cli.group import Option
 from ganprune.data.sizes import Framing, read_size
+from ganprune.models.options import KNOWN, CheckpointOptions
 from ganprune.settings.evolve import EvolveSettings
 from ganprune.settings.fields import Setting, settings_in
 
@@ -79,21 +80,6 @@ worker_options = together(
         "--cluster", common=False, help="Dask scheduler whose workers evaluate: tcp://HOST:PORT, or its file."
     ),
 )
-_SPECIFICATION = "{}:KEY=VALUE,..., or package.module:factory (imported); A2B/B2A if they differ.  [default: read off]"
-factory_options = together(
-    input_option(
-        "--generator", common=False, help="What the generators are: " + _SPECIFICATION.format("resnet or unet")
-    ),
-    input_option(
-        "--discriminator", common=False, help="What the discriminators are: " + _SPECIFICATION.format("patch")
-    ),
-)
-# What take_networks takes out of a command's options: how a checkpoint is read.
-checkpoint_options = together(
-    input_option("--epoch", common=False, help="Epoch of EPOCH_net_G_A.pth.  [default: latest]"),
-    factory_options,
-    input_option("--only", help="A2B or B2A: prune that generator; the other stays as it is."),
-)
 
 
 def take_framing(options: dict[str, Any]) -> Framing | None:
@@ -102,17 +88,15 @@ def take_framing(options: dict[str, Any]) -> Framing | None:
     return Framing.from_options(*given) if any(given) else None
 
 
-def take_networks(options: dict[str, Any]) -> Any:
+def take_networks(options: dict[str, Any]) -> CheckpointOptions:
     """Take the values of :data:`checkpoint_options` out of a command's options."""
-    from ganprune.models.options import CheckpointOptions
-
-    names = ("epoch", "generator", "discriminator", "only")
-    return CheckpointOptions(**{name: options.pop(name, None) for name in names})
+    names = [setting.name for setting in settings_in(CheckpointOptions)]
+    return CheckpointOptions(**{name: options.pop(name) for name in names})
 
 
 def take_factories(options: dict[str, Any]) -> dict[str, str | None]:
     """Take the values of :data:`factory_options` out of a command's options."""
-    return {name: options.pop(name) for name in ("generator", "discriminator")}
+    return {name: options.pop(name) for name in KNOWN}
 
 
 def setting_options(
@@ -145,12 +129,17 @@ def setting_options(
                 else f"  [quick: {setting.default}]"
             )
         if setting.kind == "bool":
-            return option(f"--{name}/--no-{name}", **{"default": None, **shown})
+            plain = defaults is not None and not setting.default  # nothing but leaving it out turns it off
+            switch = f"--{name}" if plain else f"--{name}/--no-{name}"
+            return option(switch, is_flag=True, **{"default": None, **shown})
         return option(f"--{name}", type=TYPES[setting.kind], **shown)
 
     return together(*(declare(each) for each in settings_in(settings, heading) if each.facts.help and wanted(each)))
 
 
+# What take_networks takes out of a command's options: how a checkpoint is read.
+checkpoint_options = setting_options(CheckpointOptions, "Input", defaults={})
+factory_options = setting_options(CheckpointOptions, "Input", lambda setting: setting.name in KNOWN, defaults={})
 evolve_options = setting_options(EvolveSettings, "Machine")
 unsearched_options = setting_options(EvolveSettings, "Machine", lambda setting: not setting.facts.searches)
 

@@ -8,8 +8,11 @@ from typing import Any
 import click
 
 from ganprune.cli.group import main
-from ganprune.cli.options import FOLDER, SizeType, checkpoint_options, machine_options, take_networks
+from ganprune.cli.options import FOLDER, SizeType, checkpoint_options, machine_options, setting_options, take_networks
 from ganprune.cli.progress import showing
+from ganprune.settings.translate import TranslateSettings
+
+translate_options = setting_options(TranslateSettings, "Options", defaults={})
 
 
 @main.command()
@@ -18,12 +21,7 @@ from ganprune.cli.progress import showing
 @click.option("--direction", required=True, metavar="A2B|B2A", help="Which of the two generators.")
 @click.option("--out", type=FOLDER, required=True, help="Folder for the results: NAME.png for each image.")
 @click.option("--size", type=SizeType("size"), help="Translate at this size.  [default: the run's own]")
-@click.option("--native", is_flag=True, help="Translate each image at its own size.")
-@click.option("--original-size", is_flag=True, help="Resize each result to its image's own size.")
-@click.option("--original", is_flag=True, help="Use the unpruned generator.")
-@click.option("--strips", is_flag=True, help="Write source, original's translation and compact's side by side.")
-@click.option("--batch", type=int, default=16, show_default=True, help="Images at once, where they are of one size.")
-@click.option("--overwrite", is_flag=True, help="Replace results that are there already; inputs never are.")
+@translate_options
 @checkpoint_options
 @machine_options
 def translate(run: Path, paths: tuple[str, ...], direction: str, out: Path, **options: Any) -> None:
@@ -32,14 +30,14 @@ def translate(run: Path, paths: tuple[str, ...], direction: str, out: Path, **op
     PATHS are image files, folders of images and patterns such as 'photos/**/*.jpg'. Files that can't be read are
     skipped and told at the end; the exit status is 1 then.
     """
-    from ganprune.commands.translate import Options, translate_files
+    from ganprune.commands.translate import translate_files
 
     machine = {name: options.pop(name) for name in ("device", "threads")}
     networks = take_networks(options)
-    chosen = Options(**options)
+    settings = TranslateSettings(**options)
     with showing(interrupted=f"What was translated so far is in {out}.") as reporter:
         result = translate_files(
-            run, paths, out, direction=direction, options=chosen, networks=networks, reporter=reporter, **machine
+            run, paths, out, settings, direction=direction, networks=networks, reporter=reporter, **machine
         )
     click.echo(f"{len(result.written)} image{'s' * (len(result.written) != 1)} written: {out}")
     if result.skipped:

@@ -5,20 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ganprune.assets import default_checkpoint, default_images
 from ganprune.data.sizes import Framing, Size
-from ganprune.deploy.speed import add_speed
-from ganprune.device import set_threads
+from ganprune.deploy.speed import speed_figures
+from ganprune.device import resolve_device, set_threads
 from ganprune.errors import UserError
 from ganprune.metrics.measures import Wanted
-from ganprune.models.layouts import CONFIG_NAME
 from ganprune.models.options import CheckpointOptions
-from ganprune.pipeline.config import open_finished, read_config, run_networks
+from ganprune.pipeline.generators import load_trained
 from ganprune.pipeline.reporter import Reporter
-from ganprune.pipeline.results import load_pair, measure
+from ganprune.pipeline.results import measure
 from ganprune.pipeline.task import load_task
-from ganprune.runs.directory import CONFIG, RunDirectory
-from ganprune.settings.evolve import EvolveSettings
+from ganprune.settings.export import SpeedSettings
 
 
 def evaluate_run(
@@ -28,7 +25,7 @@ def evaluate_run(
     size: int | Size | Framing | None = None,
     wanted: Wanted | None = None,
     networks: CheckpointOptions | None = None,
-    speed: int = 0,
+    timing: SpeedSettings | None = None,
     device: str = "auto",
     threads: int | None = None,
     reporter: Reporter | None = None,
@@ -40,35 +37,32 @@ def evaluate_run(
         data: other images; a checkpoint needs them.
         size: another size of the images.
         wanted: what is measured; None for a run's final figures.
-        speed: how often a run's original and compact are timed for "speed" of each side (see ``add_speed``); 0: never.
+        timing: whether and how often a run's original and compact are timed: ``speed`` of each side (see
+            :func:`ganprune.deploy.speed.speed_figures`), and ``latency_ms`` becomes the same; None for not at all.
         device, threads, reporter: as for :func:`compress`.
 
     Raises:
         UserError: ``path`` is neither, or something wanted can't be had.
     """
-    reporter, settings, networks = reporter or Reporter(), EvolveSettings(), networks or CheckpointOptions()
+    reporter = reporter or Reporter()
     set_threads(threads)
-    if not Path(path).exists():
-        raise UserError("run", str(path), "a run directory or a checkpoint's folder", "Check the path.")
-    directory, compact = RunDirectory(path), None
-    if directory.exists(CONFIG) and not directory.exists(CONFIG_NAME):  # a pretraining run is a checkpoint
-        config, settings = read_config(open_finished(path))
-        images = data or config["data"] or default_images()
-        checkpoint = config["checkpoint"] or default_checkpoint()
-        networks = run_networks(config, networks)
-        task = load_task(checkpoint, images, size or Framing.from_json(config), device, networks)
-        compact = load_pair(directory, task.device, task.cyclegan, networks)
-    elif data is None:
+    trained = load_trained(path, networks=networks, device=resolve_device(device))
+    images = data or trained.data
+    if images is None:
         raise UserError("data", "nothing", "images to evaluate a checkpoint on", "Give --data with the checkpoint.")
-    else:
-        task = load_task(path, data, size, device, networks)
-        for note in task.cyclegan.notes:
-            reporter.note(note)
+    if trained.checkpoint and size is None:
+        size = trained.framing
+    task = load_task(trained.checkpoint or path, images, size, device, trained.networks)
+    for note in task.cyclegan.notes if trained.checkpoint is None else ():
+        reporter.note(note)
     if task.images.size_note:
         reporter.stage(task.images.size_note)
-    own = {name: side.generator for name, side in task.cyclegan.items()}
-    sides = measure(task, settings, compact or own, wanted)
-    if compact and speed:
+    sides = measure(task, trained.settings, trained.generators, wanted)
+    if trained.checkpoint and timing and timing.speed:
         reporter.stage("timing original and compact")
-        add_speed(sides, own, compact, task.images.size, repeats=speed)
+        for name, figures in sides.items():
+            original, ratio = task.cyclegan[name].generator, figures["macs"]["input_size"]["ratio"]
+            found = speed_figures(original, trained.generators[name], task.images.size, ratio, repeats=timing.repeats)
+            figures["speed"] = found
+            figures["latency_ms"] = {key: found["eager"][key] for key in ("original", "compact", "speedup")}
     return sides

@@ -24,12 +24,11 @@ from ganprune.data.pixels import list_images, read_image, to_float, with_channel
 from ganprune.data.sizes import Size, round_up, size_json, size_text
 from ganprune.deploy.facts import Facts, readme
 from ganprune.deploy.fast_form import exported_form
-from ganprune.deploy.onnx_file import open_onnx, require_packages, write_onnx
+from ganprune.deploy.files import open_onnx, open_program, require_packages, write_onnx, write_program
 from ganprune.deploy.plain import write_plain
-from ganprune.deploy.program import open_program, write_program
-from ganprune.deploy.speed import REPEATS, speed_figures, speed_lines
+from ganprune.deploy.speed import speed_figures, speed_lines
 from ganprune.device import set_threads
-from ganprune.errors import UserError, did_you_mean
+from ganprune.errors import UserError
 from ganprune.filters.saving import load_generator, read_description
 from ganprune.metrics.evaluate import size_figures
 from ganprune.models.architecture import input_channels
@@ -39,8 +38,8 @@ from ganprune.models.sizing import size_multiple, translate
 from ganprune.pipeline.generators import Trained, load_trained
 from ganprune.pipeline.reporter import Reporter
 from ganprune.runs.files import make_folder, replacing
+from ganprune.settings.export import FORMATS, ExportSettings
 
-FORMATS = {"onnx": ("onnx",), "pt2": ("pt2",), "torch": ("json", "safetensors", "pth")}  # -> endings of its files
 README = "README.md"
 USES = {
     "onnx": "for onnxruntime and other engines",
@@ -52,44 +51,6 @@ USES = {
 BATCH = 8  # images at once in the comparison
 
 Run = Callable[[torch.Tensor], torch.Tensor]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What is exported, and how it is checked.
-
-    Attributes:
-        formats: any of "onnx", "pt2" and "torch".
-        directions: of "A2B" and "B2A"; None for all there are.
-        original: the unpruned generators are exported.
-        size: (height, width) of the images; None for that of the generators' own.
-        dynamic_size: height and width are free, but for what the generators need them to be multiples of.
-        check_images: how many real images are compared.
-        tolerance: the largest difference from PyTorch that is let through, on [-1, 1].
-        speed: whether original and compact are timed.
-        repeats: timed runs of each.
-    """
-
-    formats: tuple[str, ...] = ("onnx",)
-    directions: tuple[str, ...] | None = None
-    original: bool = False
-    size: Size | None = None
-    dynamic_size: bool = False
-    check_images: int = 32
-    tolerance: float = 1e-4
-    speed: bool = True
-    repeats: int = REPEATS
-
-    def __post_init__(self) -> None:
-        for name in self.formats:
-            if name not in FORMATS:
-                raise UserError("format", name, ", ".join(FORMATS), did_you_mean(name, FORMATS))
-        for field_name in ("check_images", "repeats"):
-            if (value := getattr(self, field_name)) < 1:
-                named = field_name.replace("_", " ")
-                raise UserError(named, value, "1 or more", f"Correct --{named.replace(' ', '-')}.")
-        if not 0 <= self.tolerance < math.inf:
-            raise UserError("tolerance", self.tolerance, "a number of 0 or more", "Correct --tolerance.")
 
 
 @dataclass(frozen=True)
@@ -110,9 +71,9 @@ class Exported:
 def export_run(
     path: str | Path,
     out: str | Path,
+    settings: ExportSettings | None = None,
     *,
     images: Sequence[str | Path] = (),
-    options: Options | None = None,
     networks: CheckpointOptions | None = None,
     threads: int | None = None,
     reporter: Reporter | None = None,
@@ -122,8 +83,8 @@ def export_run(
     Args:
         path: the folder of the run or checkpoint.
         out: folder for the files, which may hold others.
+        settings: what, and how.
         images: files, folders and patterns of real images to compare on; none for the run's own test images.
-        options: what, and how.
         networks: how a checkpoint is to be read; of a run, only the factories that it was begun with.
         threads: CPU threads.
         reporter: whom to tell how far it is.
@@ -132,11 +93,11 @@ def export_run(
         UserError: something given can't be used, a package is missing, a file is in the way, or an export computes
             something else; nothing has been written then.
     """
-    options, reporter, out = options or Options(), reporter or Reporter(), Path(out)
-    if "onnx" in options.formats:
+    settings, reporter, out = settings or ExportSettings(), reporter or Reporter(), Path(out)
+    if "onnx" in settings.formats:
         require_packages()
     set_threads(threads)
-    work = _Work(load_trained(path, networks=networks), options, images)
+    work = _Work(load_trained(path, networks=networks), settings, images)
     _check_place(out, work.names)
     result = Exported()
     with tempfile.TemporaryDirectory() as folder:
@@ -177,25 +138,25 @@ class _Work:
 
     Args:
         trained: the generators.
-        options: what is exported, and how it is checked.
+        settings: what is exported, and how it is checked.
         images: real images to compare on; none for the run's own test images.
     """
 
-    def __init__(self, trained: Trained, options: Options, images: Sequence[str | Path]):
-        self.trained, self.options = trained, options
-        directions = tuple(dict.fromkeys(options.directions or trained.generators))
+    def __init__(self, trained: Trained, settings: ExportSettings, images: Sequence[str | Path]):
+        self.trained, self.settings = trained, settings
+        directions = tuple(dict.fromkeys(settings.directions or trained.generators))
         pruned = {direction: trained.generator(direction) for direction in directions}
-        originals = trained.originals() if options.original else {}
+        originals = trained.originals() if settings.original else {}
         self.generators = {direction: originals.get(direction, own) for direction, own in pruned.items()}
         self.multiples = {direction: size_multiple([network]) for direction, network in self.generators.items()}
-        self.kind = "compact" if trained.pruned and not options.original else "original"
-        size = options.size or (trained.framing.size if trained.framing else None)
+        self.kind = "compact" if trained.pruned and not settings.original else "original"
+        size = settings.size or (trained.framing.size if trained.framing else None)
         if size is None:
             found = f"nothing, and {trained.path} records none"
             raise UserError("size", found, "the size that images will have", "Give --size.")
         self.size, given = size, find_images(images) if images else None
-        self.images = {d: (given or self._own_images(d))[: options.check_images] for d in directions}
-        self.formats = tuple(dict.fromkeys(options.formats))
+        self.images = {d: (given or self._own_images(d))[: settings.check_images] for d in directions}
+        self.formats = tuple(dict.fromkeys(settings.formats))
         endings = [ending for name in self.formats for ending in FORMATS[name]]
         self.names = [*(f"{d}.{ending}" for d in directions for ending in endings), README]
 
@@ -210,7 +171,7 @@ class _Work:
 
     def run(self, folder: Path, result: Exported, reporter: Reporter) -> None:
         originals: Mapping[str, nn.Module] = {}
-        if self.options.speed and self.kind == "compact":
+        if self.settings.speed and self.kind == "compact":
             lost = "without the original generators there is no speed-up to measure"
             originals = self.trained.originals_if_there(reporter.stage, lost)
         figures = []
@@ -225,7 +186,7 @@ class _Work:
                 reporter.stage(f"{direction}: timing original and compact")
                 original, whole = originals[direction], round_up(self.size, self.multiples[direction])
                 ratio = size_figures(original, generator, whole)["macs"]["input_size"]["ratio"]
-                found = speed_figures(original, generator, whole, ratio, repeats=self.options.repeats)
+                found = speed_figures(original, generator, whole, ratio, repeats=self.settings.repeats)
                 result.speed[direction] = found
                 setting = f"{direction}, {size_text(whole)}, batch 1, threads: {found['threads']}"
                 figures += [f"{setting}; {line}" for line in speed_lines(found)]
@@ -242,14 +203,14 @@ class _Work:
             height, width = round_up(self.size, multiple)
             sizes = [(height, width), (height + multiple, width + 2 * multiple)]
         difference = max(self._difference(run, direction, size) for size in sizes)
-        if not difference <= self.options.tolerance:
+        if not difference <= self.settings.tolerance:
             found = f"a difference of {difference:.2g} from PyTorch"
             remedy = "Nothing was written; another format may do, or a higher --tolerance."
-            raise UserError(f"{name} of {direction}", found, f"at most {self.options.tolerance:g}", remedy)
+            raise UserError(f"{name} of {direction}", found, f"at most {self.settings.tolerance:g}", remedy)
         return difference
 
     def _facts(self, direction: str, name: str) -> Facts:
-        free = self.multiples[direction] if name == "torch" or self.options.dynamic_size else None
+        free = self.multiples[direction] if name == "torch" or self.settings.dynamic_size else None
         return Facts.of(self.generators[direction], direction, self.kind, self.size, free)
 
     def _write(self, direction: str, name: str, stem: Path, facts: Facts) -> Run:
@@ -260,18 +221,16 @@ class _Work:
             return functools.partial(translate, load_generator(stem), multiple=multiple)
         path = stem.with_name(f"{direction}.{name}")
         form, example = exported_form(generator, facts, multiple, onnx=name == "onnx")
-        if name == "onnx":
-            write_onnx(form, example, path, facts)
-            return open_onnx(path, torch.get_num_threads())
-        write_program(form, example, path, facts)
-        return open_program(path)
+        write, read = (write_onnx, open_onnx) if name == "onnx" else (write_program, open_program)
+        write(form, example, path, facts)
+        return read(path)
 
     def _description(self, direction: str) -> dict[str, Any]:
         """Return what the JSON of the run says of a generator; of a checkpoint's there is none."""
         if self.kind == "original":
             return {"side": direction, "size": size_json(self.size)}
         description = {**read_description(self.trained.path / direction), "size": size_json(self.size)}
-        if self.options.size is not None:
+        if self.settings.size is not None:
             description.pop("load_size", None)  # of another size than this one
         return description
 

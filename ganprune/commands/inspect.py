@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from ganprune.fitness import CycleFitness
 from ganprune.metrics.evaluate import run
 from ganprune.models.architecture import describe, input_channels, output_channels, specification
 from ganprune.models.checkpoint import load_cyclegan
-from ganprune.models.cyclegan import CycleGAN, Side
+from ganprune.models.cyclegan import CycleGAN
 from ganprune.models.options import CheckpointOptions
 from ganprune.models.sizing import check_size, size_multiple
 from ganprune.pipeline.checks import check_objectives
@@ -89,7 +89,13 @@ def inspect_checkpoint(
         for name, side in task.cyclegan.items():
             if scores := discriminator_scores(task, name):
                 sides[name]["discriminator_scores"] = scores
-                found["warnings"] += [swapped_warning(side, scores)] if scores["probably_swapped"] else []
+                if scores["probably_swapped"]:
+                    found["warnings"].append(
+                        f"the discriminator of {name} finds real images of domain {side.source} "
+                        f"({scores['source_domain']:.3f}) more real than those of domain {side.target} "
+                        f"({scores['own_domain']:.3f}), which its generator paints: the files of the two "
+                        "discriminators are probably swapped"
+                    )
         stage("timing evaluations")
         found["search"] = search_cost(task, settings)
     return found
@@ -150,15 +156,6 @@ def discriminator_scores(task: Task, name: str) -> dict[str, Any] | None:
     shown = (images[domain].train.tensor(range(min(SCORED, len(images[domain].train)))) for domain in domains)
     own, source = (float(run(side.discriminator, real, task.device).mean()) for real in shown)
     return {"own_domain": own, "source_domain": source, "probably_swapped": own < source}
-
-
-def swapped_warning(side: Side, scores: Mapping[str, Any]) -> str:
-    """Return what there is to say of a discriminator that finds the source's images more real."""
-    return (
-        f"the discriminator of {side.name} finds real images of domain {side.source} ({scores['source_domain']:.3f}) "
-        f"more real than those of domain {side.target} ({scores['own_domain']:.3f}), which its generator paints: the "
-        "files of the two discriminators are probably swapped"
-    )
 
 
 def search_cost(task: Task, settings: EvolveSettings) -> dict[str, Any]:

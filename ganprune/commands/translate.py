@@ -30,35 +30,7 @@ from ganprune.pipeline.generators import Trained, load_trained
 from ganprune.pipeline.reporter import Reporter
 from ganprune.report.figures import BACKGROUND, GAP
 from ganprune.runs.files import make_folder, replacing
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How images are translated.
-
-    Attributes:
-        size: (height, width) that images are resized to; None for that of the generators' own images.
-        native: images are translated at their own size instead.
-        original_size: results are resized to the size that their images have.
-        original: the unpruned generator translates.
-        strips: each result is a strip: source, original's translation where there is one, and ours.
-        batch: images at once.
-        overwrite: whether files in the way are replaced; inputs never are.
-    """
-
-    size: Size | None = None
-    native: bool = False
-    original_size: bool = False
-    original: bool = False
-    strips: bool = False
-    batch: int = 16
-    overwrite: bool = False
-
-    def __post_init__(self) -> None:
-        if self.size is not None and self.native:
-            raise UserError("--native", f"given with --size {size_text(self.size)}", "one of the two", "Leave one out.")
-        if self.batch < 1:
-            raise UserError("batch", self.batch, "1 or more", "Correct --batch.")
+from ganprune.settings.translate import TranslateSettings
 
 
 @dataclass(frozen=True)
@@ -73,9 +45,9 @@ def translate_files(
     path: str | Path,
     images: Sequence[str | Path],
     out: str | Path,
+    settings: TranslateSettings | None = None,
     *,
     direction: str,
-    options: Options | None = None,
     networks: CheckpointOptions | None = None,
     device: str = "auto",
     threads: int | None = None,
@@ -87,8 +59,8 @@ def translate_files(
         path: the folder of the run, export or checkpoint.
         images: files, folders and patterns such as ``"photos/*.jpg"``.
         out: folder for the results, made if it is missing; ``NAME.png`` for each image.
+        settings: how.
         direction: "A2B" or "B2A".
-        options: how.
         networks: how a checkpoint is to be read; of a run, only the factories that it was begun with.
         device: "auto", "cpu", "cuda" or "cuda:N".
         threads: CPU threads.
@@ -97,19 +69,19 @@ def translate_files(
     Raises:
         UserError: there is no such generator, image or size, or a file is in the way; nothing has been written then.
     """
-    options, reporter = options or Options(), reporter or Reporter()
+    settings, reporter = settings or TranslateSettings(), reporter or Reporter()
     target = resolve_device(device)
     set_threads(threads)
     files = find_images(images)
     targets = [Path(out) / name for name in name_outputs(files)]
-    _check_targets(files, targets, options.overwrite)
+    _check_targets(files, targets, settings.overwrite)
     trained = load_trained(path, networks=networks, device=target)
-    shown_by = _networks(trained, direction, options, target, reporter)
-    size = _size(trained, options)
+    shown_by = _networks(trained, direction, settings, target, reporter)
+    size = _size(trained, settings)
     make_folder(Path(out), field="out")
     shown = "at their own sizes" if size is None else f"at {size_text(size)}"
     reporter.stage(f"translating {len(files)} image{'s' * (len(files) > 1)} {direction} {shown}", len(files))
-    return _Work(shown_by, size, options).run(list(zip(files, targets, strict=True)), reporter.images)
+    return _Work(shown_by, size, settings).run(list(zip(files, targets, strict=True)), reporter.images)
 
 
 def find_images(paths: Sequence[str | Path]) -> list[Path]:
@@ -175,21 +147,21 @@ def _check_targets(files: Sequence[Path], targets: Sequence[Path], overwrite: bo
 
 
 def _networks(
-    trained: Trained, direction: str, options: Options, device: torch.device, reporter: Reporter
+    trained: Trained, direction: str, settings: TranslateSettings, device: torch.device, reporter: Reporter
 ) -> list[nn.Module]:
     """Return the generators whose translations are shown, ours last."""
     own = trained.generator(direction)
-    if options.original:
+    if settings.original:
         return [trained.originals(device)[direction]]
     lost = "strips without the original generator"
-    originals = trained.originals_if_there(reporter.stage, lost, device) if options.strips else {}
+    originals = trained.originals_if_there(reporter.stage, lost, device) if settings.strips else {}
     return [originals[direction], own] if direction in originals else [own]
 
 
-def _size(trained: Trained, options: Options) -> Size | None:
+def _size(trained: Trained, settings: TranslateSettings) -> Size | None:
     """Return the size that images are translated at; None for their own."""
-    if options.native or options.size is not None:
-        return options.size
+    if settings.native or settings.size is not None:
+        return settings.size
     if trained.framing is None:
         found = f"nothing, and {trained.path} records none"
         raise UserError("size", found, "a size to translate at", "Give --size, or --native.")
@@ -210,18 +182,18 @@ class _Work:
     Args:
         networks: generators, ours last.
         size: that images are resized to; None for their own.
-        options: how.
+        settings: how.
     """
 
-    def __init__(self, networks: Sequence[nn.Module], size: Size | None, options: Options):
-        self.networks, self.size, self.options = networks, size, options
+    def __init__(self, networks: Sequence[nn.Module], size: Size | None, settings: TranslateSettings):
+        self.networks, self.size, self.settings = networks, size, settings
         self.multiples = [size_multiple([network]) for network in networks]
         self.channels = input_channels(networks[-1])
         self.done = Translated()
 
     def run(self, files: Sequence[tuple[Path, Path]], report: Callable[[int, int], Any] | None) -> Translated:
         for _, jobs in itertools.groupby(self._read(files), lambda job: job.sized.size):
-            while batch := list(itertools.islice(jobs, self.options.batch)):
+            while batch := list(itertools.islice(jobs, self.settings.batch)):
                 self._translate(batch)
                 if report:
                     report(len(self.done.written) + len(self.done.skipped), len(files))
@@ -261,10 +233,10 @@ class _Work:
             self._write(job, [pixels.to_pil(result[index]) for result in results])
 
     def _write(self, job: _Job, results: list[Image.Image]) -> None:
-        pictures = [job.sized, *results] if self.options.strips else results[-1:]
-        if self.options.original_size:
+        pictures = [job.sized, *results] if self.settings.strips else results[-1:]
+        if self.settings.original_size:
             pictures = [pixels.resize(picture, (job.image.height, job.image.width)) for picture in pictures]
-            pictures[0] = job.image if self.options.strips else pictures[0]
+            pictures[0] = job.image if self.settings.strips else pictures[0]
         make_folder(job.target.parent, field="out")
         with replacing(job.target, field="out") as temporary:
             _side_by_side(pictures).save(temporary, format="PNG")

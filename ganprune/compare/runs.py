@@ -10,13 +10,15 @@ its own, so an interrupted comparison goes on where it was.
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ganprune.baselines.choose import BaselineBuilder, make_subjects, prune, sizes_by_ratio
 from ganprune.baselines.registry import Baseline
-from ganprune.compare.baseline_runs import Baselines
+from ganprune.baselines.subject import Subject
 from ganprune.compare.contenders import Contender, check_contenders
 from ganprune.compare.statistics import FORMAT, points, summarise
 from ganprune.compare.tables import markdown, write_tables
@@ -24,7 +26,7 @@ from ganprune.cost.latency_table import LATENCY, to_json
 from ganprune.data.sizes import size_json
 from ganprune.errors import UserError
 from ganprune.evolution.coevolution import coevolve
-from ganprune.evolution.individual import unpack_bits
+from ganprune.evolution.individual import pack_bits, unpack_bits
 from ganprune.filters.builder import make_builders
 from ganprune.fitness import CycleFitness
 from ganprune.parallel.workers import check_workers, spread
@@ -137,40 +139,56 @@ class Runner:
     Args:
         task: the CycleGAN and its images.
         contenders: all that will be run: the reference images are those that none of them scores with.
-        directory: keeps measured latencies, where settings ask for them; None measures them anew.
+        directory: of the comparison; it keeps measured latencies, where settings ask for them.
         workers, cluster: what evaluates; see :func:`ganprune.commands.evolve.compress`.
         report: told with a line of text what happens.
     """
 
     task: Task
     contenders: Sequence[Contender]
-    directory: RunDirectory | None = None
-    workers: int = 1
-    cluster: str | None = None
-    report: Callable[[str], Any] = lambda text: None
+    directory: RunDirectory
+    workers: int
+    cluster: str | None
+    report: Callable[[str], Any]
 
     def __post_init__(self) -> None:
         self.skip = max(contender.settings.scoring.validation_images for contender in self.contenders)
-        self.baselines = Baselines(self.task)
+        self._subjects: dict[tuple[str, int], dict[str, Subject]] = {}
         self._prepared: tuple[object, Search] | None = None
         self._references: dict[str, dict[str, CycleFitness]] = {}
 
     def run(self, settings: EvolveSettings, path: Path, baseline: Baseline | None = None) -> dict[str, Any]:
-        """Run one search, or go on with it, or read what it gave; see :meth:`curve` for the result.
+        """Run one search, or go on with it, or read what it gave; see :func:`score_elites` for the result.
 
         A baseline is no search: its curve is a single point at cost 0, so a level line.
         """
         directory = RunDirectory(path)
         if directory.exists(CURVE):
             return dict(directory.read_json(CURVE))
-        reference = None
         if baseline:
-            reference = reference_of(self.task, self.baselines.choose(settings, baseline, path), self.skip)
+            reference = reference_of(self.task, self._prune(settings, baseline, path), self.skip)
         else:
             self._search(settings, path)
-        curve = self.curve(directory.read_jsonl(LOGBOOK), settings.scoring.encoding, reference)
+            reference = self.reference(settings.scoring.encoding)
+        curve = score_elites(directory.read_jsonl(LOGBOOK), reference)
         directory.write_json(CURVE, curve)
         return curve
+
+    def _prune(self, settings: EvolveSettings, baseline: Baseline, path: Path) -> dict[str, BaselineBuilder]:
+        """Return both sides' builders, and write what was chosen as the logbook of a search that costs nothing."""
+        encoding, count = key = settings.scoring.encoding, settings.scoring.calibration_images
+        if key not in self._subjects:
+            self._subjects[key] = make_subjects(
+                self.task.cyclegan, self.task.images, encoding=encoding, calibration_images=count
+            )
+        most = sizes_by_ratio(self._subjects[key], settings.budget.target_ratio or 1)
+        log, builders, started = [], {}, time.perf_counter()
+        for name, subject in self._subjects[key].items():
+            bits, builders[name] = prune(subject, baseline, settings.seed, most[name])
+            elite = {"side": name, "generation": 0, "cost": 0, "best": None, "elite": pack_bits(bits)}
+            log.append({**elite, "timing": {"seconds": time.perf_counter() - started}})
+        RunDirectory.create(path).write_jsonl(LOGBOOK, log)
+        return builders
 
     def _search(self, settings: EvolveSettings, path: Path) -> None:
         search = self.prepare(settings)
@@ -193,45 +211,13 @@ class Runner:
         if self._prepared is None or self._prepared[0] != key:
             self._prepared = None  # let go of the old moments before new ones are taken ...
             gc.collect()  # ... now, since toolboxes and strategies hold each other
-            self._prepared = key, self._prepare(settings)
+            saved = self.directory.read_json(LATENCY) if self.directory.exists(LATENCY) else None
+            search = prepare(self.task, settings, lambda *stage: None, saved)
+            if search.latency and saved is None:
+                size = size_json(self.task.images.size)
+                self.directory.write_json(LATENCY, to_json(search.latency, batch=1, size=size))
+            self._prepared = key, search
         return self._prepared[1]
-
-    def _prepare(self, settings: EvolveSettings) -> Search:
-        known = self.directory is not None and self.directory.exists(LATENCY)
-        saved = self.directory.read_json(LATENCY) if self.directory and known else None
-        search = prepare(self.task, settings, lambda *stage: None, saved)
-        if search.latency and self.directory and not known:
-            self.directory.write_json(LATENCY, to_json(search.latency, batch=1, size=size_json(self.task.images.size)))
-        return search
-
-    def curve(
-        self, log: Sequence[Mapping[str, Any]], encoding: str, reference: Mapping[str, CycleFitness] | None = None
-    ) -> dict[str, Any]:
-        """Score the elite of every step by the reference fitness.
-
-        Args:
-            log: lines of a logbook.
-            encoding: of its elites.
-            reference: by side; None for :meth:`reference`.
-
-        Returns:
-            ``steps``, one for each step of the logbook: side, generation, cost, seconds, fitness and reference fitness
-            of its elite, and ``best``: the mean over the sides of the best reference fitness so far.
-        """
-        reference = reference or self.reference(encoding)
-        steps: list[dict[str, Any]] = []
-        best: dict[str, float] = {}
-        for line in log:
-            score = reference[line["side"]](unpack_bits(line["elite"]))
-            best[line["side"]] = max(best.get(line["side"], 0.0), score[0])
-            steps.append({
-                "side": line["side"], "generation": line["generation"], "cost": line["cost"],
-                "seconds": line["timing"]["seconds"], "fitness": line["best"], "reference": score[0],
-                "n": score.terms["n"], "best": sum(best.values()) / len(best) if len(best) == len(reference) else None,
-            })  # fmt: skip
-        for side in reference.values():
-            side.forget()
-        return {"steps": steps}
 
     def reference(self, encoding: str) -> dict[str, CycleFitness]:
         """Return the fitness that elites of all runs are compared by."""
@@ -239,6 +225,28 @@ class Runner:
             builders = make_builders(self.task.cyclegan, self.task.images, encoding=encoding)
             self._references[encoding] = reference_of(self.task, builders, self.skip)
         return self._references[encoding]
+
+
+def score_elites(log: Sequence[Mapping[str, Any]], reference: Mapping[str, CycleFitness]) -> dict[str, Any]:
+    """Score the elite of every line of a logbook by the reference fitness of its side.
+
+    Returns:
+        ``steps``, one for each line: side, generation, cost, seconds, fitness and reference fitness of its elite, and
+        ``best``: the mean over the sides of the best reference fitness so far.
+    """
+    steps: list[dict[str, Any]] = []
+    best: dict[str, float] = {}
+    for line in log:
+        score = reference[line["side"]](unpack_bits(line["elite"]))
+        best[line["side"]] = max(best.get(line["side"], 0.0), score[0])
+        steps.append({
+            "side": line["side"], "generation": line["generation"], "cost": line["cost"],
+            "seconds": line["timing"]["seconds"], "fitness": line["best"], "reference": score[0],
+            "n": score.terms["n"], "best": sum(best.values()) / len(best) if len(best) == len(reference) else None,
+        })  # fmt: skip
+    for side in reference.values():
+        side.forget()
+    return {"steps": steps}
 
 
 def forget(search: Search) -> None:

@@ -54,13 +54,7 @@ def aligned(network: nn.Module, example: torch.Tensor) -> nn.Module:
             inserts.setdefault(key, []).extend((end, missing[group.name]) for end in _ends(member, group.size))
     for (path, name, dim), places in inserts.items():
         _insert(wider.get_submodule(path), name, dim, sorted(places, reverse=True))
-    return wider if _same(wider, network, example) else network
-
-
-@torch.no_grad()
-def _same(one: nn.Module, other: nn.Module, example: torch.Tensor) -> bool:
-    """Whether two networks map an image to the same, but for rounding."""
-    return torch.allclose(one(example), other(example), atol=TOLERANCE)
+    return wider if torch.allclose(wider(example), network(example), atol=TOLERANCE) else network
 
 
 def _is_plain(network: nn.Module, group: FilterGroup) -> bool:
@@ -74,7 +68,7 @@ def _is_plain(network: nn.Module, group: FilterGroup) -> bool:
 def _ends(member: Member, size: int) -> list[int]:
     """Return behind which indices a member's stretches of ``size`` filters end; none if they are not such stretches."""
     pairs = sorted(zip(member.positions, member.filters, strict=True))
-    stretches: Sequence[list[tuple[int, int]]] = [pairs[i : i + size] for i in range(0, len(pairs), size)]
+    stretches = [pairs[i : i + size] for i in range(0, len(pairs), size)]
     ordered = all(
         [f for _, f in stretch] == list(range(size)) and stretch[-1][0] - stretch[0][0] == size - 1
         for stretch in stretches

@@ -12,7 +12,6 @@ from torch.export import Dim
 
 from ganprune import __version__
 from ganprune.data.sizes import LEAST, Size, size_json, size_text
-from ganprune.errors import UserError, reason
 from ganprune.models.architecture import input_channels, output_channels
 
 FORMAT = 1
@@ -78,12 +77,6 @@ class Facts:
                 one = Dim(name if multiple == 1 else f"{name}_{multiple}", min=-(-LEAST // multiple))
                 free[dim] = one if multiple == 1 else multiple * one
         return (free,)
-
-
-def inexpressible(form: str, facts: Facts, expected: str, error: Exception) -> UserError:
-    """Return the error for a generator that an exporter failed on, whatever went wrong inside it."""
-    remedy = "Export without --dynamic-size, or as --format torch."
-    return UserError(f"{form} of {facts.direction}", reason(error), expected, remedy)
 
 
 def _order(channels: int) -> str:

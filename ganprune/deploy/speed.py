@@ -20,7 +20,7 @@ from ganprune.cost import profile
 from ganprune.data.sizes import Size, size_json
 from ganprune.deploy.facts import Facts
 from ganprune.deploy.fast_form import exported_form
-from ganprune.deploy.onnx_file import missing_packages, open_onnx, write_onnx
+from ganprune.deploy.files import missing_packages, open_onnx, write_onnx
 from ganprune.models.architecture import input_channels
 
 REPEATS, WARM_UP = 15, 3
@@ -62,22 +62,6 @@ def speed_figures(
     return figures
 
 
-def add_speed(
-    sides: Mapping[str, dict[str, Any]],
-    originals: Mapping[str, nn.Module],
-    compact: Mapping[str, nn.Module],
-    size: Size,
-    *,
-    repeats: int = REPEATS,
-) -> None:
-    """Add what :func:`speed_figures` measures to both sides' figures, as ``speed``; ``latency_ms`` becomes the same."""
-    for name, figures in sides.items():
-        ratio = figures["macs"]["input_size"]["ratio"]
-        figures["speed"] = speed_figures(originals[name], compact[name], size, ratio, repeats=repeats)
-        eager = figures["speed"]["eager"]
-        figures["latency_ms"] = {key: eager[key] for key in ("original", "compact", "speedup")}
-
-
 def onnx_runs(networks: Mapping[str, nn.Module], size: Size) -> dict[str, Run]:
     """Return each network as onnxruntime runs what ``ganprune export`` writes of it, with PyTorch's threads."""
     runs = {}
@@ -85,7 +69,7 @@ def onnx_runs(networks: Mapping[str, nn.Module], size: Size) -> dict[str, Run]:
         for name, network in networks.items():
             facts, path = Facts.of(network, name, name, size, None), Path(folder) / f"{name}.onnx"
             write_onnx(*exported_form(network, facts, 1, onnx=True), path, facts)
-            runs[name] = open_onnx(path, torch.get_num_threads())
+            runs[name] = open_onnx(path)
     return runs
 
 

@@ -19,7 +19,7 @@ from ganprune.filters.slicing import fit_to_tensors
 from ganprune.models.architecture import config_from_json, input_channels, skeleton
 from ganprune.models.checkpoint import FORMAT
 from ganprune.models.generator import ResnetGenerator
-from ganprune.models.options import make_factory
+from ganprune.models.options import make_network
 from ganprune.models.sizing import size_multiple
 from ganprune.models.weights import check_tensors, load_into, read_safetensors
 from ganprune.runs.files import check_format, parse_json, replace, replacing
@@ -71,7 +71,7 @@ def load_generator(
     if factory is None:
         network = skeleton(config_from_json(description["architecture"], "generator"))
     else:
-        network = (make_factory("generator", factory) if isinstance(factory, str) else factory)()
+        network = make_network("generator", factory) if isinstance(factory, str) else factory()
     fit_to_tensors(network, state)
     check_tensors(network, state, weights)
     # A factory's network has its own buffers beside what is saved; those of a skeleton are empty anyway.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,16 +32,13 @@ from ganprune.models.architecture import (
 from ganprune.models.cyclegan import PARTS, CycleGAN, Side
 from ganprune.models.description import Architecture
 from ganprune.models.infer import infer_discriminator, infer_generator
-from ganprune.models.layouts import CONFIG_NAME, WEIGHTS_NAME, Layout, Place, find_layout
-from ganprune.models.options import SIDES, CheckpointOptions, make_factory
+from ganprune.models.layouts import CONFIG_NAME, WEIGHTS_NAME, Place, find_layout
+from ganprune.models.options import SIDES, CheckpointOptions, make_network
 from ganprune.models.weights import State, check_tensors, load_into, read_safetensors, read_weights
 from ganprune.runs.files import check_format, parse_json, replace, replacing
 from ganprune.specs import given_parameters
 
 FORMAT = 1
-INFER: dict[str, Callable[[State, Path], Architecture]] = {
-    "generator": infer_generator, "discriminator": infer_discriminator
-}  # fmt: skip
 
 
 class Found(NamedTuple):
@@ -110,7 +107,8 @@ def load_cyclegan(
         files, notes, left_out = _read_own(folder, options), [f"{folder}: ganprune's own format"], []
     else:
         layout = find_layout(folder, options.epoch)
-        files, notes, left_out = _read_layout(layout), [f"{folder}: layout {layout.name}"], layout.notes
+        files = (Found(*place, read_weights(file), file) for place, file in layout.files.items())
+        notes, left_out = [f"{folder}: layout {layout.name}"], layout.notes
     networks: dict[Place, nn.Module] = {}
     for found in files:
         network = networks[found.side, found.part] = _make(found, options)
@@ -123,11 +121,6 @@ def load_cyclegan(
     for network in cyclegan.networks().values():
         network.float().eval().requires_grad_(False)
     return cyclegan.to(device)
-
-
-def _read_layout(layout: Layout) -> Iterator[Found]:
-    for (side, part), file in layout.files.items():
-        yield Found(side, part, read_weights(file), file)
 
 
 def _read_own(folder: Path, options: CheckpointOptions) -> Iterator[Found]:
@@ -161,7 +154,7 @@ def _make(found: Found, options: CheckpointOptions) -> nn.Module:
     remedy = f"Check that the file belongs to it, or say what it is by --{found.part}."
     factory = options.factory(found.part, found.side)
     if factory is not None:
-        network: nn.Module = make_factory(found.part, factory)()
+        network = make_network(found.part, factory)
     else:
         config = _architecture(found, options.specification(found.part, found.side))
         check_tensors(skeleton(config), found.state, found.path, remedy)  # before anything of that size is built
@@ -186,7 +179,7 @@ def _saved_or_inferred(found: Found) -> Architecture:
     if found.saved is not None:
         return config_from_json(found.saved, f"{found.side}.{found.part}")
     try:
-        return INFER[found.part](found.state, found.path)
+        return (infer_generator if found.part == "generator" else infer_discriminator)(found.state, found.path)
     except (IndexError, ValueError, KeyError, StopIteration) as error:  # names or shapes that no such network has
         remedy = f"Check --checkpoint, or say --{found.part}."
         raise UserError(found.part, f"{found.path} ({error})", "the tensors of a CycleGAN", remedy) from error

@@ -11,8 +11,9 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from ganprune.models.description import Architecture
+from ganprune.models.description import MOST, NORMS, Architecture
 from ganprune.models.generator import norm_layer
+from ganprune.settings.fields import setting
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,14 @@ class DiscriminatorConfig(Architecture):
     """
 
     kind: ClassVar[str] = "patch"
-    part: ClassVar[str] = "discriminator"
+    whose: ClassVar[str] = "discriminator"
 
-    ndf: int = 64
-    layers: int = 3
-    norm: str = "instance"
-    affine: bool = False
-    bias: bool | None = None
-    in_channels: int = 3
+    ndf: int = setting(64, low=1, high=MOST)
+    layers: int = setting(3, low=1, high=MOST)
+    norm: str = setting("instance", choices=NORMS)
+    affine: bool = setting(False)
+    bias: bool | None = setting(None)
+    in_channels: int = setting(3, low=1, high=MOST)
 
 
 class PatchDiscriminator(nn.Module):

@@ -14,7 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ganprune.models.description import NORMS, Architecture
+from ganprune.models.description import MOST, NORMS, Architecture
+from ganprune.settings.fields import setting
 
 PADDINGS = {"reflect": nn.ReflectionPad2d, "replicate": nn.ReplicationPad2d, "zero": None}  # None: the layer's own
 UPSAMPLINGS = ("transposed", "nearest", "bilinear")
@@ -38,22 +39,18 @@ class GeneratorConfig(Architecture):
     """
 
     kind: ClassVar[str] = "resnet"
-    choices: ClassVar = {
-        "norm": NORMS, "padding": tuple(PADDINGS), "upsampling": UPSAMPLINGS, "upsampling_padding": tuple(PADDINGS)
-    }  # fmt: skip
-    least: ClassVar = {"blocks": 0}
 
-    ngf: int = 64
-    blocks: int = 9
-    norm: str = "instance"
-    affine: bool = False
-    dropout: bool = False
-    padding: str = "reflect"
-    upsampling: str = "transposed"
-    upsampling_padding: str = "zero"
-    bias: bool | None = None
-    in_channels: int = 3
-    out_channels: int = 3
+    ngf: int = setting(64, low=1, high=MOST)
+    blocks: int = setting(9, low=0, high=MOST)
+    norm: str = setting("instance", choices=NORMS)
+    affine: bool = setting(False)
+    dropout: bool = setting(False)
+    padding: str = setting("reflect", choices=tuple(PADDINGS))
+    upsampling: str = setting("transposed", choices=UPSAMPLINGS)
+    upsampling_padding: str = setting("zero", choices=tuple(PADDINGS))
+    bias: bool | None = setting(None)
+    in_channels: int = setting(3, low=1, high=MOST)
+    out_channels: int = setting(3, low=1, high=MOST)
 
 
 def padded_convolution(inputs: int, outputs: int, padding: str, bias: bool) -> list[nn.Module]:

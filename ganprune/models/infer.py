@@ -32,12 +32,7 @@ def infer_generator(state: Tensors, path: Path) -> GeneratorConfig | UnetConfig:
         UserError: they are not those of a generator that is known.
     """
     if _is_convolution(state, "model.model.0"):
-        return infer_unet(state, path)
-    return infer_resnet(state, path)
-
-
-def infer_resnet(state: Tensors, path: Path) -> GeneratorConfig:
-    """Infer a ResnetGenerator's architecture from its tensors; errors as :func:`infer_generator`."""
+        return _infer_unet(state, path)
     if not _is_convolution(state, "model.1"):
         first = next(iter(state), None)
         expected = "a ResNet generator (model.1.weight, ...) or a U-Net (model.model.0.weight, ...)"
@@ -84,7 +79,7 @@ def _upsampling(state: Tensors, outer: list[int], path: Path) -> tuple[str, str]
     return upsampling, padding
 
 
-def infer_unet(state: Tensors, path: Path) -> UnetConfig:
+def _infer_unet(state: Tensors, path: Path) -> UnetConfig:
     """Infer a UnetGenerator's architecture from its tensors; errors as :func:`infer_generator`."""
     levels, inside = 1, "model.model.1.model"
     while _is_convolution(state, f"{inside}.1"):

@@ -10,11 +10,12 @@ The second form imports code: it is read only from what a user has given in this
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from ganprune.errors import UserError, did_you_mean
+from ganprune.settings.fields import Settings, setting
 from ganprune.specs import given_parameters, load_function
 
 if TYPE_CHECKING:
@@ -22,10 +23,14 @@ if TYPE_CHECKING:
 
 SIDES = ("A2B", "B2A")
 KNOWN = {"generator": ("resnet", "unet"), "discriminator": ("patch",)}
+KINDS_HELP = (
+    "What the {}s are: {}:KEY=VALUE,..., or package.module:factory (imported); A2B/B2A if they differ.  "
+    "[default: read off]"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckpointOptions:
+class CheckpointOptions(Settings):
     """How a checkpoint is to be read.
 
     Attributes:
@@ -37,14 +42,15 @@ class CheckpointOptions:
         UserError: more than two specifications, an empty one, an unknown name or side.
     """
 
-    epoch: str | None = None
-    generator: str | None = None
-    discriminator: str | None = None
-    only: str | None = None
+    epoch: str | None = setting(None, "Epoch of EPOCH_net_G_A.pth.  [default: latest]")
+    generator: str | None = setting(None, KINDS_HELP.format("generator", "resnet or unet"))
+    discriminator: str | None = setting(None, KINDS_HELP.format("discriminator", "patch"))
+    only: str | None = setting(
+        None, "A2B or B2A: prune that generator; the other stays as it is.", choices=SIDES, common=True
+    )
 
     def __post_init__(self) -> None:
-        if self.only is not None and self.only not in SIDES:
-            raise UserError("only", self.only, " or ".join(SIDES), did_you_mean(self.only, SIDES))
+        super().__post_init__()
         for part, known in KNOWN.items():
             for text in (self.specification(part, side) for side in SIDES):
                 name = (text or "").partition(":")[0]
@@ -108,33 +114,27 @@ def is_reference(part: str, text: str) -> bool:
     return name not in KNOWN[part] and bool(first) and "=" not in first
 
 
-def make_factory(part: str, text: str) -> Callable[[], nn.Module]:
-    """Import what ``package.module:factory``, with ``:KEY=VALUE,...`` or without, names.
+def make_network(part: str, text: str) -> nn.Module:
+    """Return a new network of what ``package.module:factory``, with ``:KEY=VALUE,...`` or without, names.
 
-    Returns:
-        A function that makes a new network, which knows its factory's reference; a :class:`UserError` if the factory
-        fails or makes something else.
+    It knows its factory's reference.
 
     Raises:
-        UserError: there is no such thing, or it takes other arguments.
+        UserError: there is no such thing, it takes other arguments, it fails, or it makes something else.
     """
+    from torch import nn
+
     module, _, rest = text.strip().partition(":")
     name, _, options = rest.partition(":")
     function = load_function(part, text, f"{module}:{name}")
     arguments = given_parameters(part, f"{module}:{name}", function, options)
-
-    def make() -> nn.Module:
-        from torch import nn
-
-        try:
-            network = function(**arguments)
-        except Exception as error:  # anything may go wrong in code that we did not write
-            reason = f"{text} ({type(error).__name__}: {error})"
-            raise UserError("factory", reason, "a function that makes a network", "Correct it.") from error
-        if not isinstance(network, nn.Module):
-            found = f"{text}, which returns {type(network).__name__}"
-            raise UserError("factory", found, "a torch.nn.Module", "Return the network.")
-        network.factory_reference = text  # type: ignore[assignment]
-        return network
-
-    return make
+    try:
+        network = function(**arguments)
+    except Exception as error:  # anything may go wrong in code that we did not write
+        found = f"{text} ({type(error).__name__}: {error})"
+        raise UserError("factory", found, "a function that makes a network", "Correct it.") from error
+    if not isinstance(network, nn.Module):
+        found = f"{text}, which returns {type(network).__name__}"
+        raise UserError("factory", found, "a torch.nn.Module", "Return the network.")
+    network.factory_reference = text  # type: ignore[assignment]
+    return network

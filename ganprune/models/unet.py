@@ -12,8 +12,9 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from ganprune.models.description import Architecture
+from ganprune.models.description import MOST, NORMS, Architecture
 from ganprune.models.generator import norm_layer
+from ganprune.settings.fields import setting
 
 WIDEST = 8  # levels are at most this many times as wide as the first
 
@@ -33,16 +34,15 @@ class UnetConfig(Architecture):
     """
 
     kind: ClassVar[str] = "unet"
-    least: ClassVar = {"levels": 2}
 
-    ngf: int = 64
-    levels: int = 8
-    norm: str = "batch"
-    affine: bool = False
-    dropout: bool = False
-    bias: bool | None = None
-    in_channels: int = 3
-    out_channels: int = 3
+    ngf: int = setting(64, low=1, high=MOST)
+    levels: int = setting(8, low=2, high=MOST)
+    norm: str = setting("batch", choices=NORMS)
+    affine: bool = setting(False)
+    dropout: bool = setting(False)
+    bias: bool | None = setting(None)
+    in_channels: int = setting(3, low=1, high=MOST)
+    out_channels: int = setting(3, low=1, high=MOST)
 
     def width(self, level: int) -> int:
         """Channels of the features that level ``level``, 0 the outermost, hands to the one inside it."""

@@ -129,11 +129,11 @@ class ClusterEngine:
         self.client = self._connect()
         try:
             self._check_versions()
-            self.client.register_plugin(_plugin(payload), name=_name(payload))
+            self.plugin = _plugin(payload)
+            self.client.register_plugin(self.plugin)
         except BaseException:
             self.client.close()
             raise
-        self.payload = payload
         executor: Executor = self.client.get_executor(pure=False)
         return executor
 
@@ -141,7 +141,7 @@ class ClusterEngine:
         """Free the workers of the payload and disconnect; they go on running."""
         executor.shutdown(wait=not at_once)
         with suppress(OSError, ValueError, TimeoutError):  # the scheduler may be gone
-            self.client.unregister_worker_plugin(_name(self.payload))
+            self.client.unregister_worker_plugin(self.plugin.name)
         self.client.close()
 
     def _connect(self) -> Any:
@@ -182,15 +182,13 @@ def versions() -> dict[str, str]:
     return {"ganprune": __version__, "torch": torch.__version__, "python": platform.python_version()}
 
 
-def _name(payload: Payload) -> str:
-    return f"ganprune-{payload.digest[:16]}"
-
-
 def _plugin(payload: Payload) -> Any:
     from distributed import WorkerPlugin
 
     class Installed(WorkerPlugin):
         """Installs a payload in a worker."""
+
+        name = f"ganprune-{payload.digest[:16]}"
 
         def setup(self, worker: Any) -> None:
             install(payload)

@@ -102,29 +102,23 @@ class Workers:
         jobs = [pickle.dumps((function, row)) for row in zip(*columns, strict=True)]
         futures: dict[int, Future[Any]] = {}
         try:
-            self._submit(jobs, futures, range(len(jobs)))
             for index in range(len(jobs)):
                 yield self._result(jobs, futures, index)
         finally:
             for future in futures.values():
                 future.cancel()
 
-    def _submit(self, jobs: Sequence[bytes], futures: dict[int, Future[Any]], wanted: Sequence[int]) -> None:
-        for index in wanted:
-            try:
-                futures[index] = self.executor.submit(perform, jobs[index], self.threads)
-            except self.engine.losses as error:
-                # What is waited for says so again, and then everything is submitted anew.
-                futures[index] = Future()
-                futures[index].set_exception(error)
-
     def _result(self, jobs: Sequence[bytes], futures: dict[int, Future[Any]], index: int) -> Any:
+        """Return a job's result; it and those after it are submitted first, if they are not, or were lost."""
         while True:
             try:
+                for missing in [i for i in range(index, len(jobs)) if i not in futures]:
+                    futures[missing] = self.executor.submit(perform, jobs[missing], self.threads)
                 result = futures[index].result()
             except self.engine.losses as error:
                 self._start_again(error)
-                self._submit(jobs, futures, [i for i in range(index, len(jobs)) if not _succeeded(futures[i])])
+                for lost in [i for i, future in futures.items() if not _succeeded(future)]:
+                    del futures[lost]
             else:
                 self.deaths = 0
                 del futures[index]

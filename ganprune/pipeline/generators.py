@@ -22,6 +22,7 @@ from ganprune.models.options import SIDES, CheckpointOptions
 from ganprune.pipeline.config import open_finished, read_config, run_networks
 from ganprune.pipeline.results import load_pair
 from ganprune.runs.directory import CONFIG, SUMMARY, RunDirectory
+from ganprune.settings.evolve import EvolveSettings
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Trained:
         data: the folder of the images that they were made with; None where nothing says.
         pruned: whether they are compact, not a checkpoint's own.
         networks: how the checkpoint is to be read.
+        settings: of the run that made them; the defaults where there was none.
     """
 
     path: Path
@@ -45,6 +47,7 @@ class Trained:
     data: Path | None = None
     pruned: bool = True
     networks: CheckpointOptions = field(default_factory=CheckpointOptions)
+    settings: EvolveSettings = field(default_factory=EvolveSettings)
 
     def generator(self, direction: str) -> nn.Module:
         """Return the generator of one direction, which is given images that files can hold.
@@ -107,12 +110,12 @@ def load_trained(
     config = directory.read_json(CONFIG) if directory.exists(CONFIG) else None
     if config is not None and not directory.exists(CONFIG_NAME):  # a pretraining run is a checkpoint
         finished = open_finished(path)
-        config, _ = read_config(finished)
+        config, settings = read_config(finished)
         networks = run_networks(config, networks)
         checkpoint, data = (None if config[key] is None else Path(config[key]) for key in ("checkpoint", "data"))
         return Trained(
             path, load_pair(directory, device, _sides(finished), networks), Framing.from_json(config),
-            checkpoint or default_checkpoint(), data or default_images(), networks=networks,
+            checkpoint or default_checkpoint(), data or default_images(), networks=networks, settings=settings,
         )  # fmt: skip
     if present := [name for name in SIDES if directory.exists(f"{name}.json")]:
         framing = _framing(read_description(path / present[0]))

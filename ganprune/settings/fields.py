@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, replace
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from ganprune.errors import UserError, did_you_mean
 
@@ -94,15 +94,20 @@ def settings_in(cls: Any, heading: str = "Options", path: tuple[str, ...] = ()) 
 class Settings:
     """Base of settings dataclasses: every value is checked against its field.
 
+    Attributes:
+        whose: what stands before the names of the fields in messages, where these are no options.
+
     Raises:
         UserError: a value of another type (settings may come from a file that somebody has edited), or outside of what
             its field allows.
     """
 
+    whose: ClassVar[str] = ""
+
     def __post_init__(self) -> None:
         for each in fields(self):  # type: ignore[arg-type]
             if "facts" in each.metadata:
-                _check(each, getattr(self, each.name))
+                _check(each, getattr(self, each.name), self.whose)
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON data, nested as the dataclasses are."""
@@ -166,22 +171,21 @@ def _kinds(each: Field[Any]) -> set[str]:
     return set(written.split(" | "))
 
 
-def _check(each: Field[Any], value: Any) -> None:
-    facts, kinds = each.metadata["facts"], _kinds(each)
-    name = facts.option or each.name
-    if value is None and "None" in kinds:
+def _check(each: Field[Any], value: Any, whose: str) -> None:
+    facts, kinds, kind = each.metadata["facts"], _kinds(each), type(value).__name__
+    if (value is None and "None" in kinds) or value in facts.choices:
         return
-    kind = type(value).__name__
-    expected = None
-    if kind not in kinds and not (kind == "int" and "float" in kinds):
-        expected = KINDS[min(kinds - {"None"})]
-    elif facts.choices and value not in facts.choices:
+    name, expected = facts.option or each.name, None
+    if facts.choices:
         expected = f"{', '.join(facts.choices[:-1])} or {facts.choices[-1]}"
+    elif kind not in kinds and not (kind == "int" and "float" in kinds):
+        expected = KINDS[min(kinds - {"None"})]
     elif kind in ("int", "float") and not (facts.low <= value <= facts.high and facts.above < value < math.inf):
         expected = _range(facts, "float" if "float" in kinds else "int")
     if expected:
-        remedy = did_you_mean(value, facts.choices) if facts.choices and kind == "str" else _correct(name)
-        raise UserError(name.replace("_", " "), value, expected, remedy)
+        remedy = f"Correct the {whose}." if whose else f"Correct --{name.replace('_', '-')}."
+        remedy = did_you_mean(value, facts.choices) if facts.choices and kind == "str" else remedy
+        raise UserError(f"{whose} {name}".strip().replace("_", " "), value, expected, remedy)
 
 
 def _range(facts: Facts, kind: str) -> str:
@@ -190,7 +194,3 @@ def _range(facts: Facts, kind: str) -> str:
     if facts.high < math.inf:
         return f"{KINDS[kind]} from {facts.low:.10g} to {facts.high:.10g}"
     return f"{facts.low:g} or more" if facts.low > -math.inf else "a finite number"
-
-
-def _correct(name: str) -> str:
-    return f"Correct --{name.replace('_', '-')}."

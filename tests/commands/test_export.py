@@ -14,7 +14,7 @@ import ganprune.commands.export as export_module
 from ganprune.cli import main
 from ganprune.data.pixels import read_image, to_float
 from ganprune.data.sizes import Framing
-from ganprune.deploy.program import open_program
+from ganprune.deploy.files import open_program
 from ganprune.models.checkpoint import load_cyclegan
 from ganprune.models.sizing import translate
 from ganprune.pipeline.generators import load_trained
@@ -194,7 +194,7 @@ def test_mistakes_are_refused_before_anything_is_written(run, checkpoint, image_
     refused(call(run.directory, "--format", "onxn"), "format: got onxn", "Did you mean 'onnx'?", **at)
     refused(call(run.directory, "--direction", "AB"), "direction: got AB", "Did you mean 'A2B'?", **at)
     refused(call(run.directory, "--check-images", 0), "check images: got 0", "Correct --check-images", **at)
-    refused(call(run.directory, "--tolerance", "nan"), "tolerance: got nan; expected a number of 0 or more", **at)
+    refused(call(run.directory, "--tolerance", "nan"), "tolerance: got nan; expected 0 or more", **at)
     refused(call(run.directory, "--size", 8), "size: got 8", **at)
     refused(call(run.directory, "--images", "none.png"), "image: got none.png", **at)
     refused(call(run.directory, out="file"), "out: got file; expected a folder that can be written", **at)
@@ -203,7 +203,7 @@ def test_mistakes_are_refused_before_anything_is_written(run, checkpoint, image_
     refused(call(checkpoint, "--images", image_folder / "testA"), "size: got nothing", "Give --size", **at)
     refused(call(checkpoint, "--size", 16), "images: got nothing", "Give some with --images", **at)
     refused(call(checkpoint, "--original", "--size", 16), "original: got", "which is no run", **at)
-    monkeypatch.setattr("ganprune.deploy.onnx_file.missing_packages", lambda: ["onnx", "onnxscript"])
+    monkeypatch.setattr("ganprune.deploy.files.missing_packages", lambda: ["onnx", "onnxscript"])
     refused(call(run.directory), "no package onnx, onnxscript", "pip install 'ganprune[onnx]'", **at)
 
 

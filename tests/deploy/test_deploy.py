@@ -13,12 +13,11 @@ from safetensors import safe_open
 from torch import nn
 
 from ganprune import load_generator
-from ganprune.deploy import onnx_file
+from ganprune.deploy import files as deploy_files
 from ganprune.deploy.facts import KEY, Facts, readme
 from ganprune.deploy.fast_form import BlockedConv2d, Centred, Framed, inference_form
-from ganprune.deploy.onnx_file import open_onnx, require_packages, write_onnx
+from ganprune.deploy.files import open_onnx, open_program, require_packages, write_onnx, write_program
 from ganprune.deploy.plain import write_plain
-from ganprune.deploy.program import open_program, write_program
 from ganprune.deploy.speed import speed_figures, speed_lines
 from ganprune.errors import UserError
 from ganprune.filters.builder import compact
@@ -225,9 +224,9 @@ def test_what_cannot_be_exported_is_said_in_one_message(written):
 
 def test_missing_packages_are_named_with_the_remedy(monkeypatch):
     require_packages()
-    found = onnx_file.importlib.util.find_spec
+    found = deploy_files.importlib.util.find_spec
     monkeypatch.setattr(
-        onnx_file.importlib.util, "find_spec", lambda name: None if name == "onnxscript" else found(name)
+        deploy_files.importlib.util, "find_spec", lambda name: None if name == "onnxscript" else found(name)
     )
     message = r"format onnx: got no package onnxscript; expected onnx, onnxscript, onnxruntime. .*'ganprune\[onnx\]'"
     with pytest.raises(UserError, match=message):

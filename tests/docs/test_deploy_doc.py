@@ -12,13 +12,14 @@ from PIL import Image
 
 import ganprune
 from ganprune.cli import main
-from ganprune.commands.export import Options, export_run
+from ganprune.commands.export import export_run
 from ganprune.data.pixels import read_image, to_float, to_uint8
 from ganprune.deploy.facts import Facts
 from ganprune.deploy.plain import write_plain
 from ganprune.filters.builder import compact
 from ganprune.filters.space import FilterSpace
 from ganprune.models.sizing import translate
+from ganprune.settings.export import ExportSettings
 
 TEXT = read("docs/deploy.md")
 PROGRAMS = blocks(TEXT, "python")
@@ -78,7 +79,7 @@ def test_the_loader_executes_nothing_from_its_files(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_the_program_for_onnxruntime_gives_what_translate_gives(run, image_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    export_run(run.directory, "exported", options=Options(directions=("A2B",), speed=False), threads=1)
+    export_run(run.directory, "exported", ExportSettings(directions=("A2B",), speed=False), threads=1)
     picture = next((image_folder / "testA").iterdir())
     Image.open(picture).convert("RGB").save("photo.jpg")
     exec(RUNNER.replace("(256, 256)", "(16, 16)"), {})

@@ -208,7 +208,10 @@ def test_the_numbers_that_a_refusal_names_work():
         ({"max_macs": 0.0}, "max macs: got 0.0; expected a number above 0. Correct --max-macs"),
         ({"max_params": float("nan")}, "max params: got nan; expected a number above 0"),
         ({"target_ratio": float("inf")}, "target ratio: got inf; expected a number above 0"),
-        ({"min_quality": 1.01}, "min quality: got 1.01; expected a number above 0 and at most 1. Correct --min-quality"),
+        (
+            {"min_quality": 1.01},
+            "min quality: got 1.01; expected a number above 0 and at most 1. Correct --min-quality",
+        ),
         ({"min_quality": 0.0}, "min quality: got 0.0; expected a number above 0 and at most 1"),
     ],
 )

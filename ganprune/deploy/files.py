@@ -1,4 +1,8 @@
-"""ONNX files: written by PyTorch's current exporter, checked, and run in onnxruntime."""
+"""Files of generators for other programs, written and read back: ONNX, and ``torch.export`` programs.
+
+ONNX is written by PyTorch's current exporter, checked, and run in onnxruntime. A program is a graph of PyTorch's
+operators that runs without the code that built the network.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from ganprune.deploy.facts import INPUT, KEY, OUTPUT, Facts, inexpressible
-from ganprune.errors import UserError
+from ganprune.deploy.facts import INPUT, KEY, OUTPUT, Facts
+from ganprune.errors import UserError, reason
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 OPSET = 18  # what the exporter's operators are written for
+NOTES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "custom")  # of a program's nodes
 
 
 def missing_packages() -> list[str]:
@@ -50,7 +55,7 @@ def write_onnx(form: nn.Module, example: torch.Tensor, path: Path, facts: Facts)
     """
     import onnx
 
-    try:
+    with _expressing("onnx", facts, "a generator that ONNX can express"):
         with _quiet():
             program = torch.onnx.export(
                 form, (example,), dynamo=True, verbose=False, opset_version=OPSET, input_names=[INPUT],
@@ -62,8 +67,26 @@ def write_onnx(form: nn.Module, example: torch.Tensor, path: Path, facts: Facts)
         onnx.helper.set_model_props(model, {KEY: facts.text()})
         onnx.save(model, str(path))
         onnx.checker.check_model(str(path), full_check=True)
-    except Exception as error:  # anything can go wrong inside a network that we did not write
-        raise inexpressible("onnx", facts, "a generator that ONNX can express", error) from error
+
+
+def write_program(form: nn.Module, example: torch.Tensor, path: Path, facts: Facts) -> None:
+    """Write a generator with its facts to a ``.pt2`` file; arguments and errors as :func:`write_onnx`."""
+    with _expressing("pt2", facts, "a generator that can be exported"):
+        program = torch.export.export(form, (example,), dynamic_shapes=facts.dynamic_shapes())
+    for node in program.graph.nodes:
+        for note in NOTES:  # they hold paths and source lines of this machine
+            node.meta.pop(note, None)
+    torch.export.save(program, path, extra_files={f"{KEY}.json": facts.text()})
+
+
+@contextmanager
+def _expressing(form: str, facts: Facts, expected: str) -> Iterator[None]:
+    """Say in one message what an exporter failed on: anything can go wrong inside a network that we did not write."""
+    try:
+        yield
+    except Exception as error:
+        remedy = "Export without --dynamic-size, or as --format torch."
+        raise UserError(f"{form} of {facts.direction}", reason(error), expected, remedy) from error
 
 
 def _forget_where_it_was_made(model: Any) -> None:
@@ -90,12 +113,17 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def open_onnx(path: Path, threads: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return an ONNX file's generator, run by onnxruntime on the CPU, as a function of (N, C, H, W) float32."""
+def open_onnx(path: Path, threads: int | None = None) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return an ONNX file's generator, run by onnxruntime on the CPU, as a function of (N, C, H, W) float32.
+
+    Args:
+        path: of the file.
+        threads: None for as many as PyTorch has.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or torch.get_num_threads()
     # Else its threads go on spinning for a while after each run, and slow down whatever takes its turn next.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -104,3 +132,8 @@ def open_onnx(path: Path, threads: int) -> Callable[[torch.Tensor], torch.Tensor
         return torch.from_numpy(session.run(None, {INPUT: images.numpy()})[0])
 
     return run
+
+
+def open_program(path: Path) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return the generator of a program that we have just written, as a function of (N, C, H, W) float32."""
+    return torch.inference_mode()(torch.export.load(path).module())  # type: ignore[no-any-return]
