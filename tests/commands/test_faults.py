@@ -170,7 +170,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(images):
     fitness.real = images["A"].train.tensor(range(11))
     network = Crowded(fitness.cyclegan["A2B"].generator, 3)
     with torch.inference_mode():
-        translated = fitness._translate(network, fitness.real)
+        translated = fitness.translate(network, fitness.real)
         assert torch.allclose(translated, network.network(fitness.real), atol=1e-5)
     assert network.sizes == [11, 5, 2, 2, 2, 2, 2, 1] and fitness.batch == 2
     fitness.real = fitness.real[:1]
@@ -188,7 +188,7 @@ def test_a_device_without_memory_for_one_image_is_said(images):
         torch.inference_mode(),
         pytest.raises(UserError, match=r"device: got out of memory with a single image \(CUDA"),
     ):
-        fitness._translate(Crowded(fitness.cyclegan["A2B"].generator, 0), fitness.real)
+        fitness.translate(Crowded(fitness.cyclegan["A2B"].generator, 0), fitness.real)
 
 
 def test_notes_are_logged_in_the_step_they_belong_to(tmp_path, caplog):
@@ -217,7 +217,7 @@ def test_a_candidate_without_finite_images_gets_the_worst_fitness_and_a_note(
     def broken(self, bits, network):
         translated = first_half(self, bits, network)
         if sum(bits) % 2:
-            translated.images.fill_(float("nan"))
+            translated.fake.fill_(float("nan"))
             translated.terms["l_disa"] = float("inf")
         return translated
 
@@ -251,8 +251,8 @@ def guarded(values, network, total=40):
     for step, value in enumerate(values, start=1):
         network.weight.data.fill_(step)
         if not guard.good(step, {"distil_A2B": value}):
-            return guard.outcome(step), network.weight.item()
-    return guard.outcome(len(values)), network.weight.item()
+            return guard.outcome, network.weight.item()
+    return guard.outcome, network.weight.item()
 
 
 @pytest.fixture
@@ -353,13 +353,13 @@ def test_a_resumed_guard_judges_as_if_nothing_had_been(weight):
         for step in range(first, last + 1):
             guard.networks["A2B"].weight.data.fill_(step)
             if not guard.good(step, {"distil_A2B": losses[step - 1]}):
-                return guard.outcome(step), guard.networks["A2B"].weight.item()
+                return guard.outcome, guard.networks["A2B"].weight.item()
         return None
 
     first = Guard({"A2B": weight}, TRAINING)
     assert show(first, 1, 17) is None
     second = Guard({"A2B": torch.nn.Linear(1, 1, bias=False)}, TRAINING)
-    second.load(json.loads(json.dumps(first.facts())), first.tensors())
+    second.load(json.loads(json.dumps(first.facts())), first.kept)
     assert show(first, 18, 40) == show(second, 18, 40) == ({"diverged_at": 30, "weights_of": 20}, 20)
     with pytest.raises(UserError, match="no 'guard'; expected the state of a fine-tune"):
         second.load({}, {})
