@@ -22,6 +22,7 @@ from ganprune.data.images import UnpairedImages
 from ganprune.errors import UserError
 from ganprune.evolution import Genetic, Interrupted, Score, coevolve
 from ganprune.evolution.algorithms.nsga2 import NSGA2
+from ganprune.filters.builder import NetworkBuilder
 from ganprune.fitness import BROKEN, CycleFitness
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
@@ -212,16 +213,12 @@ def test_notes_are_logged_in_the_step_they_belong_to(tmp_path, caplog):
 def test_a_candidate_without_finite_images_gets_the_worst_fitness_and_a_note(
     checkpoint, image_folder, tmp_path, monkeypatch, algorithm
 ):
-    first_half = CycleFitness._first_half
+    class Broken(torch.nn.Module):
+        def forward(self, batch):
+            return torch.full_like(batch, float("nan"))
 
-    def broken(self, bits, network):
-        translated = first_half(self, bits, network)
-        if sum(bits) % 2:
-            translated.fake.fill_(float("nan"))
-            translated.terms["l_disa"] = float("inf")
-        return translated
-
-    monkeypatch.setattr(CycleFitness, "_first_half", broken)
+    build = NetworkBuilder.__call__
+    monkeypatch.setattr(NetworkBuilder, "__call__", lambda self, bits: Broken() if sum(bits) % 2 else build(self, bits))
     run = toy_run(checkpoint, image_folder, tmp_path / "run", algorithm=algorithm, population=4, finetune_steps=0)
     records = run.read_jsonl("evaluations.jsonl")
     bad = [record for record in records if "broken" in record["terms"]]
