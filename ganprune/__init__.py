@@ -21,7 +21,7 @@ _EXPORTS = {
     "UnpairedImages": "ganprune.data.images",
     "UserError": "ganprune.errors",
     "coevolve": "ganprune.evolution.coevolution",
-    "compact": "ganprune.filters.compact",
+    "compact": "ganprune.filters.builder",
     "compress": "ganprune.commands.evolve",
     "default_checkpoint": "ganprune.assets",
     "default_images": "ganprune.assets",
@@ -29,7 +29,7 @@ _EXPORTS = {
     "load_cyclegan": "ganprune.models.checkpoint",
     "load_generator": "ganprune.filters.saving",
     "make_toolbox": "ganprune.evolution.toolbox",
-    "mask": "ganprune.filters.compact",
+    "mask": "ganprune.filters.builder",
     "save_cyclegan": "ganprune.models.checkpoint",
     "translate_files": "ganprune.commands.translate",
 }

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
 import torch
@@ -22,7 +21,7 @@ from torch import nn
 from ganprune.cost.latency_table import LatencyTable
 from ganprune.cost.network_cost import NetworkCost
 from ganprune.data.images import UnpairedImages
-from ganprune.errors import UserError
+from ganprune.errors import UserError, reason
 from ganprune.evolution.individual import BROKEN as BROKEN_TERM
 from ganprune.evolution.individual import Score
 from ganprune.filters.builder import NetworkBuilder, shared_builders
@@ -37,16 +36,17 @@ BROKEN = 1e-12  # the fitness of a candidate whose images are not finite: never 
 DISCRIMINATOR, REVERSE, TARGET, LATENCY = "discriminator", "reverse generator", "target images", "latency table"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Trial:
-    """What terms are measured of: one individual's images, and through ``fitness`` the original's.
+    """One individual's images, what terms are measured of; through ``fitness`` also the original's.
 
     Attributes:
         fitness: what does not depend on the individual.
         bits: of the individual, repaired.
-        fake: its images, (N, C, H, W).
+        fake: its images, (N, C, H, W) on the CPU or the device.
         network: its compact network; None for terms that need the reverse generator.
         recovered: what the reverse generator makes of ``fake``; None for all other terms.
+        terms: those that are measured already.
     """
 
     fitness: CycleFitness
@@ -54,14 +54,20 @@ class Trial:
     fake: torch.Tensor
     network: nn.Module | None = None
     recovered: torch.Tensor | None = None
+    terms: Mapping[str, float] = field(default_factory=dict)
 
-    @cached_property
-    def maps(self) -> torch.Tensor:
-        """What the discriminator says of ``fake``, (N, 1, h, w)."""
-        return self.fitness.discriminate(self.fake)
+    def measured(self) -> Trial:
+        """Return the trial with more terms: those that need the reverse generator if it has been used, or all others.
+
+        It does not hold the network any more.
+        """
+        reverse = self.recovered is not None
+        new = {term.name: term.value(self) for term in self.fitness.terms if (term.needs == REVERSE) == reverse}
+        return replace(self, network=None, terms={**self.terms, **new})
 
     def l_disa(self) -> torch.Tensor:
-        return discriminator_aware(self.maps, self.fitness.maps_original, self.fitness.settings.discriminator_output)
+        maps = self.fitness.discriminate(self.fake)
+        return discriminator_aware(maps, self.fitness.maps_original, self.fitness.settings.discriminator_output)
 
     def l_gena(self) -> torch.Tensor:
         return generator_aware(self.fake, self.fitness.fake_original)
@@ -118,14 +124,6 @@ TERMS = (
     Term("l_cyc", Trial.l_cyc, weight=("lam",), needs=REVERSE),
     Term("identity", Trial.identity, weight=("lam", "identity"), needs=TARGET),
 )
-
-
-@dataclass(frozen=True)
-class Translated:
-    """What is known of an individual before it meets a partner."""
-
-    terms: Mapping[str, float]
-    images: torch.Tensor  # (N, C, H, W) on the CPU or the device
 
 
 class CycleFitness(Portable):
@@ -206,7 +204,7 @@ class CycleFitness(Portable):
             self.fake_original = self.translate(original.generator, self.real)
             if original.discriminator is not None:
                 self.maps_original = self.discriminate(self.fake_original)
-        self.translated: Recent[Translated] = Recent(cache_bytes, attrgetter("images.nbytes"))
+        self.translated: Recent[Trial] = Recent(cache_bytes, attrgetter("fake.nbytes"))
 
     @torch.inference_mode()
     def __call__(self, individual: Sequence[int], partner: Sequence[int] | None = None) -> Score:
@@ -233,18 +231,28 @@ class CycleFitness(Portable):
             reverse = self.builders[other](self.spaces[other].repair(partner))
         builder = self.builders[self.side]
         if builder.needs_partner:
-            translated = self._first_half(bits, builder.against(bits, reverse))
+            trial = self._first_half(bits, builder.against(bits, reverse))
         else:
-            translated = self.translated.get(bits, lambda: self._first_half(bits, builder(bits)))
-        terms = dict(translated.terms)
+            trial = self.translated.get(bits, lambda: self._first_half(bits, builder(bits)))
         if reverse is not None:
-            recovered = self.translate(reverse, translated.images)
-            terms |= self._measure(Trial(self, bits, translated.images, recovered=recovered))
-        terms |= self._size_and_quality(terms)
+            trial = replace(trial, recovered=self.translate(reverse, trial.fake)).measured()
+        return self._scored(trial.terms)
+
+    def _first_half(self, bits: tuple[int, ...], network: nn.Module) -> Trial:
+        """Return everything that needs no partner's pass: the images, and all terms but the reverse generator's."""
+        return Trial(self, bits, self.translate(network, self.real), network).measured()
+
+    def _scored(self, measured: Mapping[str, float]) -> Score:
+        """Combine terms to F of Eq. 11; :data:`BROKEN` if they are not finite."""
+        size, quality = measured[COSTS[self.settings.cost]], 0.0  # the two objectives of NSGA-II
+        for name, weight in self.weights.items():  # sum() would round in another way
+            quality += weight * measured.get(name, 0.0)
+        fitness = 1.0 / max(size + self.settings.gamma * quality, 1e-9)
+        terms = {**measured, "size": size, "quality": quality}
         if not all(map(math.isfinite, terms.values())):
             terms[BROKEN_TERM] = 1.0
         notes, self._notes = self._notes, []
-        return Score((self.value(terms),), terms, notes)
+        return Score((max(fitness, BROKEN) if math.isfinite(fitness) else BROKEN,), terms, notes)
 
     def forget(self) -> None:
         """Drop the translated images that were kept; scores stay the same."""
@@ -261,29 +269,6 @@ class CycleFitness(Portable):
         plain = [term.name for term in self.terms if term.weight == ()]
         return " + ".join(n if n in plain else f"{weight:g} * {n}" for n, weight in self.weights.items())
 
-    def value(self, terms: Mapping[str, float]) -> float:
-        """Combine terms to F of Eq. 11; :data:`BROKEN` if they are not finite."""
-        parts = self._size_and_quality(terms)
-        fitness = 1.0 / max(parts["size"] + self.settings.gamma * parts["quality"], 1e-9)
-        return max(fitness, BROKEN) if math.isfinite(fitness) else BROKEN
-
-    def _size_and_quality(self, terms: Mapping[str, float]) -> dict[str, float]:
-        """Return the two things that the fitness weighs, and that NSGA-II takes as objectives."""
-        quality = 0.0
-        for name, weight in self.weights.items():
-            quality += weight * terms.get(name, 0.0)
-        return {"size": terms[COSTS[self.settings.cost]], "quality": quality}
-
-    def _first_half(self, bits: tuple[int, ...], network: nn.Module) -> Translated:
-        """Return everything that needs no partner's pass: the images, and all terms but the reverse generator's."""
-        fake = self.translate(network, self.real)
-        return Translated(self._measure(Trial(self, bits, fake, network)), fake)
-
-    def _measure(self, trial: Trial) -> dict[str, float]:
-        """Return the terms of a trial: those that need the reverse generator if it has been used, or all others."""
-        reverse = trial.recovered is not None
-        return {term.name: term.value(trial) for term in self.terms if (term.needs == REVERSE) == reverse}
-
     def discriminate(self, fake: torch.Tensor) -> torch.Tensor:
         """Return what the side's discriminator says of images, (N, 1, h, w); only where there is one."""
         discriminator = self.cyclegan[self.side].discriminator
@@ -294,25 +279,19 @@ class CycleFitness(Portable):
         """Pass images through a network, in smaller batches from now on if they don't fit the device's memory."""
         while True:
             try:
-                return self._pass(network, images)
+                with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+                    return torch.cat([network(part).float() for part in images.split(self.batch)])
             except torch.cuda.OutOfMemoryError as error:
-                self._halve(min(self.batch, len(images)), error)
-
-    def _halve(self, tried: int, error: Exception) -> None:
-        if tried == 1:
-            raise UserError(
-                "device", f"out of memory with a single image ({str(error).splitlines()[0]})",
-                "memory for one image", "Use a smaller --size, --device cpu, or free the device.",
-            ) from error  # fmt: skip
-        self.batch = tried // 2
-        torch.cuda.empty_cache()
-        self._notes.append(
-            f"out of memory with {tried} images at once: {self.batch} from now on; last digits may differ from others"
-        )
-
-    def _pass(self, network: nn.Module, images: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            return torch.cat([network(part).float() for part in images.split(self.batch)])
+                tried = min(self.batch, len(images))
+                if tried == 1:
+                    raise UserError(
+                        "device", f"out of memory with a single image ({reason(error)})",
+                        "memory for one image", "Use a smaller --size, --device cpu, or free the device.",
+                    ) from error  # fmt: skip
+                self.batch = tried // 2
+                torch.cuda.empty_cache()
+                now = f"{self.batch} from now on; last digits may differ from others"
+                self._notes.append(f"out of memory with {tried} images at once: {now}")
 
 
 def check_channels(cyclegan: CycleGAN, images: UnpairedImages, side: str, *, identity: bool) -> None:

@@ -35,8 +35,10 @@ def load_function(kind: str, spec: str, target: str) -> Callable[..., Any]:
         UserError: there is no such module, or no such function in it.
     """
     module_name, _, attribute = target.partition(":")
+    package = module_name.partition(".")[0]
     try:
-        _look_here_for(module_name.partition(".")[0])
+        if package not in sys.modules and importlib.util.find_spec(package) is None and HERE not in sys.path:
+            sys.path.append(HERE)  # for good, since modules may import their neighbours later
         module = importlib.import_module(module_name)
     except (ImportError, ValueError, TypeError) as error:
         raise UserError(
@@ -47,12 +49,6 @@ def load_function(kind: str, spec: str, target: str) -> Callable[..., Any]:
         choices = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
         raise UserError(kind, spec, f"a function of {module_name}", did_you_mean(attribute, choices))
     return function
-
-
-def _look_here_for(package: str) -> None:
-    """Let Python look into the current directory for a package that it does not find elsewhere."""
-    if package not in sys.modules and importlib.util.find_spec(package) is None and HERE not in sys.path:
-        sys.path.append(HERE)  # for good, since modules may import their neighbours later
 
 
 def given_parameters(
@@ -119,21 +115,21 @@ def _remedy(key: str, choices: Mapping[str, Any]) -> str:
 
 def _value(field: str, text: str, default: Any, limits: Range) -> Any:
     """Read a boolean, a number or, where the default is text, text; and check that a number is within the limits."""
-    value: Any = {"true": True, "false": False}.get(text.lower(), text)
-    if value is text:
-        value = _number(text)
     if isinstance(default, str):
         return text
-    if value is None or (isinstance(value, bool) != isinstance(default, bool) and _typed(default)):
-        expected = "true or false" if isinstance(default, bool) else "a number"
-        raise UserError(field, text, expected, f"Its default is {_shown(default)}.")
-    if isinstance(default, int) and isinstance(value, float):
-        raise UserError(field, text, "a whole number", f"Its default is {default}.")
+    value: Any = {"true": True, "false": False}.get(text.lower(), _number(text))
+    typed = default is not None and default is not inspect.Parameter.empty
     low, high = limits
-    if not low <= value <= high:
+    if value is None or (typed and isinstance(value, bool) != isinstance(default, bool)):
+        expected = "true or false" if isinstance(default, bool) else "a number"
+    elif isinstance(default, int) and isinstance(value, float):
+        expected = "a whole number"
+    elif not low <= value <= high:
         expected = f"at least {low}" if high == math.inf else f"a number from {low} to {high}"
-        raise UserError(field, text, expected, f"Its default is {_shown(default)}.")
-    return value
+    else:
+        return value
+    shown = "not set" if default is inspect.Parameter.empty else default
+    raise UserError(field, text, expected, f"Its default is {shown}.")
 
 
 def _number(text: str) -> int | float | None:
@@ -144,11 +140,3 @@ def _number(text: str) -> int | float | None:
             continue
         return value if math.isfinite(value) else None
     return None
-
-
-def _typed(default: Any) -> bool:
-    return default is not None and default is not inspect.Parameter.empty
-
-
-def _shown(default: Any) -> str:
-    return "not set" if default is inspect.Parameter.empty else str(default)

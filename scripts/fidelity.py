@@ -28,9 +28,8 @@ from torch import nn
 from ganprune.device import resolve_precision
 from ganprune.evolution.individual import pack_bits
 from ganprune.evolution.operators.initialization import initMixed
-from ganprune.filters.builder import NetworkBuilder, make_builders
-from ganprune.filters.compact import compact
-from ganprune.filters.layers import input_hooks, layer_at
+from ganprune.filters.builder import NetworkBuilder, compact, make_builders
+from ganprune.filters.layers import hooks, layer_at
 from ganprune.filters.reconstruction import (
     PatchSampler,
     Reconstruction,
@@ -116,7 +115,7 @@ def original_outputs(reconstruction: Reconstruction) -> dict[str, torch.Tensor]:
         weight = reconstruction.moments[name].weight
         outputs[name] += [patches @ weight.T for patches in patch_matrices(layer, inputs[0], samplers[name])]
 
-    with input_hooks(layers, add):
+    with hooks(layers, add):
         for part in reconstruction.images.split(reconstruction.batch):
             reconstruction.generator(part)
     return {name: torch.cat(parts) for name, parts in outputs.items()}
@@ -150,7 +149,7 @@ def input_of(network: nn.Module, name: str, images: torch.Tensor) -> torch.Tenso
         caught.append(inputs[0])
         raise Reached
 
-    with input_hooks({name: layer_at(network, name)}, stop), suppress(Reached):
+    with hooks({name: layer_at(network, name)}, stop), suppress(Reached):
         network(images)
     return caught[0]
 

@@ -23,8 +23,7 @@ from torch import nn
 from ganprune.cost.latency import measure_latency
 from ganprune.cost.profile import latency_ms
 from ganprune.device import set_threads
-from ganprune.filters.builder import make_builders
-from ganprune.filters.compact import compact
+from ganprune.filters.builder import compact, make_builders
 from ganprune.filters.space import FilterSpace
 from ganprune.fitness import CycleFitness
 from ganprune.pipeline.task import load_task

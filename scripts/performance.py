@@ -21,8 +21,7 @@ from torch import nn
 from ganprune.bench import use_pytorchs_norms
 from ganprune.cost.network_cost import Budget
 from ganprune.evolution.operators.initialization import initDensity
-from ganprune.filters.builder import make_builders
-from ganprune.filters.compact import mask
+from ganprune.filters.builder import make_builders, mask
 from ganprune.filters.space import FilterSpace
 from ganprune.fitness import CycleFitness
 from ganprune.pipeline.task import load_task

@@ -38,7 +38,7 @@ from ganprune.deploy.speed import speed_figures
 from ganprune.device import set_threads
 from ganprune.evolution.coevolution import coevolve
 from ganprune.evolution.individual import Individual
-from ganprune.filters.compact import compact
+from ganprune.filters.builder import compact
 from ganprune.filters.space import FilterSpace
 from ganprune.fitness import CycleFitness
 from ganprune.metrics.evaluate import size_figures

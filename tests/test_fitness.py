@@ -20,8 +20,7 @@ from ganprune.data.images import UnpairedImages
 from ganprune.errors import UserError
 from ganprune.evolution import make_toolbox
 from ganprune.evolution.individual import Individual
-from ganprune.filters.builder import make_builders
-from ganprune.filters.compact import compact, mask
+from ganprune.filters.builder import compact, make_builders, mask
 from ganprune.filters.space import FilterSpace
 from ganprune.fitness import BROKEN, REVERSE, TERMS, CycleFitness, Term
 from ganprune.parallel.payload import pack, release
@@ -232,8 +231,8 @@ def test_discriminator_output_and_cycle_norm_change_their_terms(cyclegan, images
     assert mean["l_disa"] == pytest.approx(float(pooled.square().mean()), rel=1e-3)
     assert mean["l_cyc"] == fitness(bits).terms["l_cyc"]
     absolute = settings_fitness(cyclegan, images, builders, cycle_norm="l1")(bits).terms
-    back = cyclegan["B2A"].generator(fake)
-    assert absolute["l_cyc"] == pytest.approx(float((back - real).abs().mean()), rel=1e-4)
+    recovered = cyclegan["B2A"].generator(fake)
+    assert absolute["l_cyc"] == pytest.approx(float((recovered - real).abs().mean()), rel=1e-4)
     assert absolute["l_disa"] == fitness(bits).terms["l_disa"]
 
 
@@ -257,25 +256,25 @@ def test_a_second_partner_does_not_run_the_individuals_own_network_again(fitness
 
     monkeypatch.setattr(builder_module, "compact", counted)
     bits, partners = random_bits(fitness.space, 10), [random_bits(builders["B2A"].space, seed) for seed in (11, 12)]
-    judged = count_calls(fitness.cyclegan["A2B"].discriminator)
+    asked = count_calls(fitness.cyclegan["A2B"].discriminator)
     fitness(bits, partners[0])
     own = count_calls(builders["A2B"](bits))
-    assert (len(built["A2B"]), len(built["B2A"]), len(judged)) == (1, 1, 1)
+    assert (len(built["A2B"]), len(built["B2A"]), len(asked)) == (1, 1, 1)
     fitness(bits, partners[1])
     fitness(bits)
-    assert (len(built["A2B"]), len(built["B2A"]), len(judged), len(own)) == (1, 2, 1, 0)
+    assert (len(built["A2B"]), len(built["B2A"]), len(asked), len(own)) == (1, 2, 1, 0)
 
 
 def test_what_does_not_depend_on_the_individual_is_computed_once(fitness, builders, monkeypatch):
     original, discriminator = (getattr(fitness.cyclegan["A2B"], part) for part in ("generator", "discriminator"))
-    forwards, judged = count_calls(original), count_calls(discriminator)
+    forwards, asked = count_calls(original), count_calls(discriminator)
     monkeypatch.setattr(space_module, "find_groups", lambda *arguments: pytest.fail("traced again"))
     monkeypatch.setattr(cost_module, "layer_positions", lambda *arguments: pytest.fail("measured again"))
     partner = random_bits(builders["B2A"].space, 20)
     rival = count_calls(builders["B2A"](partner))
     for seed in range(5):
         fitness(random_bits(fitness.space, seed), partner)
-    assert (len(forwards), len(judged), len(rival)) == (0, 5, 5)
+    assert (len(forwards), len(asked), len(rival)) == (0, 5, 5)
 
 
 def test_the_cache_is_bounded_in_bytes_and_never_changes_a_value(cyclegan, images, builders, fitness):

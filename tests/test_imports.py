@@ -45,7 +45,7 @@ def test_the_module_itself_answers_help():
 
 
 def test_what_would_be_heavy_is_told_apart():
-    found = run(f"import sys, ganprune.evolution.toolbox; print([n for n in {HEAVY} if n in sys.modules])").strip()
+    found = run(f"import sys, ganprune.evolution.coevolution; print([n for n in {HEAVY} if n in sys.modules])").strip()
     assert found == "['numpy', 'deap']"
 
 

@@ -1,15 +1,18 @@
-"""From a criterion's scores to the filters that it keeps of one generator at a wanted size, and to a network."""
+"""From a criterion's scores to the filters that it keeps of one generator at a wanted size, and to a network.
+
+Either the same share of every group is kept (*uniform*), or whatever scores highest over all groups (*global*). Both
+are an order of all filters; what fits of it is kept.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 
-from ganprune.baselines.allocation import allocate, order_filters
-from ganprune.baselines.registry import Baseline
+from ganprune.baselines.registry import BASELINES, Baseline
 from ganprune.baselines.subject import Ranking, Subject
 from ganprune.data.images import UnpairedImages
 from ganprune.errors import UserError
@@ -43,14 +46,6 @@ class BaselineBuilder(NetworkBuilder):
         return network
 
 
-@dataclass(frozen=True)
-class Pruned:
-    """One side's filters as a baseline chooses them, and what makes networks of them."""
-
-    bits: Individual
-    builder: BaselineBuilder
-
-
 def make_subjects(
     cyclegan: CycleGAN, images: UnpairedImages, *, encoding: str, calibration_images: int
 ) -> dict[str, Subject]:
@@ -69,17 +64,68 @@ def sizes_by_ratio(subjects: Mapping[str, Subject], ratio: float) -> dict[str, i
     Raises:
         UserError: one filter per group takes more.
     """
-    for name, subject in subjects.items():
-        space = subject.space
-        most = space.parameter_count(space.full()) / space.parameter_count(space.repair.least())
-        if ratio > most:
-            expected = f"at most {most:.6g}, with one filter per group of {name}"
+    sizes = {}
+    for name, space in ((name, subject.space) for name, subject in subjects.items()):
+        full, least = (space.parameter_count(bits) for bits in (space.full(), space.repair.least()))
+        if ratio > full / least:
+            expected = f"at most {full / least:.6g}, with one filter per group of {name}"
             raise UserError("target ratio", ratio, expected, "Lower --target-ratio.")
-    return {name: int(s.space.parameter_count(s.space.full()) / ratio) for name, s in subjects.items()}
+        sizes[name] = int(full / ratio)
+    return sizes
 
 
-def prune(subject: Subject, baseline: Baseline, seed: int, most: int) -> Pruned:
-    """Return the filters that a baseline keeps of one generator within ``most`` parameters."""
+def prune(subject: Subject, baseline: Baseline, seed: int, most: int) -> tuple[Individual, BaselineBuilder]:
+    """Return the filters that a baseline keeps of one generator within ``most`` parameters, and what builds them."""
     ranking = baseline.criterion()(subject, seed)
-    bits = allocate(subject.space, order_filters(subject.space, ranking.scores, baseline.width), most)
-    return Pruned(Individual(bits), BaselineBuilder(subject, ranking, baseline.weights))
+    bits = allocate(subject.space, order_filters(subject.space, ranking.scores, BASELINES[baseline.method].width), most)
+    return Individual(bits), BaselineBuilder(subject, ranking, baseline.weights)
+
+
+def order_filters(space: FilterSpace, scores: np.ndarray, width: str) -> list[int]:
+    """Return all bits' indices, those to be kept first in front.
+
+    Each group's highest score comes before everything else, so that no group is left empty. Ties go by place in the
+    group, then by index.
+
+    Args:
+        space: the filter space.
+        scores: (len(space),), higher is kept sooner.
+        width: "uniform": by place in the group relative to its size; "global": by score.
+    """
+    place, share = np.empty(len(space)), np.empty(len(space))
+    for start, end in zip(space.offsets[:-1], space.offsets[1:], strict=True):
+        place[start + np.argsort(-scores[start:end], kind="stable")] = np.arange(end - start)
+        share[start:end] = (place[start:end] + 0.5) / (end - start)
+    first = np.where(place == 0, 0, 1)
+    keys = (share, first) if width == "uniform" else (share, -scores, first)
+    return [int(index) for index in np.lexsort(keys)]
+
+
+def allocate(space: FilterSpace, order: Sequence[int], most: int) -> list[int]:
+    """Return the bits that keep as much of ``order`` as ``most`` parameters allow.
+
+    Each filter is kept that still fits beside those before it, so that no single filter more would fit. Every group
+    keeps a prefix of its own part of the order.
+
+    Args:
+        space: the filter space.
+        order: of all bits, one filter of each group first; see :func:`order_filters`.
+        most: parameters of the compact network, biases and norms included.
+
+    Raises:
+        UserError: not even one filter per group fits.
+    """
+    first = set(order[: len(space.groups)])
+    bits = [int(index in first) for index in range(len(space))]
+    least = space.parameter_count(bits)
+    if least > most:
+        raise UserError("parameters", most, f"{least} or more, with one filter per group", "Allow more.")
+    group_of = np.repeat(np.arange(len(space.groups)), space.group_sizes)
+    full: set[int] = set()  # all filters of a group cost the same, so one that does not fit speaks for the rest
+    for index in order[len(first) :]:
+        if group_of[index] not in full:
+            bits[index] = 1
+            if space.parameter_count(bits) > most:
+                bits[index] = 0
+                full.add(group_of[index])
+    return bits

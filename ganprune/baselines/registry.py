@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ganprune.errors import UserError, did_you_mean
@@ -57,14 +57,6 @@ class Baseline:
             if value not in known:
                 raise UserError(field, value, ", ".join(known), did_you_mean(value, known))
 
-    @property
-    def width(self) -> str:
-        """How its scores become widths, of :data:`WIDTHS`."""
-        return BASELINES[self.method].width
-
     def criterion(self) -> Callable[..., Any]:
         """Import and return the function that ranks filters."""
         return load_function("baseline", self.method, BASELINES[self.method].target)
-
-    def to_json(self) -> dict[str, str]:
-        return asdict(self)

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from ganprune.baselines.subject import Ranking, Subject
-from ganprune.filters.layers import Layer, input_hooks, layer_at
-from ganprune.filters.space import combine, norms, read
+from ganprune.filters.layers import Layer, hooks, layer_at
+from ganprune.filters.space import combine, norms
 
 BATCH = 8
 
@@ -37,6 +37,7 @@ def chance(subject: Subject, seed: int = 0) -> Ranking:
     return Ranking(np.array([draw.random() for _ in range(len(subject.space))]))
 
 
+@torch.no_grad()
 def trimming(subject: Subject, seed: int = 0) -> Ranking:
     """Rank filters by how seldom they are zero: network trimming (Hu et al., arXiv:1607.03250, 2016).
 
@@ -47,13 +48,7 @@ def trimming(subject: Subject, seed: int = 0) -> Ranking:
         subject: the generator.
         seed: not used; nothing is drawn.
     """
-    return Ranking(1.0 - average_percentage_of_zeros(subject))
-
-
-@torch.no_grad()
-def average_percentage_of_zeros(subject: Subject) -> np.ndarray:
-    """Return (len(space),): the share, from 0 to 1, of exact zeros in what layers read of each filter."""
-    channels = dict(read(subject.space))
+    channels = subject.space.channels(produces=False)
     zeros: dict[str, torch.Tensor] = {}
     counts = dict.fromkeys(channels, 0)
 
@@ -61,8 +56,8 @@ def average_percentage_of_zeros(subject: Subject) -> np.ndarray:
         zeros[name] = zeros.get(name, 0) + (inputs[0] == 0).sum((0, 2, 3))  # of (B, C_in, H, W)
         counts[name] += inputs[0][:, 0].numel()
 
-    with input_hooks({name: layer_at(subject.generator, name) for name in channels}, count):
+    with hooks({name: layer_at(subject.generator, name) for name in channels}, count):
         for part in subject.calibration.split(BATCH):
             subject.generator(part)
     shares = {(name, channels[name]): (total / counts[name]).cpu().numpy() for name, total in zeros.items()}
-    return combine(subject.space, shares)
+    return Ranking(1.0 - combine(subject.space, shares))

@@ -22,7 +22,6 @@ import torch
 from torch import nn
 
 from ganprune.baselines.subject import Ranking, Subject
-from ganprune.filters.space import read
 from ganprune.losses import generator_aware
 from ganprune.training.augmentation import epoch_indices
 
@@ -73,16 +72,19 @@ class GatedGenerator:
         weight = next(subject.generator.parameters())
         self.gates = torch.ones(len(subject.space), dtype=weight.dtype, device=weight.device, requires_grad=True)
         self.network = copy.deepcopy(subject.generator).eval().requires_grad_(False)
-        self.norms = _hold_statistics(self.network)
-        self.open = False
+        self.measuring = False  # the original, without gates
+        for parent in list(self.network.modules()):
+            for name, child in list(parent.named_children()):
+                if isinstance(child, nn.InstanceNorm2d) and not child.track_running_stats:
+                    setattr(parent, name, _HeldNorm(child, self))
         self.bits = []  # for each layer that reads filters: the bit of each input channel, -1 for none
-        for layer, dim in read(subject.space):
+        for layer, dim in subject.space.channels(produces=False).items():
             self.bits.append(torch.as_tensor(subject.space.controller(layer, dim), device=weight.device))
             weigh = functools.partial(self._weigh, self.bits[-1])
             self.network.get_submodule(layer).register_forward_pre_hook(weigh)
 
     def _weigh(self, bits: torch.Tensor, layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor | None:
-        if self.open:
+        if self.measuring:
             return None
         # Index -1 takes the 1 behind the gates.
         return inputs[0] * torch.cat([self.gates, self.gates.new_ones(1)])[bits].view(1, -1, 1, 1)
@@ -95,48 +97,30 @@ class GatedGenerator:
     @torch.no_grad()
     def original(self, images: torch.Tensor) -> torch.Tensor:
         """Return the original's (B, C, H, W) images, and hold the statistics of its instance norms on them."""
-        self._set(True)
-        try:
-            wanted: torch.Tensor = self.network(images)
-            return wanted
-        finally:
-            self._set(False)
+        self.measuring = True
+        wanted: torch.Tensor = self.network(images)
+        self.measuring = False
+        return wanted
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Return the gated network's images; :meth:`original` comes before, with the same ones."""
         fake: torch.Tensor = self.network(images)
         return fake
 
-    def _set(self, original: bool) -> None:
-        self.open = original
-        for norm in self.norms:
-            norm.measuring = original
-
 
 class _HeldNorm(nn.Module):
-    """An instance norm that goes on using the statistics of what it was last given while ``measuring``."""
+    """An instance norm that goes on using the statistics of what it was given while the original was measured."""
 
-    def __init__(self, norm: nn.InstanceNorm2d):
+    def __init__(self, norm: nn.InstanceNorm2d, gated: GatedGenerator):
         super().__init__()
-        self.norm, self.measuring = norm, False
+        self.norm, self.gated = norm, gated
         self.mean = self.scale = torch.ones(())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.measuring:
+        if self.gated.measuring:
             variance, self.mean = torch.var_mean(x, (2, 3), correction=0, keepdim=True)
             self.scale = (variance + self.norm.eps).rsqrt()
         normed = (x - self.mean) * self.scale
         if not self.norm.affine:
             return normed
         return normed * self.norm.weight.view(1, -1, 1, 1) + self.norm.bias.view(1, -1, 1, 1)
-
-
-def _hold_statistics(network: nn.Module) -> list[_HeldNorm]:
-    """Put a :class:`_HeldNorm` in the place of every instance norm that measures each image anew."""
-    held = []
-    for parent in list(network.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.InstanceNorm2d) and not child.track_running_stats:
-                held.append(_HeldNorm(child))
-                setattr(parent, name, held[-1])
-    return held

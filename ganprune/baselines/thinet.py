@@ -20,7 +20,6 @@ import torch
 
 from ganprune.baselines.subject import Ranking, Scales, Subject
 from ganprune.filters.reconstruction import Reconstruction, solve_ridge
-from ganprune.filters.space import read
 
 RIDGE = 1e-6  # relative, towards a factor of 1: decides only what least squares leaves open
 
@@ -34,12 +33,12 @@ def thinet(subject: Subject, seed: int = 0) -> Ranking:
         subject: the generator.
         seed: not used; positions are the reconstruction's.
     """
-    space, reconstruction = subject.space, subject.reconstruction
-    products = {name: contributions(reconstruction, name) for name, _ in read(space)}
+    space, dims = subject.space, subject.space.channels(produces=False)
+    products = {name: contributions(subject.reconstruction, name) for name in dims}
     scores = np.zeros(len(space))
     for start, end in zip(space.offsets[:-1], space.offsets[1:], strict=True):
         error = np.zeros((end - start, end - start))
-        for name, dim in read(space):
+        for name, dim in dims.items():
             # (C_in, filters of the group): which channel belongs to which filter
             belongs = (space.controller(name, dim)[:, None] == np.arange(start, end)).astype(float)  # type: ignore[index]
             error += belongs.T @ products[name] @ belongs / max(products[name].sum(), 1e-30)
@@ -80,7 +79,7 @@ def removal_order(error: np.ndarray) -> np.ndarray:
 def factors(subject: Subject, products: dict[str, np.ndarray], bits: Sequence[int]) -> Scales:
     """Return the least-squares factors of every layer that loses inputs."""
     kept, result = subject.space.kept(bits), {}
-    for name, dim in read(subject.space):
+    for name, dim in subject.space.channels(produces=False).items():
         inputs, product = kept[name, "weight", dim], torch.as_tensor(products[name])
         if len(inputs) < len(product):
             gram, cross = product[inputs][:, inputs], product[inputs].sum(1)[None]

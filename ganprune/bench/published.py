@@ -12,8 +12,7 @@ from collections.abc import Sequence
 import torch
 
 from ganprune.bench.case import PARTNER, SIDE, Subject
-from ganprune.filters.builder import NetworkBuilder
-from ganprune.filters.compact import mask
+from ganprune.filters.builder import NetworkBuilder, mask
 from ganprune.losses import cycle_consistency, discriminator_aware
 from ganprune.models.checkpoint import load_cyclegan
 from ganprune.models.generator import InstanceNorm2d

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,7 @@ def prune_run(
         )  # fmt: skip
         for figures in summary["sides"].values():
             figures["search"]["evaluations"] = 1
-        facts = {"baseline": baseline.to_json(), "most_parameters": most, **({"like": str(like)} if like else {})}
+        facts = {"baseline": asdict(baseline), "most_parameters": most, **({"like": str(like)} if like else {})}
         directory.write_json(CONFIG, job.configuration(**facts))  # not before: it can't be resumed
         job.finish(directory, compact, {**summary, "seconds": job.seconds})
     return directory
@@ -160,18 +160,18 @@ def _choose(
     stage: Callable[..., Any],
 ) -> tuple[dict[str, NetworkBuilder], dict[str, Individual]]:
     """Return both sides' builders, and their bits with the fitness that they have against the original partner."""
-    pruned = {}
+    chosen: dict[str, Individual] = {}
+    builders: dict[str, NetworkBuilder] = {}
     for name, subject in subjects.items():
         stage(f"{name}: ranking filters ({baseline.method})")
-        pruned[name] = prune(subject, baseline, settings.seed, most[name])
-        stage(f"{name}: {_described(subject.space, pruned[name].bits, most[name])}")
-    builders: dict[str, NetworkBuilder] = {name: one.builder for name, one in pruned.items()}
+        chosen[name], builders[name] = prune(subject, baseline, settings.seed, most[name])
+        stage(f"{name}: {_described(subject.space, chosen[name], most[name])}")
     spaces = {name: subject.space for name, subject in subjects.items()}
     fitness = make_fitness(task, settings, builders, latency_tables(task, settings, spaces, None, stage))
-    for name, one in pruned.items():
-        score = fitness[name](one.bits)
-        one.bits.fitness.values, one.bits.terms = tuple(score), dict(score.terms)
-    return builders, {name: one.bits for name, one in pruned.items()}
+    for name, bits in chosen.items():
+        score = fitness[name](bits)
+        bits.fitness.values, bits.terms = tuple(score), dict(score.terms)
+    return builders, chosen
 
 
 def _described(space: FilterSpace, bits: Individual, most: int) -> str:

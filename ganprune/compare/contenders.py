@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -54,7 +54,7 @@ class Contender:
 
     def to_json(self) -> dict[str, Any]:
         """Return what decides its figures, but for seed and budget."""
-        return self.settings.to_json() | ({"baseline": self.baseline.to_json()} if self.baseline else {})
+        return self.settings.to_json() | ({"baseline": asdict(self.baseline)} if self.baseline else {})
 
     def with_budget(self, seed: int, max_evaluations: float) -> EvolveSettings:
         """Return the settings of one run; generations are bounded so that a search which only repeats itself ends."""

@@ -184,9 +184,8 @@ class Runner:
         most = sizes_by_ratio(self._subjects[key], settings.budget.target_ratio or 1)
         log, builders, started = [], {}, time.perf_counter()
         for name, subject in self._subjects[key].items():
-            pruned = prune(subject, baseline, settings.seed, most[name])
-            builders[name] = pruned.builder
-            elite = {"side": name, "generation": 0, "cost": 0, "best": None, "elite": pack_bits(pruned.bits)}
+            bits, builders[name] = prune(subject, baseline, settings.seed, most[name])
+            elite = {"side": name, "generation": 0, "cost": 0, "best": None, "elite": pack_bits(bits)}
             log.append({**elite, "timing": {"seconds": time.perf_counter() - started}})
         RunDirectory.create(path).write_jsonl(LOGBOOK, log)
         return builders

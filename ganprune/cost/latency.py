@@ -24,7 +24,7 @@ from torch import nn
 from ganprune.cost.latency_table import Axes, Grid, LatencyTable, grid_axes
 from ganprune.cost.profile import take_turns
 from ganprune.data.sizes import Size, read_size
-from ganprune.filters.layers import WIDTH, Convolution, Norm, channel_dims, input_hooks, is_depthwise, is_grouped
+from ganprune.filters.layers import WIDTH, Convolution, Norm, channel_dims, hooks, is_depthwise, is_grouped
 from ganprune.filters.slicing import slice_network
 from ganprune.filters.space import FilterSpace
 from ganprune.models.architecture import input_channels
@@ -117,11 +117,12 @@ def find_segments(generator: nn.Module, space: FilterSpace, size: int | Size) ->
             calls.append((path, module, tuple(inputs[0].shape)))
 
     leaves = {path: module for path, module in generator.named_modules() if not [*module.children()]}
-    with input_hooks(leaves, record):
+    with hooks(leaves, record):
         generator(noise((1, input_channels(generator), *read_size(size)), next(generator.parameters())))
     axes = grid_axes(space)
     starts = [index for index, call in enumerate(calls) if isinstance(call[1], Convolution)]
-    firsts = [index - 1 if index and _is_padding(calls[index - 1][1]) else index for index in starts]
+    padded = [index and type(calls[index - 1][1]).__module__ == "torch.nn.modules.padding" for index in starts]
+    firsts = [index - bool(before) for index, before in zip(starts, padded, strict=True)]
     segments = {}
     for first, start, end in zip(firsts, starts, [*firsts[1:], len(calls)], strict=True):
         path, convolution, _ = calls[start]
@@ -143,7 +144,3 @@ def least_grid(axes: Axes, times: Mapping[Any, float], name: str) -> Grid:
 def noise(shape: Sequence[int], like: torch.Tensor) -> torch.Tensor:
     """Return fixed noise of the type and on the device of ``like``."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0)).to(like.device, like.dtype)
-
-
-def _is_padding(module: nn.Module) -> bool:
-    return type(module).__module__ == "torch.nn.modules.padding"

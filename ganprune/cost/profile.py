@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from ganprune.data.sizes import Size, read_size
-from ganprune.filters.layers import convolutions, evaluating
+from ganprune.filters.layers import convolutions, evaluating, hooks
 
 Key = TypeVar("Key")
 CONVENTIONS = ("input_size", "output_size")
@@ -48,22 +48,17 @@ def layer_positions(network: nn.Module, channels: int, size: int | Size) -> dict
     """
     found: dict[str, dict[str, int]] = {}
 
-    def hook(name: str) -> Callable[[nn.Module, tuple[torch.Tensor, ...], torch.Tensor], None]:
-        def record(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-            inside, outside = (tensor.shape[-2] * tensor.shape[-1] for tensor in (inputs[0], output))
-            transposed = isinstance(module, nn.ConvTranspose2d)
-            found[name] = {"input_size": inside if transposed else outside, "output_size": outside}
+    def record(name: str, layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        inside, outside = (tensor.shape[-2] * tensor.shape[-1] for tensor in (inputs[0], output))
+        found[name] = {
+            "input_size": inside if isinstance(layer, nn.ConvTranspose2d) else outside,
+            "output_size": outside,
+        }
 
-        return record
-
-    handles = [layer.register_forward_hook(hook(name)) for name, layer in convolutions(network).items()]
     weight = next(network.parameters())
-    try:
-        with evaluating(network):  # batch norms in training mode would take the zeros into their statistics
-            network(torch.zeros(1, channels, *read_size(size), dtype=weight.dtype, device=weight.device))
-    finally:
-        for handle in handles:
-            handle.remove()
+    # Batch norms in training mode would take the zeros into their statistics.
+    with evaluating(network), hooks(convolutions(network), record, after=True):
+        network(torch.zeros(1, channels, *read_size(size), dtype=weight.dtype, device=weight.device))
     return found
 
 
@@ -117,21 +112,17 @@ def take_turns(
         seconds: after which no further round begins.
     """
     times: dict[Key, list[float]] = {name: [] for name in calls}
+    # A clock that is read next has to count what the device is still computing.
+    wait = functools.partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None
     started = time.perf_counter()
     for turn in range(-warm_up, rounds):
         if turn >= least and time.perf_counter() - started > seconds:
             break
         for name, call in calls.items():
-            synchronise(device)
+            wait()
             start = time.perf_counter()
             call()
-            synchronise(device)
+            wait()
             if turn >= 0:
                 times[name].append((time.perf_counter() - start) * 1e3)
     return times
-
-
-def synchronise(device: torch.device) -> None:
-    """Wait for what the device is still computing, so that a clock read next counts it."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from ganprune.evolution.registry import REGISTRY
+from ganprune.evolution.registry import REGISTRY, target
 
 _MODULES = {
     "Fitness": "ganprune.evolution.individual",
@@ -22,8 +22,8 @@ _MODULES = {
     "make_toolbox": "ganprune.evolution.toolbox",
 }
 for _rows in REGISTRY.values():
-    for _entry in _rows.values():
-        _module, _, _name = _entry.target.partition(":")
+    for _row in _rows.items():
+        _module, _, _name = target(*_row).partition(":")
         _MODULES[_name] = _module
 
 __all__ = list(_MODULES)

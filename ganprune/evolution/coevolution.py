@@ -100,7 +100,7 @@ def coevolve(
     sides = list(toolboxes)
     rivals = dict(zip(sides, reversed(sides), strict=True))  # one side alone would be its own, and meets nobody
     limits = {"max_evaluations": max_evaluations, "max_seconds": max_seconds}
-    _check_arguments(toolboxes, generations, schedule, limits)
+    _check_arguments(toolboxes, generations, schedule, seed, limits)
     config = {
         "format": FORMAT,
         "sides": sides,
@@ -109,11 +109,10 @@ def coevolve(
         "seed": seed,
         **limits,
     }
-    state = SearchState(toolboxes, schedule=schedule, seed=seed)
     step_seconds = 0.0
 
     with opened(run, None if resume else config) as directory, Interruption() as interruption:
-        state.attach(directory, resume)
+        state = SearchState(toolboxes, directory, schedule=schedule, seed=seed, resume=resume)
         started = time.perf_counter() - state.seconds
         while state.generation <= generations:
             if max_seconds is not None and state.generation > 0 and state.seconds + step_seconds > max_seconds:
@@ -123,12 +122,10 @@ def coevolve(
                 state.previous = {name: Individual(toolboxes[name].get_best()) for name in toolboxes}
             partner = _partner(state, rivals[side], schedule)
 
-            snapshot = state.snapshot()
             with state.randomness.installed():
                 batch = toolbox.generate()
             if _exceeds(state, batch, partner, max_evaluations):
-                state.roll_back(snapshot)
-                break
+                break  # what generate has drawn is in no saved state
             hits = score_batch(state, batch, partner, interruption, on_evaluation)
             with state.randomness.installed():
                 toolbox.update(batch)
@@ -207,7 +204,7 @@ def _log_line(progress: Progress, step_seconds: float, hits: int, notes: Sequenc
 
 
 def _check_arguments(
-    toolboxes: Mapping[str, Toolbox], generations: int, schedule: str, limits: Mapping[str, float | None]
+    toolboxes: Mapping[str, Toolbox], generations: int, schedule: str, seed: int, limits: Mapping[str, float | None]
 ) -> None:
     if len(toolboxes) not in (1, 2):
         raise UserError("toolboxes", list(toolboxes), "one or two sides", "Give one toolbox for each direction.")
@@ -217,8 +214,10 @@ def _check_arguments(
             found, expected = f"no {', '.join(missing)}", "a toolbox with a strategy registered on it"
             remedy = "Use make_toolbox(), then for example Genetic().register(toolbox)."
             raise UserError(f"toolbox of side {side}", found, expected, remedy)
-    if isinstance(generations, bool) or not isinstance(generations, int) or generations < 1:
+    if type(generations) is not int or generations < 1:
         raise UserError("generations", generations, "a whole number of at least 1", "Choose another number.")
+    if type(seed) is not int or not 0 <= seed < 2**32:
+        raise UserError("seed", seed, "a whole number from 0 to 4294967295", "Choose another seed.")
     if schedule not in SCHEDULES:
         raise UserError("schedule", schedule, "one of " + ", ".join(SCHEDULES), did_you_mean(schedule, SCHEDULES))
     for name, limit in limits.items():

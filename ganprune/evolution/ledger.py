@@ -21,15 +21,6 @@ from ganprune.runs.directory import EVALUATIONS, RunDirectory
 Key = tuple[str, str, "str | None"]
 
 
-def read_lines(run: RunDirectory, name: str, count: int) -> list[dict[str, Any]]:
-    """Return the records of a file of lines; UserError if there are fewer than ``count``."""
-    records = run.read_jsonl(name)
-    if len(records) < count:
-        expected = f"the {count} that the saved state counts"
-        raise UserError(str(run.path(name)), f"{len(records)} lines", expected, "Restore the file, or start a new run.")
-    return records
-
-
 class Ledger:
     """Scores by (side, bits, partner's bits), with counts. Bits are text, as ``pack_bits`` gives it.
 
@@ -50,7 +41,7 @@ class Ledger:
         self.evaluations = self.rescores = 0
         self._scores: dict[Key, Score] = {}
         self._seen: set[tuple[str, str]] = set()
-        records = read_lines(run, EVALUATIONS, lines) if run else []
+        records = run.read_jsonl(EVALUATIONS, least=lines) if run else []
         for record in records[:lines]:
             self._count(*_from_record(record))
         self._replay = dict(map(_from_record, records[lines:]))

@@ -34,14 +34,14 @@ class Entry(NamedTuple):
     What an operator takes from the filter space its arguments say: those named in :data:`SPACE_DATA`.
 
     Attributes:
-        target: ``module:function``, or the class of an algorithm.
+        place: the module that has a function of the row's name, or ``module:name``; for an algorithm, of its class.
         doc: one line of help.
         defaults: of parameters that have none in the function, or another one.
         ranges: of parameters, where the function's annotations state none; an algorithm checks its own.
         aliases: further names; case, hyphens and underscores don't matter.
     """
 
-    target: str
+    place: str
     doc: str
     defaults: Mapping[str, Any] = NOTHING
     ranges: Mapping[str, Range] = NOTHING
@@ -68,57 +68,44 @@ KINDS = {
     "algorithm": Kind("", 0),
 }
 
-_ALGORITHMS = "ganprune.evolution.algorithms"
+_DEAP = "deap.tools"
 _SELECTION = "ganprune.evolution.operators.selection"
 _VARIATION = "ganprune.evolution.operators.variation"
 _INITIALIZATION = "ganprune.evolution.operators.initialization"
+_ALGORITHMS = "ganprune.evolution.algorithms"
 
 REGISTRY: dict[str, dict[str, Entry]] = {
     "select": {
-        "selTournament": Entry(
-            "deap.tools:selTournament", "the best of a few random ones", {"tournsize": 3}, {"tournsize": FROM_ONE}
-        ),
-        "selRoulette": Entry(f"{_SELECTION}:selRoulette", "in proportion to fitness (the paper's Eq. 12)"),
-        "selStochasticUniversalSampling": Entry(
-            f"{_SELECTION}:selStochasticUniversalSampling", "Eq. 12 with one spin of evenly spaced pointers"
-        ),
-        "selRank": Entry(f"{_SELECTION}:selRank", "by rank in place of fitness (Baker 1985)"),
-        "selBest": Entry("deap.tools:selBest", "the best ones only"),
-        "selWorst": Entry("deap.tools:selWorst", "the worst ones only, as a control"),
-        "selRandom": Entry("deap.tools:selRandom", "any, without looking at fitness"),
+        "selTournament": Entry(_DEAP, "the best of a few random ones", {"tournsize": 3}, {"tournsize": FROM_ONE}),
+        "selRoulette": Entry(_SELECTION, "in proportion to fitness (the paper's Eq. 12)"),
+        "selStochasticUniversalSampling": Entry(_SELECTION, "Eq. 12 with one spin of evenly spaced pointers"),
+        "selRank": Entry(_SELECTION, "by rank in place of fitness (Baker 1985)"),
+        "selBest": Entry(_DEAP, "the best ones only"),
+        "selWorst": Entry(_DEAP, "the worst ones only, as a control"),
+        "selRandom": Entry(_DEAP, "any, without looking at fitness"),
     },
     "mate": {
-        "cxGroup": Entry(f"{_VARIATION}:cxGroup", "swap whole groups of filters"),
-        "cxTwoPoint": Entry("deap.tools:cxTwoPoint", "swap the bits between two points (--preset paper)"),
-        "cxOnePoint": Entry("deap.tools:cxOnePoint", "swap the bits after one point"),
-        "cxUniform": Entry(
-            "deap.tools:cxUniform", "swap each bit with probability indpb", {"indpb": 0.5}, {"indpb": SHARE}
-        ),
+        "cxGroup": Entry(_VARIATION, "swap whole groups of filters"),
+        "cxTwoPoint": Entry(_DEAP, "swap the bits between two points (--preset paper)"),
+        "cxOnePoint": Entry(_DEAP, "swap the bits after one point"),
+        "cxUniform": Entry(_DEAP, "swap each bit with probability indpb", {"indpb": 0.5}, {"indpb": SHARE}),
     },
     "mutate": {
-        "mutGroupOrFlip": Entry(f"{_VARIATION}:mutGroupOrFlip", "widen or narrow one group, or flip a few bits"),
-        "mutGroup": Entry(f"{_VARIATION}:mutGroup", "widen or narrow one group"),
-        "mutDensity": Entry(f"{_VARIATION}:mutDensity", "redraw the density of one group"),
-        "mutFlipSegment": Entry(f"{_VARIATION}:mutFlipSegment", "invert a random segment (--preset paper)"),
-        "mutFlipBit": Entry(
-            "deap.tools:mutFlipBit", "flip each bit with probability indpb", {"indpb": 0.01}, {"indpb": SHARE}
-        ),
-        "mutFlipBitPerGroup": Entry(
-            f"{_VARIATION}:mutFlipBitPerGroup", "flip bits, as many in a narrow group as in a wide one"
-        ),
-        "mutFlipBitGuided": Entry(
-            f"{_VARIATION}:mutFlipBitGuided", "flip bits, rather dropping weak filters and adding strong ones"
-        ),
-        "mutShuffleIndexes": Entry(
-            "deap.tools:mutShuffleIndexes", "exchange bits with random others", {"indpb": 0.01}, {"indpb": SHARE}
-        ),
-        "mutInversion": Entry("deap.tools:mutInversion", "reverse the order of a random segment"),
+        "mutGroupOrFlip": Entry(_VARIATION, "widen or narrow one group, or flip a few bits"),
+        "mutGroup": Entry(_VARIATION, "widen or narrow one group"),
+        "mutDensity": Entry(_VARIATION, "redraw the density of one group"),
+        "mutFlipSegment": Entry(_VARIATION, "invert a random segment (--preset paper)"),
+        "mutFlipBit": Entry(_DEAP, "flip each bit with probability indpb", {"indpb": 0.01}, {"indpb": SHARE}),
+        "mutFlipBitPerGroup": Entry(_VARIATION, "flip bits, as many in a narrow group as in a wide one"),
+        "mutFlipBitGuided": Entry(_VARIATION, "flip bits, rather dropping weak filters and adding strong ones"),
+        "mutShuffleIndexes": Entry(_DEAP, "exchange bits with random others", {"indpb": 0.01}, {"indpb": SHARE}),
+        "mutInversion": Entry(_DEAP, "reverse the order of a random segment"),
     },
     "init": {
-        "initMixed": Entry(f"{_INITIALIZATION}:initMixed", "initGuided or initDensity, by chance"),
-        "initDensity": Entry(f"{_INITIALIZATION}:initDensity", "random filters, own density per group"),
-        "initGuided": Entry(f"{_INITIALIZATION}:initGuided", "the strongest filters, own density"),
-        "initUniform": Entry(f"{_INITIALIZATION}:initUniform", "every bit with one probability (--preset paper)"),
+        "initMixed": Entry(_INITIALIZATION, "initGuided or initDensity, by chance"),
+        "initDensity": Entry(_INITIALIZATION, "random filters, own density per group"),
+        "initGuided": Entry(_INITIALIZATION, "the strongest filters, own density"),
+        "initUniform": Entry(_INITIALIZATION, "every bit with one probability (--preset paper)"),
     },
     "algorithm": {
         "ga": Entry(
@@ -145,16 +132,12 @@ class Operator(NamedTuple):
     Attributes:
         function: the function, or the class of an algorithm.
         parameters: keyword arguments for it.
-        needs: keyword arguments that it takes from the filter space.
+        needs: keyword arguments that it takes from the filter space: names of its attributes.
     """
 
     function: Callable[..., Any]
     parameters: Mapping[str, Any]
     needs: tuple[str, ...]
-
-    def keywords(self, space: Any) -> dict[str, Any]:
-        """Return all keyword arguments: the parameters, and what ``needs`` names as attributes of ``space``."""
-        return {**self.parameters, **{name: getattr(space, name) for name in self.needs}}
 
 
 def names(kind: str) -> list[str]:
@@ -182,17 +165,19 @@ def canonical(kind: str, spec: str) -> str:
     return known.get(_plain(name), name) + colon + rest
 
 
-def resolve(kind: str, spec: str) -> Operator:
+def resolve(kind: str, spec: str | Callable[..., Any]) -> Operator:
     """Return what the specification stands for (see the module's docstring for its forms).
 
     Args:
         kind: select, mate, mutate, init or algorithm.
-        spec: the specification. The form with a module imports it.
+        spec: the specification, or a function as it is. The form with a module imports it.
 
     Raises:
         UserError: an unknown kind, name, module or parameter, or a value that does not fit.
     """
     rows = _rows(kind)
+    if not isinstance(spec, str):
+        return Operator(spec, {}, _space_needs(spec))
     name, _, options = canonical(kind, spec).partition(":")
     entry = rows.get(name)
     if entry is None:
@@ -202,8 +187,8 @@ def resolve(kind: str, spec: str) -> Operator:
             raise UserError(kind, name or repr(spec), expected, did_you_mean(name, rows))
         name = f"{name}:{attribute}"
         entry = Entry(name, "")
-    function = load_function(kind, spec, entry.target)
-    needs = space_needs(function)
+    function = load_function(kind, spec, target(name, entry))
+    needs = _space_needs(function)
     hidden = {*list(inspect.signature(function).parameters)[: KINDS[kind].positional], *needs}
     parameters = given_parameters(
         kind, name, function, options, defaults=entry.defaults, ranges=entry.ranges, hidden=hidden
@@ -211,7 +196,12 @@ def resolve(kind: str, spec: str) -> Operator:
     return Operator(function, parameters, needs)
 
 
-def space_needs(function: Callable[..., Any]) -> tuple[str, ...]:
+def target(name: str, entry: Entry) -> str:
+    """Return the ``module:name`` of what the row stands for."""
+    return entry.place if ":" in entry.place else f"{entry.place}:{name}"
+
+
+def _space_needs(function: Callable[..., Any]) -> tuple[str, ...]:
     """Return which of :data:`SPACE_DATA` the function asks for by the names of its arguments without a default."""
     arguments = inspect.signature(function).parameters
     return tuple(

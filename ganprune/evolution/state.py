@@ -16,7 +16,7 @@ from deap.base import Toolbox
 
 from ganprune.errors import UserError
 from ganprune.evolution.individual import Individual, pack_partner, unpack_bits
-from ganprune.evolution.ledger import Ledger, read_lines
+from ganprune.evolution.ledger import Ledger
 from ganprune.evolution.randomness import Randomness
 from ganprune.evolution.toolbox import operators_of
 from ganprune.runs.directory import CONFIG, EVALUATIONS, LOGBOOK, STATE, RunDirectory, refuse_changes
@@ -28,12 +28,15 @@ FORMAT = 1
 class SearchState:
     """All that the steps to come depend on.
 
-    Making one resets the strategies of the toolboxes.
+    Making one resets the strategies of the toolboxes. A run that was interrupted before its first step begins anew,
+    with its evaluations replayed.
 
     Args:
         toolboxes: side -> toolbox with a strategy.
+        run: the directory where the state is kept, or None.
         schedule: who meets whom; must not change when the run is resumed.
         seed: of the run's random generators; must not change either.
+        resume: begin with what the directory holds.
 
     Attributes:
         step: the next step; each generation has one per side, and generation 0 comes first. The steps before it have
@@ -43,36 +46,27 @@ class SearchState:
         randomness: the run's random generators.
         seconds: wall time of the run so far.
         notes: what happened in the step in progress that is worth a line.
-        run: the run's directory, or None.
+
+    Raises:
+        UserError: a file is damaged, or the run was started with other settings.
     """
 
-    def __init__(self, toolboxes: Mapping[str, Toolbox], *, schedule: str, seed: int):
-        self.toolboxes, self.settings = toolboxes, {"schedule": schedule, "seed": seed}
+    def __init__(
+        self, toolboxes: Mapping[str, Toolbox], run: RunDirectory | None, *, schedule: str, seed: int, resume: bool
+    ):
+        self.toolboxes, self.run = toolboxes, run
+        operators = {side: operators_of(toolbox) for side, toolbox in toolboxes.items()}
+        self.settings = {"schedule": schedule, "seed": seed, "operators": operators}
         self.step = 0
         self.seconds = 0.0
         self.notes: list[str] = []
         self.previous: dict[str, Individual | None] = dict.fromkeys(toolboxes)
         self.randomness = Randomness(seed)
-        self.run: RunDirectory | None = None
-        self.ledger = Ledger(None)
         for toolbox in toolboxes.values():
             toolbox.reset()
-
-    def attach(self, run: RunDirectory | None, resume: bool) -> None:
-        """Keep the state in this directory from now on, beginning, if resumed, with what it holds.
-
-        A run that was interrupted before its first step begins anew, with its evaluations replayed.
-
-        Raises:
-            UserError: a file is damaged, or the run was started with other settings.
-        """
-        self.run, self.ledger = run, Ledger(run)
-        if run is None or not resume:
-            return
-        if run.exists(STATE):
-            self._load(run.read_json(STATE), run)
-        log = read_lines(run, LOGBOOK, self.step)
-        if len(log) > self.step:
+        lines = self._load(run) if run and resume and run.exists(STATE) else 0
+        self.ledger = Ledger(run, lines)
+        if run and len(log := run.read_jsonl(LOGBOOK, least=self.step)) > self.step:
             run.write_jsonl(LOGBOOK, log[: self.step])
 
     @property
@@ -84,15 +78,6 @@ class SearchState:
     def side(self) -> str:
         """The side that the next step belongs to."""
         return list(self.toolboxes)[self.step % len(self.toolboxes)]
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return what ``generate`` may change on the side whose turn it is, for :meth:`roll_back`."""
-        return {"strategy": self.toolboxes[self.side].state_dict(), "random": self.randomness.state_dict()}
-
-    def roll_back(self, snapshot: Mapping[str, Any]) -> None:
-        """Undo a ``generate`` whose batch was not evaluated."""
-        self.toolboxes[self.side].load_state_dict(snapshot["strategy"])
-        self.randomness.load_state_dict(snapshot["random"])
 
     def advance(self, log: Mapping[str, Any]) -> None:
         """Count the step just taken, append its log line and replace ``state.json``."""
@@ -113,7 +98,6 @@ class SearchState:
             "generation": self.generation,
             "side": self.side,
             "previous": {side: pack_partner(elite) for side, elite in self.previous.items()},
-            "operators": self._operators(),
             "strategies": {side: toolbox.state_dict() for side, toolbox in self.toolboxes.items()},
             "random": self.randomness.state_dict(),
             "evaluations": self.ledger.evaluations,
@@ -124,42 +108,29 @@ class SearchState:
             "timing": {"seconds": self.seconds},
         }
 
-    def _load(self, state: Any, run: RunDirectory) -> None:
-        self._check(state)
+    def _load(self, run: RunDirectory) -> int:
+        """Take over what ``state.json`` says; return how many evaluations it counts."""
+        state = run.read_json(STATE)
+        check_format(state, FORMAT, STATE)
         try:
-            self.step = _count(state["step"])
-            if state["logbook_lines"] != self.step:
-                raise ValueError(f"{self.step} steps with {state['logbook_lines']} lines of the logbook")
+            if (sides := list(state["strategies"])) != list(self.toolboxes):
+                raise UserError("sides", list(self.toolboxes), f"{sides}, as saved", "Resume the same sides.")
+            refuse_changes(state, self.settings, "saved", "Resume with the saved ones, or start a new run.")
+            self.step, lines = state["step"], state["evaluation_lines"]
+            counts = self.step, lines, state["logbook_lines"]
+            if not all(type(count) is int and count >= 0 for count in counts) or counts[2] != self.step:
+                raise ValueError("steps, evaluations and lines of the logbook: {}, {}, {}".format(*counts))
             self.seconds = float(state["timing"]["seconds"])
             for side, bits in state["previous"].items():
                 self.previous[side] = None if bits is None else Individual(unpack_bits(bits))
             for side, toolbox in self.toolboxes.items():
                 toolbox.load_state_dict(state["strategies"][side])
             self.randomness.load_state_dict(state["random"])
-            self.ledger = Ledger(run, _count(state["evaluation_lines"]))
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
             found, expected = f"a state that cannot be used ({error!r})", "the state that the run saved"
             remedy = "Restore the file, or start a new run."
             raise UserError(str(run.path(STATE)), found, expected, remedy) from error
-
-    def _operators(self) -> dict[str, dict[str, str | None]]:
-        return {side: operators_of(toolbox) for side, toolbox in self.toolboxes.items()}
-
-    def _check(self, state: Any) -> None:
-        found = state if isinstance(state, dict) else {}
-        check_format(found, FORMAT, STATE)
-        saved = found.get("strategies")
-        sides = list(saved) if isinstance(saved, dict) else saved
-        if sides != list(self.toolboxes):
-            raise UserError("sides", list(self.toolboxes), f"{sides}, as saved", "Resume the same sides.")
-        asked = {**self.settings, "operators": self._operators()}
-        refuse_changes(found, asked, "saved", "Resume with the saved ones, or start a new run.")
-
-
-def _count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"{value!r} is no count")
-    return value
+        return lines
 
 
 @contextmanager

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
-from deap import tools
 from deap.base import Toolbox
 
 from ganprune.errors import UserError
@@ -58,26 +57,17 @@ def make_toolbox(
     """
     _check_space(space)
     toolbox = Toolbox()
-    _register(toolbox, "attributes", "init", init, space)
+    for kind, operator in {"init": init, "select": select, "mate": mate, "mutate": mutate}.items():
+        resolved = registry.resolve(kind, operator)
+        alias = "attributes" if kind == "init" else kind
+        of_space = {name: getattr(space, name) for name in resolved.needs}
+        toolbox.register(alias, resolved.function, **resolved.parameters, **of_space)
     toolbox.register("individual", _individual, toolbox)
     toolbox.register("population", _population, toolbox)
-    toolbox.register("restore", Individual.from_record)
     toolbox.register("repair", space.repair)
-    register_evaluate(toolbox, evaluate)
-    for kind, operator in (("select", select), ("mate", mate), ("mutate", mutate)):
-        _register(toolbox, kind, kind, operator, space)
+    # Not by register, which copies an object's attributes next to it: pickled for a worker they would travel twice.
+    toolbox.evaluate = partial(evaluate)
     return toolbox
-
-
-def register_evaluate(toolbox: Toolbox, evaluate: Callable[..., Any]) -> None:
-    """Register ``evaluate`` without what DEAP copies from a callable object.
-
-    DEAP puts the object's attributes next to it; pickled for a worker they would travel twice.
-    """
-    toolbox.register("evaluate", evaluate)
-    if not inspect.isroutine(evaluate):
-        vars(toolbox.evaluate).clear()
-        toolbox.evaluate.__name__ = "evaluate"
 
 
 def operators_of(toolbox: Toolbox) -> dict[str, str | None]:
@@ -106,15 +96,7 @@ def _individual(toolbox: Toolbox) -> Individual:
 
 def _population(toolbox: Toolbox, n: int) -> list[Individual]:
     """Return ``n`` new individuals."""
-    return tools.initRepeat(list, toolbox.individual, n)
-
-
-def _register(toolbox: Toolbox, alias: str, kind: str, operator: str | Callable[..., Any], space: Space) -> None:
-    if isinstance(operator, str):
-        resolved = registry.resolve(kind, operator)
-    else:
-        resolved = registry.Operator(operator, {}, registry.space_needs(operator))
-    toolbox.register(alias, resolved.function, **resolved.keywords(space))
+    return [toolbox.individual() for _ in range(n)]
 
 
 def _check_space(space: Space) -> None:

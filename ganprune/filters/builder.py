@@ -1,4 +1,4 @@
-"""From bits to a ready network, for one side of a search: sliced or reconstructed, with the last few kept."""
+"""From bits to a network: sliced or silenced, and for one side of a search reconstructed, with the last few kept."""
 
 from __future__ import annotations
 
@@ -9,14 +9,37 @@ from torch import nn
 
 from ganprune.data.images import UnpairedImages
 from ganprune.errors import UserError
-from ganprune.filters.compact import compact
 from ganprune.filters.importance import importance_order
 from ganprune.filters.recent import Recent
 from ganprune.filters.reconstruction import Reconstruction
+from ganprune.filters.slicing import silence_network, slice_network
 from ganprune.filters.space import FilterSpace
 from ganprune.models.cyclegan import CycleGAN
 
 KEPT_NETWORKS = 4  # the partner of a whole generation is asked for again and again
+
+
+def compact(generator: nn.Module, space: FilterSpace, bits: Sequence[int]) -> nn.Module:
+    """Return a copy of a generator without the filters whose bit is 0: smaller tensors, same kind of network.
+
+    Args:
+        generator: the network that ``space`` describes; not changed.
+        space: its filter space.
+        bits: repaired ones, ``len(space)`` zeros and ones.
+
+    Returns:
+        A network in the same mode and on the same device; its tensors are its own.
+    """
+    return slice_network(generator, space.kept(bits))
+
+
+def mask(generator: nn.Module, space: FilterSpace, bits: Sequence[int]) -> nn.Module:
+    """Return a full-size copy of a generator in which the filters whose bit is 0 are silent.
+
+    Weights, biases and the norms' scale, shift and running mean of those filters are zero, so that nothing of them
+    reaches the next layer: it is the same function as :func:`compact`'s, to 1e-10 in float64. Arguments as there.
+    """
+    return silence_network(generator, space.kept(bits, produces=True))
 
 
 class NetworkBuilder:

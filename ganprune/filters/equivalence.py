@@ -7,11 +7,12 @@ import torch
 from torch import nn
 
 from ganprune.data.sizes import Size
-from ganprune.errors import UserError
-from ganprune.filters.layers import convolutions, evaluating, input_hooks
+from ganprune.errors import UserError, reason
+from ganprune.filters.layers import convolutions, evaluating, hooks
 from ganprune.filters.slicing import Keep, silence_network, slice_network
 
 SMALL = 32  # a side length that is enough for most networks
+OUTPUT = ""  # stands for the whole network among the paths of its layers
 
 
 def check_equivalence(generator: nn.Module, kept: Keep, written: Keep, channels: int, size: Size) -> None:
@@ -34,16 +35,12 @@ def check_equivalence(generator: nn.Module, kept: Keep, written: Keep, channels:
         image = image[..., :SMALL, :SMALL]
     masked, small = silence_network(generator, written).eval(), slice_network(generator, kept).eval()
     tolerance = 1e-8 if weight.dtype == torch.float64 else 2e-3
-    try:
-        with torch.inference_mode():
-            wanted, got = masked(image), small(image)
-        holds = wanted.shape == got.shape and torch.allclose(wanted, got, atol=tolerance, rtol=tolerance)
-        reason = "differ"
-    except Exception as error:  # a network that we did not write may do anything with its channels
-        holds, reason = False, f"differ: the latter fails ({type(error).__name__}: {str(error).splitlines()[0][:160]})"
-    if not holds:
-        where = _first_difference(masked, small, image, tolerance)
-        found = f"{type(generator).__name__}, whose masked and compact forms {reason}{where}"
+    (wanted, _), (got, failed) = _run(masked, image), _run(small, image)
+    differing = [name for name, value in wanted.items() if not _alike(value, got.get(name), tolerance)]
+    if OUTPUT in differing or OUTPUT not in wanted:
+        how = f"differ: the latter fails ({failed})" if failed else "differ"
+        where = f" from what layer {differing[0]} is given on" if differing[:1] not in ([], [OUTPUT]) else ""
+        found = f"{type(generator).__name__}, whose masked and compact forms {how}{where}"
         expected = "layers for which a removed filter equals a silent one"
         raise UserError("generator", found, expected, "It can't be pruned exactly.")
 
@@ -57,21 +54,16 @@ def _takes(network: nn.Module, image: torch.Tensor) -> bool:
         return False
 
 
-def _first_difference(masked: nn.Module, small: nn.Module, image: torch.Tensor, tolerance: float) -> str:
-    """Return words for the first convolution that is given something else in the compact network; "" for none."""
-    full, compact = (_inputs(network, image) for network in (masked, small))
-    for name, wanted in full.items():
-        got = compact.get(name)
-        same = got is not None and got.shape == wanted.shape
-        if not (same and torch.allclose(compact[name], wanted, atol=tolerance, rtol=tolerance)):
-            return f" from what layer {name} is given on"
-    return ""
+def _alike(wanted: torch.Tensor, got: torch.Tensor | None, tolerance: float) -> bool:
+    if got is None or got.shape != wanted.shape:
+        return False
+    return torch.allclose(wanted, got, atol=tolerance, rtol=tolerance)
 
 
-def _inputs(network: nn.Module, image: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Return what each convolution is given, summed over its channels, of which the silent ones should be 0.
+def _run(network: nn.Module, image: torch.Tensor) -> tuple[dict[str, torch.Tensor], str]:
+    """Return what each convolution is given, as far as the network runs, and the output; and why it failed, or "".
 
-    In the order in which they are reached, as far as the network runs.
+    Inputs, in the order of the layers, are summed over their channels, of which the silent ones should be 0.
     """
     seen: dict[str, torch.Tensor] = {}
 
@@ -79,8 +71,8 @@ def _inputs(network: nn.Module, image: torch.Tensor) -> dict[str, torch.Tensor]:
         seen.setdefault(name, inputs[0].sum(1))
 
     try:
-        with torch.inference_mode(), input_hooks(convolutions(network), record):
-            network(image)
-    except Exception:  # what was reached before it failed is what we are here for
-        pass
-    return seen
+        with torch.inference_mode(), hooks(convolutions(network), record):
+            seen[OUTPUT] = network(image)
+    except Exception as error:  # a network that we did not write may do anything with its channels
+        return seen, f"{type(error).__name__}: {reason(error, 160)}"
+    return seen, ""

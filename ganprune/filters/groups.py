@@ -55,9 +55,10 @@ class FilterGroup:
     size: int
     members: tuple[Member, ...]
 
-    def convolutions(self, *, produces: bool) -> set[str]:
-        """Return the paths of the convolutions that write (or read) these filters."""
-        return {m.module for m in self.members if m.convolution and m.parameter == "weight" and m.produces == produces}
+    def convolutions(self, *, produces: bool) -> dict[str, int]:
+        """Return the convolutions that write (or read) these filters: path -> dimension of the weight."""
+        weights = (member for member in self.members if member.convolution and member.parameter == "weight")
+        return {member.module: member.dim for member in weights if member.produces == produces}
 
 
 def merge_member(members: dict[tuple[str, str, int], Member], member: Member) -> None:
@@ -168,20 +169,17 @@ def _merge(
     groups: Sequence[FilterGroup], starts: Sequence[int], roots: np.ndarray, layers: dict[str, Layer]
 ) -> FilterGroup:
     """Return one group whose filters are the sets of tied ones."""
-    own = sorted({int(r) for g, s in zip(groups, starts, strict=True) for r in roots[s : s + g.size] if r >= 0})
-    number = {root: index for index, root in enumerate(own)}
+    filters = np.concatenate([np.arange(s, s + g.size) for g, s in zip(groups, starts, strict=True)])
+    own = np.unique(roots[filters][roots[filters] >= 0])
     members: dict[tuple[str, str, int], Member] = {}
     for group, start in zip(groups, starts, strict=True):
         for member in group.members:
-            layer = layers.get(member.module)
-            short = layer is not None and member.parameter == "weight" and member.dim == 1  # holds one block's channels
-            least = layer.weight.shape[1] if layer is not None and short else None
-            pairs = [
-                (position, number[int(roots[start + index])])
-                for position, index in zip(member.positions, member.filters, strict=True)
-                if roots[start + index] >= 0 and (least is None or position < least)
-            ]
-            if pairs:
-                positions, filters = zip(*pairs, strict=True)
-                merge_member(members, replace(member, positions=positions, filters=filters))
+            layer, positions = layers.get(member.module), np.asarray(member.positions)
+            tied = roots[start + np.asarray(member.filters)]
+            stays = tied >= 0
+            if layer is not None and member.parameter == "weight" and member.dim == 1:  # holds one block's channels
+                stays &= positions < layer.weight.shape[1]
+            where, which = positions[stays].tolist(), np.searchsorted(own, tied[stays]).tolist()
+            if where:
+                merge_member(members, replace(member, positions=tuple(where), filters=tuple(which)))
     return FilterGroup(groups[0].name, len(own), tuple(members.values()))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, TypeGuard, cast
+from contextlib import ExitStack, contextmanager
+from typing import TypeGuard, cast
 
 from torch import nn
 
@@ -42,21 +43,13 @@ def channel_dims(layer: Layer) -> tuple[int, int]:
 
 
 @contextmanager
-def input_hooks(modules: Mapping[str, nn.Module], call: Callable[[str, Any, tuple[Any, ...]], Any]) -> Iterator[None]:
-    """Inside this block, call with (path, module, inputs) whenever one of the modules is reached."""
-
-    def hook(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
-        def reached(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            call(name, module, inputs)
-
-        return reached
-
-    handles = [module.register_forward_pre_hook(hook(name)) for name, module in modules.items()]
-    try:
+def hooks(modules: Mapping[str, nn.Module], call: Callable[..., None], *, after: bool = False) -> Iterator[None]:
+    """Inside this block, call with (path, module, inputs) before any of the modules runs; after it, with its output."""
+    with ExitStack() as stack:
+        for name, module in modules.items():
+            register = module.register_forward_hook if after else module.register_forward_pre_hook
+            stack.enter_context(register(functools.partial(call, name)))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager

@@ -26,7 +26,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ganprune.filters.layers import Layer, channel_dims, convolutions, input_hooks, layer_at
+from ganprune.filters.layers import Layer, channel_dims, convolutions, hooks, layer_at
 from ganprune.filters.recent import Recent
 from ganprune.filters.slicing import Keep, slice_network
 from ganprune.filters.space import FilterSpace
@@ -89,7 +89,7 @@ class Reconstruction:
                 grams[name] = grams.get(name, 0) + patches.T @ patches
                 counts[name] += len(patches)
 
-        with input_hooks(layers, add):
+        with hooks(layers, add):
             for part in self.images.split(self.batch):
                 self.generator(part)
         moments = {}
@@ -269,13 +269,8 @@ def _as_convolution(
         spread[:, :, ::sh, ::sw] = inputs
         left, top = reach_w - pw, reach_h - ph
         return F.pad(spread, (left, left + ow, top, top + oh)), layer.kernel_size, (1, 1), layer.dilation
-    if layer.padding_mode != "zeros":
-        inputs = F.pad(inputs, layer._reversed_padding_repeated_twice, mode=layer.padding_mode)
-    elif layer.padding == "same":
-        inputs = F.pad(inputs, layer._reversed_padding_repeated_twice)
-    elif layer.padding != "valid":
-        ph, pw = cast(tuple[int, int], layer.padding)
-        inputs = F.pad(inputs, (pw, pw, ph, ph))
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    inputs = F.pad(inputs, layer._reversed_padding_repeated_twice, mode=mode)
     return inputs, layer.kernel_size, layer.stride, layer.dilation
 
 

@@ -103,7 +103,7 @@ class Repair:
             kept = part[array[part] == 1]
             ranks |= {int(index): rank for rank, index in enumerate(kept[np.argsort(self._places[kept])])}
         sizes = np.repeat(np.asarray(self.group_sizes, float), self.group_sizes)
-        fewest = np.repeat([fewest_kept(size, self.multiple) for size in self.group_sizes], self.group_sizes)
+        fewest = np.repeat([below(1, size, self.multiple) for size in self.group_sizes], self.group_sizes)
         order = sorted(ranks, key=lambda index: -ranks[index] / sizes[index] ** self.slope)
         order = [index for index in order if ranks[index] >= fewest[index]]
 
@@ -130,11 +130,6 @@ class Repair:
                 part[order[wanted:]] = 0
         kept: list[int] = result.tolist()
         return kept
-
-
-def fewest_kept(size: int, multiple: int) -> int:
-    """Return the fewest filters that a group of ``size`` may keep."""
-    return multiple if size >= 2 * multiple else 1
 
 
 def below(count: int, size: int, multiple: int) -> int:

@@ -14,7 +14,7 @@ from torch import nn
 from ganprune.data.sizes import LEAST, read_size, round_up
 from ganprune.errors import UserError
 from ganprune.evolution.individual import unpack_bits
-from ganprune.filters.layers import Norm, input_hooks
+from ganprune.filters.layers import Norm, hooks
 from ganprune.filters.slicing import fit_to_tensors
 from ganprune.models.architecture import config_from_json, input_channels, skeleton
 from ganprune.models.checkpoint import FORMAT
@@ -118,7 +118,7 @@ def _check_widths(network: nn.Module, path: Path, size: Any) -> None:
     sides = (LEAST, LEAST) if small else read_size(size, f"size in {path.with_suffix('.json')}")
     norms = {name: m for name, m in network.named_modules() if isinstance(m, Norm) and m.weight is None}
     try:
-        with torch.inference_mode(), input_hooks(norms, learn):
+        with torch.inference_mode(), hooks(norms, learn):
             sides = sides if small else round_up(sides, size_multiple([network]))
             network(next(network.parameters()).new_zeros(1, input_channels(network), *sides))
     except Exception as error:  # networks that we did not write fail as they like

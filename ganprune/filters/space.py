@@ -23,7 +23,6 @@ from ganprune.filters.tracing import find_groups
 from ganprune.models.architecture import input_channels
 
 ENCODINGS = ("grouped", "tied")
-Channels = tuple[str, int]  # path of a convolution, and the dimension of its weight that they run along
 Places = dict[tuple[str, str, int], np.ndarray]  # (module path, tensor, dimension) -> the bit of each index, or -1
 
 
@@ -142,6 +141,14 @@ class FilterSpace:
         nothing of it can be pruned."""
         return self._controllers.get((module, "weight", dim))
 
+    def channels(self, *, produces: bool) -> dict[str, int]:
+        """Return where convolutions write (or read; no depthwise ones) filters that can be pruned.
+
+        Returns:
+            The convolution's path -> the dimension of its weight that those channels run along.
+        """
+        return {path: dim for group in self.groups for path, dim in group.convolutions(produces=produces).items()}
+
     def full(self) -> list[int]:
         """Return the individual that keeps every filter."""
         return [1] * len(self)
@@ -199,22 +206,12 @@ class FilterSpace:
         return kept
 
 
-def written(space: FilterSpace) -> list[Channels]:
-    """Return where convolutions write filters that can be pruned: their output channels."""
-    return _channels(space, produces=True)
-
-
-def read(space: FilterSpace) -> list[Channels]:
-    """Return where convolutions read filters that can be pruned: their input channels; no depthwise ones."""
-    return _channels(space, produces=False)
-
-
-def combine(space: FilterSpace, scores: Mapping[Channels, np.ndarray]) -> np.ndarray:
+def combine(space: FilterSpace, scores: Mapping[tuple[str, int], np.ndarray]) -> np.ndarray:
     """Return (len(space),): each bit's mean over all channels that it stands for, 0 where there is none.
 
     Args:
         space: says which bit each channel is.
-        scores: per layer one score for each index of that dimension of its weight.
+        scores: per convolution and dimension of its weight one score for each index.
     """
     total, count = np.zeros(len(space)), np.zeros(len(space))
     for (layer, dim), values in scores.items():
@@ -229,17 +226,11 @@ def combine(space: FilterSpace, scores: Mapping[Channels, np.ndarray]) -> np.nda
 def norms(space: FilterSpace, generator: nn.Module) -> np.ndarray:
     """Return per bit the mean absolute weight of its filters, relative to that of their whole layer."""
     relative = {}
-    for layer, dim in written(space):
+    for layer, dim in space.channels(produces=True).items():
         weight = layer_at(generator, layer).weight.detach().abs().double().cpu()
         means = weight.transpose(0, dim).flatten(1).mean(1).numpy()
         relative[layer, dim] = means / max(means.mean(), 1e-30)
     return combine(space, relative)
-
-
-def _channels(space: FilterSpace, produces: bool) -> list[Channels]:
-    members = [member for group in space.groups for member in group.members]
-    chosen = [m for m in members if m.convolution and m.parameter == "weight" and m.produces == produces]
-    return list(dict.fromkeys((member.module, member.dim) for member in chosen))
 
 
 def _index(

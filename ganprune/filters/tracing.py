@@ -12,9 +12,9 @@ import torch
 import torch_pruning
 from torch import nn
 
-from ganprune.errors import UserError
+from ganprune.errors import UserError, reason
 from ganprune.filters.groups import FilterGroup, Member, merge_member, tie_grouped
-from ganprune.filters.layers import WIDTH, Convolution, Norm, channel_dims, convolutions, input_hooks, is_depthwise
+from ganprune.filters.layers import WIDTH, Convolution, Norm, channel_dims, convolutions, hooks, is_depthwise
 from ganprune.filters.slicing import slice_network
 
 # Activations and other layers that keep zeros at zero, so that a masked filter is as if it were gone.
@@ -51,7 +51,7 @@ def find_groups(generator: nn.Module, example: torch.Tensor) -> tuple[list[Filte
     for name, module in convolutions(traced).items():
         if name not in seen and module in graph.module2node:
             group = _group(graph, name, module, names, generator)
-            seen |= group.convolutions(produces=True)
+            seen.update(group.convolutions(produces=True))
             groups.append(group)
     probe, image, shape = _probe(generator, example)
     tied, unprunable = tie_grouped(groups, generator)
@@ -135,7 +135,7 @@ def _stopped_at(network: nn.Module, example: torch.Tensor) -> str:
     entered: list[str] = []
     inner = {name: module for name, module in network.named_modules() if name}
     try:
-        with torch.inference_mode(), input_hooks(inner, lambda name, module, inputs: entered.append(name)):
+        with torch.inference_mode(), hooks(inner, lambda name, module, inputs: entered.append(name)):
             network(example)
     except Exception:
         return f"in layer {entered[-1]}: " if entered else ""
@@ -207,5 +207,5 @@ def _why_unprunable(probe: nn.Module, group: FilterGroup, image: torch.Tensor, s
     try:
         output = slice_network(probe, keep)(image)
     except Exception as error:
-        return f"the network can't do without one of them ({str(error).splitlines()[0][:120]})"
+        return f"the network can't do without one of them ({reason(error, 120)})"
     return None if output.shape == shape else "they are channels of the output image"

@@ -29,7 +29,8 @@ from ganprune.pipeline.task import Task, check_fingerprint, fingerprint
 from ganprune.runs.directory import CONFIG, STATE, SUMMARY, RunDirectory
 from ganprune.settings.evolve import EvolveSettings
 from ganprune.settings.fields import changed
-from ganprune.training.finetune import drop_state, finetune
+from ganprune.training import TENSORS_NAME
+from ganprune.training.finetune import finetune
 
 SUMMARY_FORMAT = 1
 
@@ -155,7 +156,7 @@ class Job:
         """Write the picture and the summary: the run is finished then, and needs no state of a fine-tune any more."""
         draw_samples(directory.path("samples.png"), self.task, compact)
         directory.write_json(SUMMARY, summary)
-        drop_state(directory.directory)
+        directory.path(TENSORS_NAME).unlink(missing_ok=True)
 
 
 def begin(

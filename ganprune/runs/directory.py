@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ganprune.errors import UserError
-from ganprune.runs.files import RUN, flush, make_folder, parse_json, replace, unwritable
+from ganprune.runs.files import RUN, flush, make_folder, parse_json, replace, writing
 from ganprune.runs.locks import locked
 
 CONFIG = "config.json"
@@ -142,7 +142,7 @@ class RunDirectory:
             UserError: the directory cannot be written.
         """
         line = _to_line(record)
-        with self._writing(name), open(self.path(name), "a+b") as file:
+        with writing(self.path(name)), open(self.path(name), "a+b") as file:
             _mend_end(file)
             file.write(line.encode())
 
@@ -150,13 +150,13 @@ class RunDirectory:
         """Replace the file ``name`` atomically by these records, one a line; errors as :meth:`append_jsonl`."""
         replace(self.path(name), "".join(map(_to_line, records)))
 
-    def read_jsonl(self, name: str) -> list[dict[str, Any]]:
+    def read_jsonl(self, name: str, *, least: int = 0) -> list[dict[str, Any]]:
         """Return the records of ``name``; no file means no records.
 
         A last line that a crash cut short is left out.
 
         Raises:
-            UserError: another line is damaged; the message names it.
+            UserError: another line is damaged, which the message names; or there are fewer than ``least``.
         """
         *lines, unfinished = self._read(name).split("\n") if self.exists(name) else [""]
         records = []
@@ -165,8 +165,12 @@ class RunDirectory:
                 where, shown = f"{self.path(name)}, line {number}", line if len(line) <= 60 else line[:57] + "..."
                 raise UserError(where, shown, "one JSON object", "Restore the file, or remove the line.")
             records.append(record)
-        last = _to_record(unfinished)
-        return records if last is None else [*records, last]
+        if (last := _to_record(unfinished)) is not None:
+            records.append(last)
+        if len(records) < least:
+            expected, remedy = f"the {least} that the saved state counts", "Restore the file, or start a new run."
+            raise UserError(str(self.path(name)), f"{len(records)} lines", expected, remedy)
+        return records
 
     def flush(self, *names: str) -> None:
         """Wait until what was appended to these files is on the disk.
@@ -175,15 +179,8 @@ class RunDirectory:
             UserError: it can't be written there.
         """
         for name in filter(self.exists, names):
-            with self._writing(name):
+            with writing(self.path(name)):
                 flush(self.path(name))
-
-    @contextmanager
-    def _writing(self, name: str) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise unwritable(self.path(name), error) from error
 
     def _read(self, name: str) -> str:
         try:

@@ -61,10 +61,8 @@ def make_folder(path: Path, *, field: str = RUN) -> None:
     Raises:
         UserError: it cannot be made or written.
     """
-    try:
+    with writing(path, field):
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise unwritable(path, error, field) from error
     if not os.access(path, os.W_OK | os.X_OK):
         raise unwritable(path, "permission denied", field)
 
@@ -76,6 +74,15 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def writing(path: Path, field: str = RUN) -> Iterator[None]:
+    """Tell what the operating system refuses within the block as a place that can't be written, by a UserError."""
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(path, error, field) from error
 
 
 def unwritable(path: Path, reason: object, field: str = RUN) -> UserError:

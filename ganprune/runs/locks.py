@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from ganprune.errors import UserError
-from ganprune.runs.files import RUN, unwritable
+from ganprune.runs.files import RUN, writing
 
 try:
     import fcntl
@@ -44,10 +44,8 @@ def locked(directory: Path) -> Iterator[None]:
 
 def _acquire(path: Path) -> IO[str]:
     while True:
-        try:
+        with writing(path.parent):
             file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - it stays open as long as the lock is held
-        except OSError as error:
-            raise unwritable(path.parent, error) from error
         try:
             if fcntl is not None:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

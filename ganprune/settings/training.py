@@ -63,6 +63,12 @@ class TrainingSettings(Settings):
     def total(self) -> int:
         return self.steps + self.decay_steps
 
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each term of a generator's objective, by name."""
+        own = {term: getattr(self, term) for term in ("adversarial", *TAUGHT)}
+        return {**own, "cycle": self.lam, "identity": self.lam * self.identity}
+
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON data."""
         return {**asdict(self), "betas": list(self.betas)}

@@ -1,6 +1,6 @@
 """Training of both sides: the trainer, what it matches, and the file that an interrupted training goes on from."""
 
-from ganprune.training.pool import ImagePool
+from ganprune.training.augmentation import ImagePool
 from ganprune.training.state import TENSORS_NAME, read_metadata
 from ganprune.training.trainer import CycleGANTrainer
 

@@ -1,4 +1,4 @@
-"""What training does to images at random: places, mirroring and order, all derived from (seed, step)."""
+"""What training does to images at random: places, mirroring, order and history, all derived from (seed, step)."""
 
 from __future__ import annotations
 
@@ -39,6 +39,30 @@ class Augmentation:
                 image = F.crop(large, top, left, *size).clamp(-1, 1)
             out.append(image)
         return torch.stack(out)
+
+
+class ImagePool:
+    """A history of generated images (Shrivastava et al., CVPR 2017): half of the queries return an older image.
+
+    Args:
+        size: images kept; 0 returns the newest always.
+    """
+
+    def __init__(self, size: int):
+        self.size = size
+        self.images: list[torch.Tensor] = []
+
+    def query(self, images: torch.Tensor, draw: random.Random) -> torch.Tensor:
+        """Put (B, C, H, W) images in, get as many back; ``draw`` decides which."""
+        returned = []
+        for image in images.detach():
+            if len(self.images) < self.size:
+                self.images.append(image.clone())
+            elif self.size and draw.random() < 0.5:
+                index = draw.randrange(self.size)
+                self.images[index], image = image.clone(), self.images[index]
+            returned.append(image)
+        return torch.stack(returned)
 
 
 def epoch_indices(count: int, batch: int, step: int, seed: int | str) -> list[int]:

@@ -11,18 +11,16 @@ al., pix2pixHD, CVPR 2018, who compare with real images): L_DisA (Eq. 5) compare
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from ganprune.errors import UserError
+from ganprune.filters.layers import Convolution, Norm, hooks
 
 LAYERS = 4  # where features are compared
 RIDGE = 1e-3  # relative, of the adapters' first solution
-NORMS = (nn.InstanceNorm2d, nn.BatchNorm2d, nn.GroupNorm)
-CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
 
 class FeatureDistillation(nn.Module):
@@ -66,9 +64,9 @@ def common_layers(student: nn.Module, teacher: nn.Module, count: int) -> list[st
     The last convolution is left out: its output is the image, which is compared anyway.
     """
     known = {name for name, _ in student.named_modules()}
-    for kinds in (NORMS, CONVOLUTIONS):
+    for kinds in ((*Norm, nn.GroupNorm), Convolution):
         names = [name for name, module in teacher.named_modules() if isinstance(module, kinds) and name in known]
-        names = names[:-1] if kinds is CONVOLUTIONS else names
+        names = names[:-1] if kinds is Convolution else names
         if names:
             count = min(count, len(names))
             return [names[(index + 1) * len(names) // count - 1] for index in range(count)]
@@ -79,13 +77,11 @@ def common_layers(student: nn.Module, teacher: nn.Module, count: int) -> list[st
 def tapped(network: nn.Module, paths: Sequence[str], images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Run a network and return its output and the outputs of the layers at ``paths``, in that order."""
     caught: dict[str, torch.Tensor] = {}
-    with ExitStack() as hooks:
-        for path in paths:
 
-            def keep(module: nn.Module, inputs: object, output: torch.Tensor, path: str = path) -> None:
-                caught[path] = output.clone()  # the activation behind a norm often overwrites its input
+    def keep(path: str, module: nn.Module, inputs: object, output: torch.Tensor) -> None:
+        caught[path] = output.clone()  # the activation behind a norm often overwrites its input
 
-            hooks.enter_context(network.get_submodule(path).register_forward_hook(keep))
+    with hooks({path: network.get_submodule(path) for path in paths}, keep, after=True):
         output = network(images)
     return output, [caught[path] for path in paths]
 
@@ -98,9 +94,8 @@ def seen_by(discriminator: nn.Module, images: torch.Tensor) -> tuple[torch.Tenso
         images: (B, C, H, W) in [-1, 1].
     """
     taken: list[torch.Tensor] = []
-    with ExitStack() as hooks:
-        for layer in [module for module in discriminator.modules() if isinstance(module, nn.Conv2d)][1:]:
-            hooks.enter_context(layer.register_forward_pre_hook(lambda module, inputs: taken.append(inputs[0])))
+    layers = [(name, module) for name, module in discriminator.named_modules() if isinstance(module, nn.Conv2d)]
+    with hooks(dict(layers[1:]), lambda name, module, inputs: taken.append(inputs[0])):
         output = discriminator(images)
     return output, taken
 

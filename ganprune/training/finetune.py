@@ -47,7 +47,7 @@ def finetune(
         settings: objective and schedule.
         report: called as ``report(step, total, losses)`` after each step.
         keep: folder in which the training's state is kept, every ``save_seconds`` and when it is interrupted. What is
-            there of the same training goes on; :func:`drop_state` removes it when it is needed no longer.
+            there of the same training goes on. Who needs it no longer removes the file :data:`TENSORS_NAME`.
         save_seconds: see ``keep``.
 
     Returns:
@@ -61,8 +61,11 @@ def finetune(
     origin = weights_digest(compact)
     trainer = CycleGANTrainer(cyclegan.with_generators(compact), images.whole_training(), settings, teacher=teacher)
     guard = Guard(compact, settings)
-    if keep is not None and _is_of(keep / TENSORS_NAME, origin, settings):
-        guard.load(*trainer.load(keep))
+    if keep is not None and (keep / TENSORS_NAME).exists():
+        known = read_metadata(keep / TENSORS_NAME)
+        # A run that was given more generations may have other elites.
+        if known.get("origin") == origin and known.get("settings") == settings.to_json():
+            guard.load(*trainer.load(keep))
     saved = time.monotonic()
     with Interruption() as interruption:
         for losses in trainer.train():
@@ -72,24 +75,11 @@ def finetune(
                 report(trainer.step, settings.total, losses)
             due = interruption.requested is not None or time.monotonic() - saved >= save_seconds
             if keep is not None and due:
-                trainer.save(keep, facts={"origin": origin, **guard.facts()}, tensors=guard.tensors())
+                trainer.save(keep, facts={"origin": origin, **guard.facts()}, tensors=guard.kept)
                 saved = time.monotonic()
             interruption.check()
     trainer.finish()
-    return guard.outcome(trainer.step)
-
-
-def drop_state(folder: Path) -> None:
-    """Remove a training's state from a folder."""
-    (folder / TENSORS_NAME).unlink(missing_ok=True)
-
-
-def _is_of(path: Path, origin: str, settings: TrainingSettings) -> bool:
-    """Whether a state is of the same training: a run that was given more generations may have other elites."""
-    if not path.exists():
-        return False
-    saved = read_metadata(path)
-    return saved.get("origin") == origin and saved.get("settings") == settings.to_json()
+    return guard.outcome
 
 
 class Guard:
@@ -102,46 +92,41 @@ class Guard:
     Args:
         networks: the compact generators.
         settings: weights of the terms, and how many steps there are.
+
+    Attributes:
+        kept: the last good weights.
+        outcome: what :func:`finetune` returns; empty while all is well.
     """
 
     def __init__(self, networks: Mapping[str, nn.Module], settings: TrainingSettings):
-        self.networks = networks
-        self.weights = {
-            **{term: getattr(settings, term) for term in TAUGHT},
-            "cycle": settings.lam,
-            "identity": settings.lam * settings.identity,
-        }
+        self.networks = nn.ModuleDict(networks)
+        self.weights = {term: weight for term, weight in settings.weights.items() if term != "adversarial"}
         self.window, self.total = max(LEAST_WINDOW, settings.total // WINDOWS), settings.total
         self.first: float | None = None
-        self.sum, self.step, self.diverged = 0.0, 0, False
+        self.sum, self.step = 0.0, 0
+        self.outcome: dict[str, int] = {}
         self.kept = self._copy()
 
     def good(self, step: int, losses: Mapping[str, float]) -> bool:
         """Take note of a step's losses; return False, with the last good weights back in place, if it diverged."""
         self.sum += sum(self.weights.get(name.rpartition("_")[0], 0.0) * value for name, value in losses.items())
-        if not all(map(math.isfinite, losses.values())) or (step == self.total and not self._finite()):
-            return self._go_back()
-        if step % self.window:
-            return True
-        mean, self.sum = self.sum / self.window, 0.0
-        if self.first is None:
-            self.first = mean
-        if mean > WORSE * self.first or not self._finite():
-            return self._go_back()
-        self.kept, self.step = self._copy(), step
-        return True
-
-    def outcome(self, step: int) -> dict[str, int]:
-        """Return what to say of a training that ended at a step."""
-        return {"diverged_at": step, "weights_of": self.step} if self.diverged else {}
+        bad, due = not all(map(math.isfinite, losses.values())), step % self.window == 0
+        if due:
+            mean, self.sum = self.sum / self.window, 0.0
+            self.first = mean if self.first is None else self.first
+            bad = bad or mean > WORSE * self.first
+        if due or step == self.total:
+            bad = bad or not all(bool(value.isfinite().all()) for value in self.networks.state_dict().values())
+        if bad:
+            self.networks.load_state_dict(self.kept)
+            self.outcome = {"diverged_at": step, "weights_of": self.step}
+        elif due:
+            self.kept, self.step = self._copy(), step
+        return not bad
 
     def facts(self) -> dict[str, Any]:
-        """Return the numbers to save."""
+        """Return the numbers to save beside :attr:`kept`."""
         return {"guard": {"first": self.first, "sum": self.sum, "step": self.step}}
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Return the tensors to save."""
-        return {f"{name}.{key}": value for name, state in self.kept.items() for key, value in state.items()}
 
     def load(self, facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
         """Continue from what was saved.
@@ -152,24 +137,9 @@ class Guard:
         try:
             guard = facts["guard"]
             self.first, self.sum, self.step = guard["first"], guard["sum"], guard["step"]
-            self.kept = {
-                name: {key: tensors[f"{name}.{key}"].to(value) for key, value in state.items()}
-                for name, state in self.kept.items()
-            }
+            self.kept = {key: tensors[key].to(value) for key, value in self.kept.items()}
         except (KeyError, TypeError) as error:
             raise UserError(TENSORS_NAME, f"no {error}", "the state of a fine-tune", "Remove the file.") from error
 
-    def _copy(self) -> dict[str, dict[str, torch.Tensor]]:
-        return {
-            name: {key: value.detach().clone() for key, value in network.state_dict().items()}
-            for name, network in self.networks.items()
-        }
-
-    def _finite(self) -> bool:
-        return all(bool(value.isfinite().all()) for n in self.networks.values() for value in n.state_dict().values())
-
-    def _go_back(self) -> bool:
-        for name, network in self.networks.items():
-            network.load_state_dict(self.kept[name])
-        self.diverged = True
-        return False
+    def _copy(self) -> dict[str, torch.Tensor]:
+        return {key: value.detach().clone() for key, value in self.networks.state_dict().items()}

@@ -14,17 +14,17 @@ import contextlib
 import itertools
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
-from ganprune.data.images import Split
+from ganprune.data.images import Split, UnpairedImages
 from ganprune.errors import UserError
 from ganprune.losses import adversarial, discriminator_aware
 from ganprune.models.cyclegan import PARTS, CycleGAN
@@ -32,16 +32,9 @@ from ganprune.models.weights import load_into, read_safetensors
 from ganprune.runs.directory import refuse_changes
 from ganprune.runs.files import replacing
 from ganprune.settings.training import TAUGHT, TrainingSettings
-from ganprune.training.augmentation import Augmentation, epoch_indices
+from ganprune.training.augmentation import Augmentation, ImagePool, epoch_indices
 from ganprune.training.distillation import FeatureDistillation, feature_matching, seen_by, tapped
-from ganprune.training.pool import ImagePool
-from ganprune.training.state import FORMAT, FURTHER, TENSORS_NAME, load_adam, read_metadata, with_prefix
-
-
-class TrainingImages(Protocol):
-    """Anything that gives each domain's training images: :class:`UnpairedImages`, or a part of them."""
-
-    def __getitem__(self, domain: str) -> Split: ...
+from ganprune.training.state import FORMAT, FURTHER, TENSORS_NAME, read_metadata, with_prefix
 
 
 class CycleGANTrainer:
@@ -49,16 +42,20 @@ class CycleGANTrainer:
 
     Args:
         cyclegan: the networks to train.
-        images: their training images are used.
+        images: their training images are used, by domain.
         settings: the objective and schedule.
         teacher: the original CycleGAN, for distillation.
         sides: which sides are trained; the others are only their reverse generators.
+
+    Attributes:
+        adversaries: by side, the discriminators that are trained against the generator.
+        domains: those that a step takes images of.
     """
 
     def __init__(
         self,
         cyclegan: CycleGAN,
-        images: TrainingImages,
+        images: UnpairedImages | Mapping[str, Split],
         settings: TrainingSettings,
         *,
         teacher: CycleGAN | None = None,
@@ -72,73 +69,52 @@ class CycleGANTrainer:
         self.step = 0
         self.sides = {name: side for name, side in cyclegan.items() if sides is None or name in sides}
         self.pools = {name: ImagePool(settings.pool) for name in self.sides}
+        self.adversaries = self._adversaries()
+        both = [side for name, side in self.sides.items() if settings.identity or name in self.adversaries]
+        self.domains = sorted({side.source for side in self.sides.values()} | {side.target for side in both})
         self.augmentation = Augmentation(load_scale=settings.augment)
         for network in cyclegan.networks().values():
             network.eval().requires_grad_(False)
         # Mixed precision on a CPU takes about 15 % less time with channels last.
         layout = torch.channels_last if settings.precision == "bfloat16" else torch.contiguous_format
-        for network in self._trained():
-            network.train().requires_grad_(True).to(memory_format=layout)
-        self.matchers = self._matchers() if settings.features else {}
-        adversaries = any(side.discriminator is not None for side in self.sides.values())
-        self.optimisers = {part: self._adam(part) for part in (PARTS if adversaries else PARTS[:1])}
+        for side in self.sides.values():
+            side.generator.train().requires_grad_(True).to(memory_format=layout)
+            if side.discriminator is not None:
+                side.discriminator.train().requires_grad_(True).to(memory_format=layout)
+        self.matchers: dict[str, FeatureDistillation] = {}  # adapters between features and the teacher's
+        if settings.features and teacher is not None:
+            for name, side in self.sides.items():
+                pair = side.generator, teacher[name].generator
+                self.matchers[name] = FeatureDistillation(*pair, self.batch(side.source))
+        parts = PARTS if any(side.discriminator is not None for side in self.sides.values()) else PARTS[:1]
+        self.optimisers = {part: self._adam(part) for part in parts}
         self._check_terms()
+
+    def _adversaries(self) -> dict[str, nn.Module]:
+        """Return the discriminators that are trained against their side's generator: that takes real images, too."""
+        found = {}
+        for name, side in self.sides.items():
+            with contextlib.suppress(KeyError):  # no such images
+                if self.settings.adversarial and side.discriminator is not None and len(self.images[side.target].train):
+                    found[name] = side.discriminator
+        return found
 
     def _check_terms(self) -> None:
         """Check that every side has something to learn from."""
-        for name in self.sides:
-            settings = self.settings
-            looked_at = self._looks(name, "disa") or self._looks(name, "feature_matching")
+        settings = self.settings
+        for name, side in self.sides.items():
+            looked_at = side.discriminator is not None and (settings.disa or settings.feature_matching)
             taught = self.teacher is not None and (settings.distil or settings.features or looked_at)
-            own = self._against(name) or settings.identity * settings.lam or self._reverse(name) is not None
+            own = name in self.adversaries or settings.identity * settings.lam or self._reverse(name) is not None
             if not (taught or own):
                 found = f"terms that generator {name} has no networks for"
                 raise UserError(
                     "objective", found, "one that applies to a generator alone", "Distil: --finetune distil."
                 )
 
-    def _looks(self, name: str, term: str) -> bool:
-        """Whether a term applies to a side that takes a discriminator."""
-        return bool(getattr(self.settings, term)) and self.cyclegan[name].discriminator is not None
-
-    def _against(self, name: str) -> bool:
-        """Whether a side's generator and discriminator are trained against each other: that takes real images, too."""
-        return self._looks(name, "adversarial") and self._has_images(self.cyclegan[name].target)
-
-    def _has_images(self, domain: str) -> bool:
-        try:
-            return len(self.images[domain].train) > 0
-        except KeyError:
-            return False
-
     def _reverse(self, name: str) -> nn.Module | None:
         """Return a side's reverse generator, if the cycle counts and there is one."""
         return self.cyclegan.reverse(name) if self.settings.lam else None
-
-    def _domains(self) -> list[str]:
-        """Return the domains that a step takes images of."""
-        needed = {side.source for side in self.sides.values()}
-        for name, side in self.sides.items():
-            if self.settings.identity or self._against(name):
-                needed.add(side.target)
-        return sorted(needed)
-
-    def _matchers(self) -> dict[str, FeatureDistillation]:
-        """Return each side's adapters between the features of its generator and its teacher's."""
-        assert self.teacher is not None
-        return {
-            name: FeatureDistillation(side.generator, self.teacher[name].generator, self._batch(side.source))
-            for name, side in self.sides.items()
-        }
-
-    def _trained(self) -> list[nn.Module]:
-        both = [network for side in self.sides.values() for network in (side.generator, side.discriminator)]
-        return [network for network in both if network is not None]
-
-    def _freeze_discriminators(self, frozen: bool) -> None:
-        for side in self.sides.values():
-            if side.discriminator is not None:
-                side.discriminator.requires_grad_(not frozen)
 
     def _adam(self, part: str) -> torch.optim.Adam:
         networks = [getattr(side, part) for side in self.sides.values() if getattr(side, part) is not None]
@@ -164,13 +140,13 @@ class CycleGANTrainer:
         for part, optimiser in self.optimisers.items():
             factor = self.settings.discriminator_rate if part == "discriminator" else 1.0
             optimiser.param_groups[0]["lr"] = factor * self.settings.rate(self.step)
-        real = {domain: self._batch(domain) for domain in self._domains()}
-        losses, fakes = self._update_generators(real)
-        losses |= self._update_discriminators(real, fakes)
+        real = {domain: self.batch(domain) for domain in self.domains}
+        losses, fakes = self.update_generators(real)
+        losses |= self.update_discriminators(real, fakes)
         self.step += 1
         return {name: float(value.detach()) for name, value in losses.items()}
 
-    def _batch(self, domain: str) -> torch.Tensor:
+    def batch(self, domain: str) -> torch.Tensor:
         """Return this step's augmented training images of one domain: (B, C, H, W)."""
         train = self.images[domain].train
         seed = f"{self.settings.seed}:{domain}"
@@ -184,18 +160,25 @@ class CycleGANTrainer:
         enabled = self.settings.precision == "bfloat16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
-    def _update_generators(
+    def update_generators(
         self, real: dict[str, torch.Tensor]
     ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-        self._freeze_discriminators(True)
+        """Update generators once; return the losses by name, and each side's images.
+
+        Args:
+            real: images of each of :attr:`domains`, (B, C, H, W).
+        """
+        for discriminator in self.adversaries.values():
+            discriminator.requires_grad_(False)
         losses: dict[str, torch.Tensor] = {}
-        total, fakes = torch.zeros((), device=self.device), {}
+        objectives, fakes = [], {}
         for name in self.sides:
             objective, terms, fakes[name] = self._generator_objective(name, real)
-            total = total + objective
+            objectives.append(objective)
             losses |= {f"{term}_{name}": value for term, value in terms.items()}
-        self._apply("generator", total)
-        self._freeze_discriminators(False)
+        self._apply("generator", objectives)
+        for discriminator in self.adversaries.values():
+            discriminator.requires_grad_(True)
         return losses, fakes
 
     def _generator_objective(
@@ -203,7 +186,7 @@ class CycleGANTrainer:
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor]:
         """Return one side's weighted objective, its terms, and its images."""
         settings, side = self.settings, self.cyclegan[name]
-        source, back = real[side.source], self._reverse(name)
+        source, reverse = real[side.source], self._reverse(name)
         terms: dict[str, torch.Tensor] = {}
         with self._autocast():
             inputs = torch.cat([source, real[side.target]]) if settings.identity else source  # one pass for both
@@ -211,17 +194,15 @@ class CycleGANTrainer:
             outputs, features = tapped(side.generator, paths, inputs)
             outputs = outputs.float()
             fake = outputs[: len(source)]
-            if side.discriminator is not None and self._against(name):
-                terms["adversarial"] = adversarial(side.discriminator(fake).float(), True)
-            if back is not None:
-                terms["cycle"] = F.l1_loss(back(fake).float(), source)
+            if name in self.adversaries:
+                terms["adversarial"] = adversarial(self.adversaries[name](fake).float(), True)
+            if reverse is not None:
+                terms["cycle"] = F.l1_loss(reverse(fake).float(), source)
             if settings.identity:
                 terms["identity"] = F.l1_loss(outputs[len(source) :], real[side.target])
             if self.teacher is not None:
                 terms |= self._taught(name, source, fake, [feature[: len(source)] for feature in features])
-        weights = asdict(settings) | {"cycle": settings.lam, "identity": settings.lam * settings.identity}
-        objective = sum((weights[term] * value for term, value in terms.items()), torch.zeros((), device=self.device))
-        return objective, terms, fake
+        return self._sum(settings.weights[term] * value for term, value in terms.items()), terms, fake
 
     def _taught(
         self, name: str, source: torch.Tensor, fake: torch.Tensor, features: list[torch.Tensor]
@@ -247,30 +228,33 @@ class CycleGANTrainer:
             terms["features"] = self.matchers[name](features, known)
         return terms
 
-    def _update_discriminators(
+    def update_discriminators(
         self, real: dict[str, torch.Tensor], fakes: dict[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        if not self.settings.adversarial:
-            return {}
+        """Update discriminators once, with what :meth:`update_generators` returned; return the losses by name."""
         losses = {}
-        for name, side in self.sides.items():
-            if side.discriminator is None or not self._against(name):
-                continue
+        for name, discriminator in self.adversaries.items():
             draw = random.Random(f"{self.settings.seed}:{name}:{self.step}")
-            target, older = real[side.target], self.pools[name].query(fakes[name], draw)
+            target, older = real[self.sides[name].target], self.pools[name].query(fakes[name], draw)
             with self._autocast():
-                output = side.discriminator(torch.cat([target, older])).float()
+                output = discriminator(torch.cat([target, older])).float()
             halves = output[: len(target)], output[len(target) :]
             losses[f"discriminator_{name}"] = 0.5 * (adversarial(halves[0], True) + adversarial(halves[1], False))
         if losses:
-            self._apply("discriminator", sum(losses.values(), torch.zeros((), device=self.device)))
+            self._apply("discriminator", losses.values())
         return losses
 
-    def _apply(self, part: str, objective: torch.Tensor) -> None:
-        optimiser = self.optimisers[part]
-        optimiser.zero_grad(set_to_none=True)
-        objective.backward()
-        optimiser.step()
+    def _sum(self, terms: Iterable[torch.Tensor]) -> torch.Tensor:
+        return sum(terms, torch.zeros((), device=self.device))
+
+    def _apply(self, part: str, objectives: Iterable[torch.Tensor]) -> None:
+        self.optimisers[part].zero_grad(set_to_none=True)
+        self._sum(objectives).backward()
+        self.optimisers[part].step()
+
+    def _modules(self) -> dict[str, nn.Module]:
+        """Return what is saved whole, by what begins the names of its tensors."""
+        return {**self.cyclegan.networks(), **{f"adapters.{name}": net for name, net in self.matchers.items()}}
 
     def save(
         self,
@@ -292,25 +276,16 @@ class CycleGANTrainer:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         metadata = {**(facts or {}), "format": FORMAT, "step": self.step, "settings": self.settings.to_json()}
-        further = {f"{FURTHER}{key}": value.detach().cpu().contiguous() for key, value in (tensors or {}).items()}
-        content = {**self._tensors(), **further}
-        text = {"training": json.dumps(metadata)}
-        with replacing(folder / TENSORS_NAME) as path:
-            save_file(content, path, metadata=text)
-
-    def _tensors(self) -> dict[str, torch.Tensor]:
-        tensors = {
-            f"{n}.{k}": v for n, network in self.cyclegan.networks().items() for k, v in network.state_dict().items()
-        }
-        for name, matcher in self.matchers.items():
-            tensors |= {f"adapters.{name}.{key}": value for key, value in matcher.state_dict().items()}
+        content = {f"{FURTHER}{key}": value for key, value in (tensors or {}).items()}
+        for prefix, module in self._modules().items():
+            content |= {f"{prefix}.{key}": value for key, value in module.state_dict().items()}
         for part, optimiser in self.optimisers.items():
             for index, state in optimiser.state_dict()["state"].items():
-                tensors |= {f"optimiser.{part}.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
-        for name, pool in self.pools.items():
-            if pool.images:
-                tensors[f"pool.{name}"] = torch.stack(pool.images)
-        return {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+                content |= {f"optimiser.{part}.{index}.{key}": torch.as_tensor(v) for key, v in state.items()}
+        content |= {f"pool.{name}": torch.stack(pool.images) for name, pool in self.pools.items() if pool.images}
+        content = {key: value.detach().cpu().contiguous() for key, value in content.items()}
+        with replacing(folder / TENSORS_NAME) as path:
+            save_file(content, path, metadata={"training": json.dumps(metadata)})
 
     def load(self, folder: str | Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         """Continue from what :meth:`save` wrote.
@@ -326,12 +301,14 @@ class CycleGANTrainer:
         saved = read_metadata(path)
         refuse_changes(saved["settings"], self.settings.to_json(), "the interrupted run", "Resume with equal settings.")
         self.step = saved["step"]
-        for name, network in self.cyclegan.networks().items():
-            load_into(network, with_prefix(tensors, name + "."), path)
-        for name, matcher in self.matchers.items():
-            load_into(matcher, with_prefix(tensors, f"adapters.{name}."), path)
+        for prefix, module in self._modules().items():
+            load_into(module, with_prefix(tensors, prefix + "."), path)
         for part, optimiser in self.optimisers.items():
-            load_adam(optimiser, with_prefix(tensors, f"optimiser.{part}."))
+            state: dict[int, dict[str, torch.Tensor]] = {}
+            for key, value in with_prefix(tensors, f"optimiser.{part}.").items():
+                index, _, entry = key.partition(".")
+                state.setdefault(int(index), {})[entry] = value
+            optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
         for name, pool in self.pools.items():
             pool.images = list(tensors.get(f"pool.{name}", torch.empty(0)).to(self.device))
         return saved, with_prefix(tensors, FURTHER)

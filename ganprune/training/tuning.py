@@ -18,7 +18,6 @@ from torch import nn
 from ganprune.data.images import ImageSet, Split, UnpairedImages
 from ganprune.filters.builder import KEPT_NETWORKS, NetworkBuilder
 from ganprune.filters.recent import Recent
-from ganprune.filters.space import FilterSpace
 from ganprune.models.cyclegan import OTHER, CycleGAN
 from ganprune.settings.training import TrainingSettings, TuningSettings
 from ganprune.training import CycleGANTrainer
@@ -26,20 +25,11 @@ from ganprune.training import CycleGANTrainer
 SHARE = 0.1  # of the training images, drawn once
 
 
-class TuningImages:
-    """The tenth of the training images that individuals are tuned on."""
-
-    def __init__(self, images: UnpairedImages, seed: int):
-        none = ImageSet([], images.size)
-        self.splits = {domain: Split(images.tuning(domain, seed, SHARE), none, none) for domain in images.domains}
-
-    def __getstate__(self) -> dict[str, Any]:
-        for split in self.splits.values():
-            split.train.read_all()  # a worker elsewhere has no such files
-        return vars(self)
-
-    def __getitem__(self, domain: str) -> Split:
-        return self.splits[domain]
+# What each objective is made of, where it differs from a training's.
+TERMS: dict[str, dict[str, float]] = {
+    "distil": {"lam": 0.0, "identity": 0.0, "adversarial": 0.0, "distil": 1.0, "augment": 1.0},
+    "cyclegan": {},
+}
 
 
 class TunedBuilder(NetworkBuilder):
@@ -68,50 +58,39 @@ class TunedBuilder(NetworkBuilder):
     ):
         self.untuned, self.cyclegan, self.side, self.settings = builder, cyclegan, side, settings
         self.seed, self.precision = seed, precision
-        self.images = TuningImages(images, seed)
+        self.space, self.needs_partner = builder.space, settings.objective == "cyclegan"
+        none = ImageSet([], images.size)
+        self.images = {domain: Split(images.tuning(domain, seed, SHARE), none, none) for domain in images.domains}
         self.recent = Recent(KEPT_NETWORKS)
         count = len(self.images[cyclegan[side].source].train)
         self.steps = settings.steps or max(1, math.ceil(settings.passes * count / settings.batch))
 
-    @property
-    def space(self) -> FilterSpace:  # type: ignore[override]
-        return self.untuned.space
-
-    @property
-    def needs_partner(self) -> bool:  # type: ignore[override]
-        """Whether a network's tuning depends on the partner that it is scored with."""
-        return self.settings.objective == "cyclegan"
+    def __getstate__(self) -> dict[str, Any]:
+        for split in self.images.values():
+            split.train.read_all()  # a worker elsewhere has no such files
+        return vars(self)
 
     def fresh(self, bits: Sequence[int]) -> nn.Module:
         return self.against(bits, self.cyclegan.reverse(self.side))
 
     def against(self, bits: Sequence[int], partner: nn.Module | None) -> nn.Module:
-        """Return the network of ``bits``, tuned with ``partner``, if there is one, translating back."""
-        with torch.inference_mode(False), torch.no_grad():
-            network = self.untuned.fresh(bits)
-        with torch.inference_mode(False), torch.enable_grad():
-            return self._tune(network, bits, partner)
-
-    def _tune(self, network: nn.Module, bits: Sequence[int], partner: nn.Module | None) -> nn.Module:
+        """Return the network of ``bits``, tuned with ``partner``, if there is one, as the reverse generator."""
         draw = random.Random(f"{self.seed}:{self.side}:{''.join(map(str, bits))}")
-        distil = self.settings.objective == "distil"
         settings = TrainingSettings(
             steps=self.steps,
             batch=self.settings.batch,
             learning_rate=self.settings.learning_rate,
-            lam=0.0 if distil else 10.0,
-            identity=0.0 if distil else 0.5,
-            adversarial=0.0 if distil else 1.0,
-            distil=1.0 if distil else 0.0,
-            augment=1.0 if distil else 286 / 256,
             precision=self.precision,
             seed=draw.getrandbits(31),
+            **TERMS[self.settings.objective],  # type: ignore[arg-type]
         )
+        with torch.inference_mode(False), torch.no_grad():
+            network = self.untuned.fresh(bits)
         generators = {self.side: network} if partner is None else {self.side: network, OTHER[self.side]: partner}
-        pair = self.cyclegan.with_generators(generators)
-        trainer = CycleGANTrainer(pair, self.images, settings, teacher=self.cyclegan, sides=[self.side])
-        for _ in trainer.train():
-            pass
+        with torch.inference_mode(False), torch.enable_grad():
+            pair = self.cyclegan.with_generators(generators)
+            for _ in CycleGANTrainer(pair, self.images, settings, teacher=self.cyclegan, sides=[self.side]).train():
+                pass
         return network
 
     def forget(self) -> None:

@@ -22,6 +22,7 @@ from ganprune.data.images import UnpairedImages
 from ganprune.errors import UserError
 from ganprune.evolution import Genetic, Interrupted, Score, coevolve
 from ganprune.evolution.algorithms.nsga2 import NSGA2
+from ganprune.filters.builder import NetworkBuilder
 from ganprune.fitness import BROKEN, CycleFitness
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
@@ -212,16 +213,12 @@ def test_notes_are_logged_in_the_step_they_belong_to(tmp_path, caplog):
 def test_a_candidate_without_finite_images_gets_the_worst_fitness_and_a_note(
     checkpoint, image_folder, tmp_path, monkeypatch, algorithm
 ):
-    first_half = CycleFitness._first_half
+    class Broken(torch.nn.Module):
+        def forward(self, batch):
+            return torch.full_like(batch, float("nan"))
 
-    def broken(self, bits, network):
-        translated = first_half(self, bits, network)
-        if sum(bits) % 2:
-            translated.images.fill_(float("nan"))
-            translated.terms["l_disa"] = float("inf")
-        return translated
-
-    monkeypatch.setattr(CycleFitness, "_first_half", broken)
+    build = NetworkBuilder.__call__
+    monkeypatch.setattr(NetworkBuilder, "__call__", lambda self, bits: Broken() if sum(bits) % 2 else build(self, bits))
     run = toy_run(checkpoint, image_folder, tmp_path / "run", algorithm=algorithm, population=4, finetune_steps=0)
     records = run.read_jsonl("evaluations.jsonl")
     bad = [record for record in records if "broken" in record["terms"]]
@@ -251,8 +248,8 @@ def guarded(values, network, total=40):
     for step, value in enumerate(values, start=1):
         network.weight.data.fill_(step)
         if not guard.good(step, {"distil_A2B": value}):
-            return guard.outcome(step), network.weight.item()
-    return guard.outcome(len(values)), network.weight.item()
+            return guard.outcome, network.weight.item()
+    return guard.outcome, network.weight.item()
 
 
 @pytest.fixture
@@ -353,13 +350,13 @@ def test_a_resumed_guard_judges_as_if_nothing_had_been(weight):
         for step in range(first, last + 1):
             guard.networks["A2B"].weight.data.fill_(step)
             if not guard.good(step, {"distil_A2B": losses[step - 1]}):
-                return guard.outcome(step), guard.networks["A2B"].weight.item()
+                return guard.outcome, guard.networks["A2B"].weight.item()
         return None
 
     first = Guard({"A2B": weight}, TRAINING)
     assert show(first, 1, 17) is None
     second = Guard({"A2B": torch.nn.Linear(1, 1, bias=False)}, TRAINING)
-    second.load(json.loads(json.dumps(first.facts())), first.tensors())
+    second.load(json.loads(json.dumps(first.facts())), first.kept)
     assert show(first, 18, 40) == show(second, 18, 40) == ({"diverged_at": 30, "weights_of": 20}, 20)
     with pytest.raises(UserError, match="no 'guard'; expected the state of a fine-tune"):
         second.load({}, {})

@@ -20,8 +20,7 @@ from ganprune.errors import UserError
 from ganprune.evolution import coevolve, make_toolbox
 from ganprune.evolution.individual import Score
 from ganprune.evolution.registry import REGISTRY, resolve
-from ganprune.filters.builder import make_builders
-from ganprune.filters.compact import compact
+from ganprune.filters.builder import compact, make_builders
 from ganprune.filters.space import FilterSpace
 from ganprune.fitness import CycleFitness
 from ganprune.pipeline import search

@@ -292,12 +292,6 @@ def test_images_are_decoded_once(tmp_path):
     assert torch.equal(image_set[0], first)
 
 
-def test_paired_test_images_are_those_of_equal_name(images):
-    pairs = [(images["A"].test.paths[a].name, images["B"].test.paths[b].name) for a, b in images.pairs("test")]
-    assert pairs == [("01.png", "01.png"), ("02.png", "02.png"), ("03.png", "03.png")]
-    assert images.pairs("test") != [(0, 0), (1, 1), (2, 2)], "the indices differ, so mixing them up would show"
-
-
 def test_counts_name_every_role(images):
     assert images.counts() == {
         "trainA": 13, "trainB": 15, "validationA": 1, "validationB": 1, "testA": 4, "testB": 5,

@@ -8,7 +8,7 @@ from torch import nn
 
 from ganprune.deploy import alignment
 from ganprune.deploy.alignment import MULTIPLE, aligned
-from ganprune.filters.compact import compact
+from ganprune.filters.builder import compact
 from ganprune.filters.tracing import find_groups
 from ganprune.models.architecture import input_channels
 

@@ -20,7 +20,7 @@ from ganprune.deploy.files import open_onnx, open_program, require_packages, wri
 from ganprune.deploy.plain import write_plain
 from ganprune.deploy.speed import speed_figures, speed_lines
 from ganprune.errors import UserError
-from ganprune.filters.compact import compact
+from ganprune.filters.builder import compact
 from ganprune.filters.space import FilterSpace
 from ganprune.models.generator import InstanceNorm2d, norm_layer
 from ganprune.models.sizing import translate

@@ -16,7 +16,7 @@ from ganprune.commands.export import export_run
 from ganprune.data.pixels import read_image, to_float, to_uint8
 from ganprune.deploy.facts import Facts
 from ganprune.deploy.plain import write_plain
-from ganprune.filters.compact import compact
+from ganprune.filters.builder import compact
 from ganprune.filters.space import FilterSpace
 from ganprune.models.sizing import translate
 from ganprune.settings.export import ExportSettings

@@ -24,9 +24,6 @@ class HillClimber(Strategy):
     def update(self, evaluated):
         self.elite = [best_of(evaluated)]
 
-    def get_best(self):
-        return best_of(self.elite)
-
     def _neighbour(self):
         if random.random() < self.fresh:
             return self.toolbox.individual()

@@ -7,7 +7,6 @@ import random
 
 import numpy as np
 import pytest
-from deap import tools
 from toys import SIZES, ToySpace, agreement, from_text, make_side, onemax, score, shortfalls, to_text
 
 from ganprune.errors import UserError
@@ -440,14 +439,3 @@ def test_parameters_can_be_written_after_the_name():
         registry.resolve("algorithm", "umda:learnin_rate=0.1")
     with pytest.raises(UserError, match="parameter of nsga2: got objectives"):
         registry.resolve("algorithm", "nsga2:objectives=3")
-
-
-def test_crowding_is_there_again_after_loading():
-    random.seed(10)
-    toolbox, twin = front_side(), front_side()
-    toolbox.update(score(toolbox, toolbox.generate()))
-    toolbox.update(score(toolbox, toolbox.generate()))
-    twin.load_state_dict(json.loads(json.dumps(toolbox.state_dict())))
-    parents, twins = toolbox.generate.func.__self__.parents, twin.generate.func.__self__.parents
-    assert [p.fitness.crowding_dist for p in twins] == [p.fitness.crowding_dist for p in parents]
-    assert tools.selTournamentDCD(twins, 4)

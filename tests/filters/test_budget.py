@@ -10,7 +10,7 @@ from ganprune.cost.network_cost import Budget, NetworkCost
 from ganprune.cost.profile import parameters
 from ganprune.errors import UserError
 from ganprune.evolution import make_toolbox
-from ganprune.filters.compact import compact
+from ganprune.filters.builder import compact
 from ganprune.filters.space import FilterSpace
 from ganprune.pipeline.budgets import find_slope, hold_to_budgets
 from ganprune.settings.evolve import make_settings

@@ -21,9 +21,8 @@ from networks import (
 )
 from torch import nn
 
-from ganprune.filters.builder import NetworkBuilder
-from ganprune.filters.compact import compact
-from ganprune.filters.layers import input_hooks, layer_at
+from ganprune.filters.builder import NetworkBuilder, compact
+from ganprune.filters.layers import hooks, layer_at
 from ganprune.filters.reconstruction import (
     RIDGE,
     PatchSampler,
@@ -85,7 +84,7 @@ def indices_of(reconstruction, bits, name):
 def input_of(network, name, images):
     """What a layer is given when its network sees these images."""
     given = []
-    with input_hooks({name: layer_at(network, name)}, lambda name, layer, inputs: given.append(inputs[0].clone())):
+    with hooks({name: layer_at(network, name)}, lambda name, layer, inputs: given.append(inputs[0].clone())):
         network(images)
     return given[0]
 

@@ -14,7 +14,7 @@ from ganprune.errors import UserError
 from ganprune.evolution import coevolve, make_toolbox
 from ganprune.evolution.individual import Score
 from ganprune.evolution.registry import REGISTRY, resolve
-from ganprune.filters.repair import below, fewest_kept, nearest
+from ganprune.filters.repair import below, nearest
 from ganprune.filters.space import FilterSpace
 from ganprune.pipeline.reporter import Reporter
 
@@ -31,7 +31,7 @@ def allowed(size, multiple):
 @pytest.mark.parametrize(("size", "multiple"), [(16, 4), (18, 4), (8, 4), (7, 4), (1, 4), (5, 1), (64, 16), (30, 8)])
 def test_numbers_by_hand(size, multiple):
     choices = allowed(size, multiple)
-    assert fewest_kept(size, multiple) == choices[0]
+    assert below(1, size, multiple) == choices[0]
     for count in range(1, size + 1):
         found = nearest(count, size, multiple)
         assert found in choices and abs(found - count) == min(abs(choice - count) for choice in choices)

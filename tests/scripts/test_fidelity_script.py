@@ -8,7 +8,7 @@ import pytest
 import torch
 from networks import SIZE, UNet, enliven, random_bits, separable, toy_generator, toy_images
 
-from ganprune.filters.compact import compact
+from ganprune.filters.builder import compact
 from ganprune.filters.reconstruction import Reconstruction
 from ganprune.filters.space import FilterSpace
 

@@ -18,7 +18,7 @@ from ganprune.errors import UserError
 from ganprune.evolution import NSGA2, UMDA, Annealing, BinarySwarm, Genetic, RandomSearch, coevolve
 from ganprune.evolution.individual import pack_bits, unpack_bits
 from ganprune.evolution.randomness import Randomness
-from ganprune.filters.compact import compact, mask
+from ganprune.filters.builder import compact, mask
 from ganprune.filters.space import FilterSpace
 from ganprune.models.architecture import build, config_from_json, skeleton
 from ganprune.models.discriminator import DiscriminatorConfig

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ganprune.errors import UserError
-from ganprune.filters.compact import compact
+from ganprune.filters.builder import compact
 from ganprune.filters.space import FilterSpace
 from ganprune.models.cyclegan import new_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig

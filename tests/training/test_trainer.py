@@ -128,7 +128,7 @@ def test_losses_are_measured_as_they_are_defined(images):
     """The first step's losses, from the networks as they are initialised and images that no augmentation changes."""
     settings = replace(SETTINGS, augment=1.0)
     trainer = CycleGANTrainer(toy_cyclegan(), images, settings)
-    real = {domain: trainer._batch(domain) for domain in "AB"}
+    real = {domain: trainer.batch(domain) for domain in "AB"}
     with torch.no_grad():
         sides = toy_cyclegan()
         for network in sides.networks().values():
@@ -161,7 +161,7 @@ def test_terms_of_weight_zero_are_left_out(images):
 def test_the_generators_step_leaves_the_discriminators_alone(images):
     trainer = CycleGANTrainer(fresh(), images, SETTINGS)
     before = weights(trainer.cyclegan)
-    _, fakes = trainer._update_generators({domain: trainer._batch(domain) for domain in "AB"})
+    _, fakes = trainer.update_generators({domain: trainer.batch(domain) for domain in "AB"})
     for side in trainer.cyclegan.values():
         assert all(p.grad is None and p.requires_grad for p in side.discriminator.parameters())
         assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in side.generator.parameters())
@@ -169,7 +169,7 @@ def test_the_generators_step_leaves_the_discriminators_alone(images):
     assert all(torch.equal(before[name], after[name]) for name in before if "discriminator" in name)
     for side in trainer.cyclegan.values():
         side.generator.zero_grad(set_to_none=True)
-    trainer._update_discriminators({domain: trainer._batch(domain) for domain in "AB"}, fakes)
+    trainer.update_discriminators({domain: trainer.batch(domain) for domain in "AB"}, fakes)
     assert all(p.grad is None for side in trainer.cyclegan.values() for p in side.generator.parameters())
     assert any(not torch.equal(after[name], tensor) for name, tensor in weights(trainer.cyclegan).items())
 

@@ -88,11 +88,9 @@ class Annealing(Strategy):
             for before, after, move in zip(current, neighbours, moves, strict=True)
         ]
         if self.temperature is not None:
-            self.temperature *= self._factor(self.temperature)
-
-    def get_best(self) -> Individual:
-        """Return the best individual of the last batch; no chain need be there."""
-        return best_of(self.elite)
+            spread = statistics.pstdev([_climb(self.elite[0], current) for current in self.chains])
+            slowed = math.exp(-_HUANG * self.temperature / spread) if self.cooling == "adaptive" and spread else 0
+            self.temperature *= max(self.rate, slowed)
 
     def _neighbour(self, current: Individual) -> Individual:
         for _ in range(_TRIES):
@@ -104,12 +102,6 @@ class Annealing(Strategy):
     def _accepts(self, move: float) -> bool:
         """Metropolis' rule; while there is no temperature no move has been a worsening one."""
         return move <= 0 or bool(self.temperature and random.random() < math.exp(-move / self.temperature))
-
-    def _factor(self, temperature: float) -> float:
-        if self.cooling == "geometric":
-            return self.rate
-        spread = statistics.pstdev([_climb(self.elite[0], current) for current in self.chains])
-        return max(self.rate, math.exp(-_HUANG * temperature / spread)) if spread else self.rate
 
 
 def initial_temperature(moves: Sequence[float], acceptance: float) -> float | None:

@@ -17,7 +17,7 @@ import random
 from dataclasses import KW_ONLY, dataclass, field
 
 from ganprune.errors import UserError
-from ganprune.evolution.algorithms.strategy import Strategy, best_of, number
+from ganprune.evolution.algorithms.strategy import Strategy, number
 from ganprune.evolution.individual import Individual
 
 
@@ -39,6 +39,7 @@ class Genetic(Strategy):
     """
 
     requires = (*Strategy.requires, "select", "mate", "mutate")
+    holds_best = "parents"
 
     _: KW_ONLY
     reproduction: float = number(0.2, 0, 1)
@@ -66,10 +67,6 @@ class Genetic(Strategy):
     def update(self, evaluated: list[Individual]) -> None:
         """Make the evaluated batch the parents of the next."""
         self.parents = list(evaluated)
-
-    def get_best(self) -> Individual:
-        """Return the best individual of the last batch; among equals the first."""
-        return best_of(self.parents)
 
     def _breed(self, room: int) -> list[Individual]:
         s = random.random()

@@ -15,6 +15,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
 from typing import Any
 
 from deap import tools
@@ -23,7 +24,6 @@ from deap.base import Toolbox
 from ganprune.errors import UserError
 from ganprune.evolution.algorithms.strategy import Strategy, choice, number
 from ganprune.evolution.individual import Fitness, Individual, Score
-from ganprune.evolution.toolbox import register_evaluate
 
 Objectives = Callable[[Score], Sequence[float]]
 
@@ -93,6 +93,8 @@ class NSGA2(Strategy):
     requires = (*Strategy.requires, "evaluate", "mate", "mutate")
     least = 4
     later = 2  # parents and offspring
+    holds_best = "batch"
+    individual_type = FrontIndividual
 
     _: KW_ONLY
     crossover: float = number(0.9, 0, 1)
@@ -106,11 +108,11 @@ class NSGA2(Strategy):
         """Register the steps, and two objectives in place of one; see :meth:`Strategy.register`."""
         registered = getattr(self, "toolbox", None) is toolbox
         super().register(toolbox)
-        toolbox.register("restore", FrontIndividual.from_record)
         toolbox.register("front", self.front)
         if not registered:
-            toolbox.register("individual", _individual, toolbox.individual)
-            register_evaluate(toolbox, _Evaluate(toolbox.evaluate, self.objectives))
+            draw = toolbox.individual
+            toolbox.register("individual", lambda: FrontIndividual(draw()))
+            toolbox.evaluate = partial(_Evaluate(toolbox.evaluate, self.objectives))
         return self
 
     def generate(self) -> list[Individual]:
@@ -126,12 +128,11 @@ class NSGA2(Strategy):
 
     def get_best(self) -> Individual:
         """Return the individual of the last batch that the other side should meet."""
-        if not self.batch:
-            raise RuntimeError("get_best: nothing has been evaluated yet.")
-        if self.elite == "knee":
-            front = sorted(self.front(), key=lambda individual: individual.scalar_fitness, reverse=True)
-            return front[knee([individual.fitness.values for individual in front])]
-        return max(self.batch, key=lambda individual: individual.scalar_fitness)
+        best = super().get_best()
+        if self.elite == "best":
+            return best
+        front = sorted(self.front(), key=lambda individual: individual.scalar_fitness, reverse=True)
+        return front[knee([individual.fitness.values for individual in front])]
 
     def front(self) -> list[Individual]:
         """Return the non-dominated individuals of the last batch, each once, by rising first objective."""
@@ -148,7 +149,10 @@ class NSGA2(Strategy):
         self.update(self.batch)
 
     def _offspring(self) -> list[Individual]:
-        pool = self._mating_pool()
+        # DEAP holds four crowded tournaments at a time: a population that is no multiple of 4 gets another four.
+        rest = self.population % 4
+        pool = tools.selTournamentDCD(self.parents, self.population - rest)
+        pool += tools.selTournamentDCD(self.parents, 4) if rest else []
         children: list[Individual] = []
         for first, second in zip(pool[::2], pool[1::2], strict=True):
             pair = self._copy(first), self._copy(second)
@@ -156,15 +160,6 @@ class NSGA2(Strategy):
                 pair = self.toolbox.mate(*pair)
             children += [self.toolbox.mutate(child)[0] if random.random() < self.mutation else child for child in pair]
         return [self._repair(child) for child in children[: self.population]]
-
-    def _mating_pool(self) -> list[Individual]:
-        """Return at least as many winners of crowded binary tournaments as parents, in pairs.
-
-        DEAP holds four tournaments at a time, so a population that is no multiple of 4 gets another four.
-        """
-        rest = self.population % 4
-        pool = tools.selTournamentDCD(self.parents, self.population - rest)
-        return pool + tools.selTournamentDCD(self.parents, 4) if rest else pool
 
 
 class _Evaluate:
@@ -199,7 +194,3 @@ def knee(points: Sequence[Sequence[float]]) -> int:
         spans.append((max(values) - min(values)) or 1.0)
     sums = [sum((value - low) / span for value, low, span in zip(p, lows, spans, strict=True)) for p in points]
     return sums.index(min(sums))
-
-
-def _individual(draw: Callable[[], Individual]) -> FrontIndividual:
-    return FrontIndividual(draw())

@@ -34,7 +34,3 @@ class RandomSearch(Strategy):
     def update(self, evaluated: list[Individual]) -> None:
         """Keep the best."""
         self.elite = [best_of(evaluated)]
-
-    def get_best(self) -> Individual:
-        """Return the best individual of the last batch."""
-        return best_of(self.elite)

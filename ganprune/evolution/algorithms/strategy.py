@@ -86,6 +86,8 @@ class Strategy(ABC):
         requires: the names that :meth:`register` expects on the toolbox.
         least: the smallest population.
         later: about how many times the population is in each further batch; tells how long a search will take.
+        holds_best: the field with the individuals whose best is the elite.
+        individual_type: of the individuals.
         settings: the arguments as they were given, but for functions; a saved state of others is refused.
         toolbox: what the strategy is registered on, once it is.
 
@@ -96,6 +98,8 @@ class Strategy(ABC):
     requires: ClassVar[tuple[str, ...]] = ("individual", "population", "repair", "clone")
     least: ClassVar[int] = 2
     later: ClassVar[int] = 1
+    holds_best: ClassVar[str] = "elite"
+    individual_type: ClassVar[type[Individual]] = Individual
 
     population: int = 32
 
@@ -127,8 +131,7 @@ class Strategy(ABC):
         if missing:
             raise UserError("toolbox", f"no {', '.join(missing)}", f"all that {name} uses", "Use make_toolbox().")
         self.toolbox = toolbox
-        if not hasattr(toolbox, "restore"):
-            toolbox.register("restore", Individual.from_record)
+        toolbox.register("restore", self.individual_type.from_record)
         self._pristine = copy.deepcopy(self.state_dict())
         for step in STEPS:
             toolbox.register(step, getattr(self, step))
@@ -145,17 +148,23 @@ class Strategy(ABC):
     def update(self, evaluated: list[Individual]) -> None:
         """Take the batch back, in its order, every individual scored against one and the same partner."""
 
-    @abstractmethod
     def get_best(self) -> Individual:
         """Return the elite: of the last batch, the individual that the other side should meet.
 
         Raises:
             RuntimeError: nothing has been evaluated yet.
         """
+        return best_of(getattr(self, self.holds_best))
 
     def state_dict(self) -> dict[str, Any]:
         """Return, as JSON data, all that later steps depend on, except the state of the random generators."""
-        return {"settings": dict(self.settings), **{name: _to_json(getattr(self, name)) for name in self._state()}}
+        state: dict[str, Any] = {"settings": dict(self.settings)}
+        for name in self._state():
+            part = getattr(self, name)
+            if isinstance(part, list):
+                part = [individual.record() for individual in part]
+            state[name] = part.tolist() if isinstance(part, np.ndarray) else part
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a ``state_dict``.
@@ -168,7 +177,12 @@ class Strategy(ABC):
         asked = {name: self.settings.get(name) for name in {**self.settings, **saved}}
         refuse_changes(saved, asked, "saved", "Resume with the saved settings, or start a new run.")
         for name in self._state():
-            setattr(self, name, self._from_json(getattr(self, name), state[name]))
+            part = state[name]
+            if isinstance(getattr(self, name), list):
+                part = [self.toolbox.restore(record) for record in part]
+            elif part is not None:
+                part = np.array(part, dtype=float) if isinstance(part, list) else float(part)
+            setattr(self, name, part)
 
     def reset(self) -> None:
         """Forget all steps: the state is again that of the moment of :meth:`register`."""
@@ -176,14 +190,6 @@ class Strategy(ABC):
 
     def _state(self) -> list[str]:
         return [f.name for f in fields(self) if (f.compare and not f.init) or f.metadata.get("changes")]
-
-    def _from_json(self, present: Any, saved: Any) -> Any:
-        if isinstance(present, list):
-            return [self.toolbox.restore(record) for record in saved]
-        if saved is None:
-            return None
-        numbers = np.array(saved, dtype=float)
-        return numbers if numbers.ndim else float(numbers)
 
     def _copy(self, individual: Individual) -> Individual:
         """Return a deep copy whose fitness has to be measured anew."""
@@ -198,17 +204,12 @@ class Strategy(ABC):
 
 
 def best_of(individuals: Sequence[Individual]) -> Individual:
-    """Return the best individual of a batch; among equals the first, so an elite gives way to better ones only.
+    """Return the individual of a batch with the best scalar fitness; among equals the first, so that an elite gives way
+    to better ones only.
 
     Raises:
         RuntimeError: there is none.
     """
     if not individuals:
         raise RuntimeError("get_best: nothing has been evaluated yet.")
-    return max(individuals, key=lambda individual: individual.fitness)
-
-
-def _to_json(part: Any) -> Any:
-    if isinstance(part, list):
-        return [individual.record() for individual in part]
-    return part.tolist() if isinstance(part, np.ndarray) else part
+    return max(individuals, key=lambda individual: individual.scalar_fitness)

@@ -20,7 +20,7 @@ from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 
-from ganprune.evolution.algorithms.strategy import Strategy, best_of, number
+from ganprune.evolution.algorithms.strategy import Strategy, number
 from ganprune.evolution.individual import Individual
 
 _DECIMALS = 4  # of a velocity: a saved state is smaller, and continues exactly since the running one is rounded too
@@ -47,6 +47,7 @@ class BinarySwarm(Strategy):
     """
 
     later = 2  # particles and their personal bests
+    holds_best = "bests"
 
     _: KW_ONLY
     inertia: float = number(1.0, 0)
@@ -60,7 +61,8 @@ class BinarySwarm(Strategy):
         """Return the first particles, or the particles where their velocities take them and all personal bests."""
         if self.velocities is None:
             return self.toolbox.population(n=self.population)
-        ones = (np.random.random(self.velocities.shape) < _sigmoid(self.velocities)).astype(int)
+        chances = 1 / (1 + np.exp(-self.velocities))
+        ones = (np.random.random(chances.shape) < chances).astype(int)
         particles = [Individual(self.toolbox.repair(row)) for row in ones.tolist()]
         return particles + [self._copy(best) for best in self.bests]
 
@@ -72,14 +74,7 @@ class BinarySwarm(Strategy):
             particle if particle.fitness > best.fitness else best
             for particle, best in zip(particles, known, strict=True)
         ]
-        self.velocities = self._accelerate(np.array(particles, dtype=float))
-
-    def get_best(self) -> Individual:
-        """Return the global best, which is the best individual of the last batch."""
-        return best_of(self.bests)
-
-    def _accelerate(self, x: np.ndarray) -> np.ndarray:
-        """Return the velocities of particles at ``x`` (particles, bits)."""
+        x = np.array(particles, dtype=float)  # (particles, bits)
         v = self.velocities
         if v is None:
             v = np.random.random(x.shape) * self.clamp * (2 * x - 1)
@@ -87,8 +82,4 @@ class BinarySwarm(Strategy):
         g = np.array(self.get_best(), dtype=float)  # (bits,)
         r1, r2 = np.random.random(x.shape), np.random.random(x.shape)
         moved = self.inertia * v + self.cognitive * r1 * (p - x) + self.social * r2 * (g - x)
-        return np.round(np.clip(moved, -self.clamp, self.clamp), _DECIMALS)
-
-
-def _sigmoid(velocity: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-velocity))
+        self.velocities = np.round(np.clip(moved, -self.clamp, self.clamp), _DECIMALS)

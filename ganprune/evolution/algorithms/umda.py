@@ -66,10 +66,6 @@ class UMDA(Strategy):
         self.probabilities = np.clip(np.round(moved, _DECIMALS), min(margin, 0.5), max(1 - margin, 0.5))
         self.elite = [best_of(evaluated)]
 
-    def get_best(self) -> Individual:
-        """Return the best individual of the last batch."""
-        return best_of(self.elite)
-
 
 def _marginals(individuals: list[Individual]) -> np.ndarray:
     """Return the share of ones of each bit."""

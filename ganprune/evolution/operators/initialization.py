@@ -49,17 +49,8 @@ def initDensity(group_sizes: Sequence[int], low: Share = 0.1, high: Share = 1.0)
 def initGuided(group_sizes: Sequence[int], saliency: Sequence[float], low: Share = 0.1, high: Share = 1.0) -> list[int]:
     """As :func:`initDensity`, but each group keeps its most salient filters instead of random ones.
 
-    Args:
-        group_sizes: filters per group, each at least 1.
-        saliency: one number per bit, larger = more worth keeping (such as `FilterSpace.saliency`).
-        low: the lowest level, in [0, 1].
-        high: the highest level, in [low, 1].
-
-    Returns:
-        A list of 0/1 with at least one 1 in every group.
-
-    Raises:
-        UserError: not 0 <= low <= high <= 1.
+    ``saliency`` is one number per bit, larger = more worth keeping (such as `FilterSpace.saliency`). The other
+    arguments, result and errors are those of :func:`initDensity`.
     """
 
     def strongest(positions: range, count: int) -> list[int]:

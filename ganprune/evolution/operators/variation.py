@@ -1,6 +1,6 @@
 """Crossover and mutation of filter bit strings, by DEAP's conventions: both change what they are given, in place, and
-return it in a tuple. All draw from the global ``random`` only. What they leave behind can have empty
-groups: the strategy repairs it.
+return it in a tuple. All draw from the global ``random`` only. ``group_sizes`` are filters per group, in the order of
+the bits. What they leave behind can have empty groups: the strategy repairs it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,8 @@ def cxGroup(ind1: Any, ind2: Any, group_sizes: Sequence[int], indpb: Share = 0.5
     Filters of one group only make sense together, so a child gets each group from one parent.
 
     Args:
-        ind1: the first parent, changed in place.
-        ind2: the second parent, changed in place.
-        group_sizes: filters per group, in the order of the bits.
+        ind1, ind2: the parents.
         indpb: the probability of a group to be swapped, in [0, 1].
-
-    Returns:
-        Both children.
     """
     for group in slices(group_sizes):
         if random.random() < indpb:
@@ -46,12 +41,7 @@ def mutFlipBitPerGroup(
     string (H. Mühlenbein, "How genetic algorithms really work: mutation and hillclimbing", 1992) is here one per group.
 
     Args:
-        individual: changed in place.
-        group_sizes: filters per group, in the order of the bits.
         flips: the expected number of flips in a group, at least 0; one number for all, or one for each.
-
-    Returns:
-        The mutant, in a tuple.
 
     Raises:
         UserError: there are not as many numbers as groups.
@@ -79,14 +69,9 @@ def mutFlipBitGuided(
         indpb * (1 + guidance * (1 - 2 r))  if it is kept,      indpb * (1 + guidance * (2 r - 1))  if it is not
 
     Args:
-        individual: changed in place.
-        group_sizes: filters per group, in the order of the bits.
         saliency: one number per bit, larger = more worth keeping. Ranks count: sizes differ from layer to layer.
         indpb: the probability of a bit of middling saliency to be flipped, in [0, 1].
         guidance: in [0, 1]: 0 flips all bits alike (:func:`mutFlipBit`), 1 never drops a group's strongest filter.
-
-    Returns:
-        The mutant, in a tuple.
     """
     for group in slices(group_sizes):
         places = ranks(saliency[group])
@@ -102,15 +87,11 @@ def mutDensity(individual: Any, group_sizes: Sequence[int], low: Share = 0.1, hi
     """Draw a new density for one random group, and add or drop random filters until the group has it.
 
     Where :func:`mutGroup` takes a step from the width that a group has, this one forgets it, as ``initDensity`` draws.
+    The group keeps at least one filter.
 
     Args:
-        individual: changed in place.
-        group_sizes: filters per group, in the order of the bits.
         low: the lowest density, in [0, 1].
         high: the highest density, in [low, 1].
-
-    Returns:
-        The mutant, in a tuple; its group has at least one filter.
     """
     group = random.choice(slices(group_sizes))
     kept, dropped = _kept_and_dropped(individual, group)
@@ -123,11 +104,7 @@ def mutDensity(individual: Any, group_sizes: Sequence[int], low: Share = 0.1, hi
 def mutFlipSegment(individual: Any) -> tuple[Any]:
     """Invert every bit between two random cut points: the mutation of the authors' code for Algorithm 1.
 
-    Args:
-        individual: changed in place; at least one bit is inverted, at most all.
-
-    Returns:
-        The mutant, in a tuple.
+    At least one bit is inverted, at most all.
     """
     start, end = sorted(random.sample(range(len(individual) + 1), 2))
     individual[start:end] = [1 - bit for bit in individual[start:end]]
@@ -141,20 +118,12 @@ def mutGroup(individual: Any, group_sizes: Sequence[int], share: Share = 0.5) ->
     is a uniform share of the group in (0, ``share``], at least 1. The group's last filter is never dropped.
 
     Args:
-        individual: changed in place.
-        group_sizes: filters per group, in the order of the bits.
         share: the largest share of a group to add or drop, in (0, 1].
-
-    Returns:
-        The mutant, in a tuple.
     """
     group = random.choice(slices(group_sizes))
     kept, dropped = _kept_and_dropped(individual, group)
-    adding = random.random() < 0.5
-    if not dropped:
-        adding = False
-    elif len(kept) <= 1:
-        adding = True
+    coin = random.random() < 0.5
+    adding = bool(dropped) and (coin or len(kept) <= 1)
     room = len(dropped) if adding else max(0, len(kept) - 1)
     count = min(room, max(1, round(random.uniform(0, share) * len(kept + dropped))))
     for index in random.sample(dropped if adding else kept, count):
@@ -170,14 +139,9 @@ def mutGroupOrFlip(
     The first explores which filters of a group serve best, the second how wide each group should be.
 
     Args:
-        individual: changed in place.
-        group_sizes: filters per group, in the order of the bits.
         flip: the probability of flipping bits, in [0, 1].
         indpb: then, the probability of each bit to be flipped (:func:`mutFlipBit`), in [0, 1].
         share: else, the largest share of a group to add or drop (:func:`mutGroup`), in (0, 1].
-
-    Returns:
-        The mutant, in a tuple.
     """
     if random.random() < flip:
         return mutFlipBit(individual, indpb)
