@@ -103,7 +103,7 @@ def given_parameters(
 def _stated_ranges(function: Callable[..., Any]) -> dict[str, Range]:
     try:
         hints = get_type_hints(function, include_extras=True)
-    except (NameError, TypeError, AttributeError):  # names that only a type checker can resolve, or no annotations
+    except Exception:  # text of any kind, names that only a type checker can resolve, or no annotations
         return {}
     found = ((name, part) for name, hint in hints.items() for part in getattr(hint, "__metadata__", ()))
     return {name: part for name, part in found if isinstance(part, Range)}

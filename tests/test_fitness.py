@@ -326,6 +326,7 @@ def test_scoring_is_deterministic_and_draws_nothing(cyclegan, images, builders):
     assert states() != before  # the states compared do change when something is drawn or seeded
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_network_without_finite_images_gets_a_tiny_fitness(images, value):
     cyclegan = toy_cyclegan()

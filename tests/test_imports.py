@@ -73,6 +73,7 @@ def imported(path):
             yield node.module.partition(".")[0]
 
 
+@pytest.mark.slow
 def test_every_dependency_is_imported():
     setup = configparser.ConfigParser()
     setup.read(Path(ganprune.__file__).parents[1] / "setup.cfg")

@@ -1,4 +1,4 @@
-"""The command group: options under headings, a short and a whole help, and how mistakes are reported."""
+"""The command group: options under headings, a short and a full help, and how mistakes are reported."""
 
 from __future__ import annotations
 

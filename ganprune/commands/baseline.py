@@ -99,7 +99,7 @@ def prune_run(
     Args:
         baseline: criterion and weights.
         settings: of :func:`baseline_settings`: size (unless ``like``), fine-tune, seed.
-        checkpoint, data, size: as for ``pipeline.compress``; with ``like``, the run's own unless given.
+        checkpoint, data, size: as for :func:`ganprune.compress`; with ``like``, the run's own unless given.
         like: a finished run; each side gets at most as many parameters as there, and as near to it as filters allow.
         out: new run directory; None for the next free ``runs/baseline-NNN``.
         networks: how the checkpoint is to be read; with ``like``, only the factories that the run was begun with.

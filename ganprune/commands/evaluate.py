@@ -39,7 +39,7 @@ def evaluate_run(
         wanted: what is measured; None for a run's final figures.
         timing: whether and how often a run's original and compact are timed: ``speed`` of each side (see
             :func:`ganprune.deploy.speed.speed_figures`), and ``latency_ms`` becomes the same; None for not at all.
-        device, threads, reporter: as for :func:`compress`.
+        device, threads, reporter: as for :func:`ganprune.commands.evolve.compress`.
 
     Raises:
         UserError: ``path`` is neither, or something wanted can't be had.

@@ -77,6 +77,7 @@ def compress(
             facts = {name: configuration[name] for name in ("torch", "size", "device", "threads")}
             directory.write_json(LATENCY, to_json(search.latency, batch=1, **facts))  # before there is a run
         directory.write_json(CONFIG, configuration)
+        job.reporter.directory.append(directory.directory)
         return _search_and_finish(job, directory, search, stop_workers)
 
 
@@ -110,8 +111,9 @@ def resume(
             not the run's.
         Interrupted: Ctrl-C or SIGTERM.
     """
-    directory = RunDirectory.open(path)
+    directory, reporter = RunDirectory.open(path), reporter or Reporter()
     with directory.locked():
+        reporter.directory.append(directory.directory)
         config, settings = read_config(directory, "evolve")
         check_references(settings.search, operators or {})
         check_workers(workers, cluster)
@@ -142,7 +144,6 @@ def _search_and_finish(
 ) -> RunDirectory:
     """Search, make compact, fine-tune, evaluate and write everything into ``directory``."""
     settings, reporter = job.settings.search, job.reporter
-    reporter.directory.append(directory.directory)
     done = directory.read_json(STATE)["step"] if resuming and directory.exists(STATE) else 0
 
     def keep_fronts(progress: Progress) -> None:

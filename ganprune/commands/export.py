@@ -147,7 +147,12 @@ class _Work:
         directions = tuple(dict.fromkeys(settings.directions or trained.generators))
         pruned = {direction: trained.generator(direction) for direction in directions}
         originals = trained.originals() if settings.original else {}
-        self.generators = {direction: originals.get(direction, own) for direction, own in pruned.items()}
+        lost = sorted(set(pruned) - set(originals)) if settings.original else []
+        if lost:
+            raise UserError(
+                "original", f"no {lost[0]} in its checkpoint any more", "the checkpoint of the run", "Restore it."
+            )
+        self.generators = {name: originals[name] for name in pruned} if settings.original else pruned
         self.multiples = {direction: size_multiple([network]) for direction, network in self.generators.items()}
         self.kind = "compact" if trained.pruned and not settings.original else "original"
         size = settings.size or (trained.framing.size if trained.framing else None)

@@ -63,7 +63,8 @@ def finetune_run(
     origin = _digest(source, job.task)
     with job.claim(out) as directory:
         facts = {"from": str(source.directory.resolve()), "from_sha256": origin}
-        directory.write_json(CONFIG, job.configuration(**facts))
+        directory.write_json(CONFIG, {**config, **job.configuration(**facts)})
+        job.reporter.directory.append(directory.directory)
         return _train_and_finish(job, directory, source)
 
 
@@ -88,8 +89,9 @@ def resume_finetune(
         UserError: there is none, it is in use, or the run that it began from, or the options, are others.
         Interrupted: Ctrl-C or SIGTERM.
     """
-    directory = RunDirectory.open(path)
+    directory, reporter = RunDirectory.open(path), reporter or Reporter()
     with directory.locked():
+        reporter.directory.append(directory.directory)
         config, settings = read_config(directory, "finetune")
         saved = {name: flat(settings)[field] for name, field in OPTIONS.items()} | {"threads": config["threads"]}
         refuse_changes(saved, options or {}, "the run began", "Leave out what differs, or start a new run.")
@@ -116,7 +118,6 @@ def _digest(source: RunDirectory, task: Task) -> str:
 
 def _train_and_finish(job: Job, directory: RunDirectory, source: RunDirectory) -> RunDirectory:
     """Fine-tune, evaluate and write everything into ``directory``."""
-    job.reporter.directory.append(directory.directory)
     summary = source.read_json(SUMMARY)
     compact = load_pair(source, job.task.device, job.task.cyclegan, job.task.networks)
     bits = {name: read_description(source.path(name))["bits"] for name in compact}

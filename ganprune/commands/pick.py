@@ -112,7 +112,7 @@ def pick_run(
         settings = changed(settings, finetune_steps=finetune_steps)
     job = begin(
         "pick", settings, lambda: configured_task(config, device, factories),
-        out=out, threads=threads, reporter=reporter,
+        began_with=config, out=out, threads=threads, reporter=reporter,
     )  # fmt: skip
     chosen = {name: _chosen(source, name, fronts, indices) for name in job.task.cyclegan}
     for name in job.task.cyclegan:
@@ -123,7 +123,7 @@ def pick_run(
         counts = source.read_jsonl(LOGBOOK)[-1]
         compact, summary = job.materialise(directory, search.builders, chosen, counts=counts)
         facts = {"from": str(path), "criterion": criterion.to_json(), "points": indices}
-        directory.write_json(CONFIG, job.configuration(**facts))  # not before: it can't be resumed
+        directory.write_json(CONFIG, {**config, **job.configuration(**facts)})  # not before: it can't be resumed
         job.finish(directory, compact, {**summary, "seconds": job.seconds, "picked_from": str(path), "points": indices})
     return directory
 

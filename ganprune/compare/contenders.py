@@ -40,7 +40,7 @@ class Contender:
     Attributes:
         name: in tables and plots.
         settings: its search; seed and budget are the comparison's.
-        baseline: criterion and weights, where it does not search at all; its size is ``settings.target_ratio``.
+        baseline: criterion and weights, where it does not search at all; its size is ``settings.budget.target_ratio``.
     """
 
     name: str

@@ -90,7 +90,7 @@ def load_cyclegan(
     """Load a trained CycleGAN, or what there is of one, with the right discriminator on each side.
 
     Args:
-        folder: our own format, or a layout of :data:`LAYOUTS`; or a single file with a generator's weights.
+        folder: our own format, or one of ``layouts.LAYOUTS``; or a single file with a generator's weights.
         options: epoch, architectures and side, where they are not to be found out; see :class:`CheckpointOptions`.
         device: where the networks go.
 

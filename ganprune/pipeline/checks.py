@@ -10,6 +10,7 @@ from ganprune.fitness import check_channels
 from ganprune.pipeline.search import OPERATORS, make_strategy, specifications
 from ganprune.pipeline.task import Task
 from ganprune.settings.evolve import EvolveSettings, SearchSettings
+from ganprune.settings.fields import changed
 from ganprune.settings.training import OBJECTIVES
 
 
@@ -63,7 +64,9 @@ def check_references(settings: SearchSettings, given: Mapping[str, str]) -> None
     """Check that operators which a saved run takes from a module were given again by the caller, and no others."""
     for kind in OPERATORS:
         saved = getattr(settings, kind)
-        if kind in given and given[kind] != saved:
+        if kind in given and specifications(changed(settings, **{kind: given[kind]}), kind) != specifications(
+            settings, kind
+        ):
             raise UserError(f"--{kind}", given[kind], f"{saved}, as the run began", "Leave it out, or start a new run.")
         names = [specification.partition(":")[0] for specification in specifications(settings, kind)]
         if kind not in given and any(name not in REGISTRY[kind] for name in names):

@@ -15,7 +15,8 @@ from ganprune.runs.files import check_format
 from ganprune.settings.evolve import EvolveSettings
 from ganprune.settings.fields import flat, from_json, settings_in
 
-FORMAT = 1  # of config.json
+FORMAT = 2  # of config.json
+PATHS = ("checkpoint", "data", "inception_weights")  # resolved, where they are given once more
 RESUMABLE = ("evolve", "finetune")
 COMMANDS = (*RESUMABLE, "pick", "baseline")
 CONFIG_TYPES: dict[str, tuple[type, ...]] = {
@@ -72,8 +73,8 @@ def grow(config: Mapping[str, Any], settings: EvolveSettings, options: Mapping[s
     """
     saved = {name: config.get(name) for name in ("checkpoint", "data", "size", "load_size", "threads")}
     saved |= {name: config["networks"].get(name) for name in ("epoch", "only")}
-    saved |= {**flat(settings), "preset": settings.preset}
-    places = {name: str(Path(options[name]).resolve()) for name in ("checkpoint", "data") if options.get(name)}
+    saved |= flat(settings)
+    places = {name: str(Path(options[name]).resolve()) for name in PATHS if options.get(name)}
     asked = {**options, **places}
     grown = {
         name: new for name, old, new in changes(saved, asked) if name in MAY_GROW and old is not None and new > old

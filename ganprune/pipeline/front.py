@@ -25,7 +25,8 @@ from ganprune.runs.files import check_format
 
 FRONT, PICTURE = "front.json", "front.png"
 FORMAT = 1
-FIGURES = ("parameters", "macs_per_image", "relative_quality")  # of a point, beside its bits; all else are terms
+SIZES = ("parameters", "macs_per_image")
+FIGURES = (*SIZES, "relative_quality")  # of a point, beside its bits; all else are terms
 REQUIRED = ("size", "quality", "fitness", *FIGURES)
 SIZE_LABELS = {
     "params": "share of weights kept, N(p)",
@@ -58,12 +59,17 @@ class Front:
 
     def __post_init__(self) -> None:
         for index in (self.knee, self.best):
-            if not 0 <= index < len(self.points):
+            if type(index) is not int or not 0 <= index < len(self.points):
                 raise ValueError(f"point {index} of {len(self.points)}")
-        for values, names in (self.original, FIGURES[:2]), *((point, REQUIRED) for point in self.points):
+        for values, names in (self.original, SIZES), *((point, (*REQUIRED, *point)) for point in self.points):
             for name in names:
-                if not math.isfinite(float(values[name])):
-                    raise ValueError(f"{name} = {values[name]}")
+                if name == "bits":
+                    continue
+                value = values[name]
+                if type(value) not in (int, float) or not math.isfinite(value) or (name in SIZES and value <= 0):
+                    raise ValueError(f"{name} = {value!r}")
+        if max(point["relative_quality"] for point in self.points) != 1:
+            raise ValueError("no point of relative quality 1")
         for index in range(len(self.points)):
             self.individual(index)
 

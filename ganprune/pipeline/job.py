@@ -177,7 +177,7 @@ def begin(
         settings: what is asked.
         load: loads checkpoint and images.
         searches: whether operators and budget of the search count.
-        began_with: the configuration of the run that is gone on with, whose images and networks these have to be.
+        began_with: the configuration of the run that this goes on from; images and networks have to be its own.
         out: the new run directory, where the user named one.
         threads: CPU threads; None for PyTorch's choice.
         reporter: whom to tell how far it is.
@@ -192,7 +192,7 @@ def begin(
         RunDirectory.create(out)  # refuses what holds a run, before anything is computed
     threads = set_threads(threads)
     task = load()
-    for note in task.cyclegan.notes if task.checkpoint else ():
+    for note in task.cyclegan.notes if task.checkpoint and began_with is None else ():
         reporter.note(note)
     if searches:
         check_search(settings.search, list(task.cyclegan))

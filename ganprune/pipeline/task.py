@@ -91,7 +91,6 @@ def check_fingerprint(task: Task, config: Mapping[str, Any]) -> None:
     Raises:
         UserError: they aren't, or can't be read.
     """
-    task.images.read_all()
     sources = {"data_sha256": (task.data, "images"), "checkpoint_sha256": (task.checkpoint, "networks")}
     for name, found in fingerprint(task).items():
         path, what = sources[name]

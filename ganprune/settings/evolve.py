@@ -109,7 +109,7 @@ class EvolveSettings(Settings):
         preset: name of the preset that the defaults came from.
     """
 
-    preset: str = "quick"
+    preset: str = setting("quick")
     budget: BudgetSettings = part(BudgetSettings(), "Size of the result")
     search: SearchSettings = part(SearchSettings(), "Search")
     fitness: FitnessSettings = part(FitnessSettings(), "Search")

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, replace
 from functools import reduce
+from numbers import Integral, Real
 from typing import Any, ClassVar, TypeVar
 
 from ganprune.errors import UserError, did_you_mean
@@ -167,7 +168,7 @@ def _kinds(each: Field[Any]) -> set[str]:
 
 
 def _check(each: Field[Any], value: Any, whose: str) -> None:
-    facts, kinds, kind = each.metadata["facts"], _kinds(each), type(value).__name__
+    facts, kinds, kind = each.metadata["facts"], _kinds(each), _kind(value)
     if (value is None and "None" in kinds) or value in facts.choices:
         return
     name, expected = facts.option or each.name, None
@@ -181,6 +182,13 @@ def _check(each: Field[Any], value: Any, whose: str) -> None:
         remedy = f"Correct the {whose}." if whose else f"Correct --{name.replace('_', '-')}."
         remedy = did_you_mean(value, facts.choices) if facts.choices and kind == "str" else remedy
         raise UserError(f"{whose} {name}".strip().replace("_", " "), value, expected, remedy)
+
+
+def _kind(value: Any) -> str:
+    """Return the name of a value's type; NumPy's numbers count as Python's."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return type(value).__name__
+    return "int" if isinstance(value, Integral) else "float"
 
 
 def _range(facts: Facts, kind: str) -> str:

@@ -55,7 +55,7 @@ class TrainingSettings(Settings):
     feature_matching: float = setting(0.0, low=0)
     features: float = setting(0.0, low=0)
     pool: int = setting(50, "Size of the image pool.", low=0)
-    augment: float = setting(286 / 256, "Enlarge-and-crop factor, 1 for none.", low=1, high=4)
+    augment: float = setting(286 / 256, "Enlarge-and-crop factor, 1 for none; CycleGAN's is 286/256.", low=1, high=4)
     precision: str = setting("float32", "float32, or bfloat16 for mixed precision.", choices=PRECISIONS)
     seed: int = setting(0, "Of everything random.", low=0, high=2**32 - 1, common=True)
 
@@ -127,8 +127,10 @@ class FinetuneSettings(Settings):
         option="finetune", choices=tuple(OBJECTIVES),
     )  # fmt: skip
     steps: int = setting(700, "Steps of the final fine-tune; 0 for none.", option="finetune_steps", low=0, common=True)
-    batch: int = setting(4, "Its images of each domain per step.", option="finetune_batch", low=1)
-    learning_rate: float | None = setting(None, "Its learning rate.", option="finetune_learning_rate", above=0)
+    batch: int = setting(4, "Images of each domain per step of the fine-tune.", option="finetune_batch", low=1)
+    learning_rate: float | None = setting(
+        None, "Learning rate of the fine-tune.", option="finetune_learning_rate", above=0
+    )
 
     def training(self, *, lam: float, precision: str, seed: int) -> TrainingSettings:
         """Return what the trainer is to do.

@@ -203,6 +203,7 @@ def test_thinet_drops_a_copy_first_and_its_factors_restore_the_output():
     assert (sliced - network(images)).abs().max() > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_factors_never_raise_a_layers_error(name):
     subject = subject_of(NETWORKS[name]())
@@ -236,6 +237,7 @@ def test_a_group_that_several_layers_read_adds_up_their_relative_errors():
 # --- slimming
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_open_gates_change_nothing(name):
     generator = NETWORKS[name]()
@@ -301,6 +303,7 @@ def test_slimming_leaves_the_generator_as_it_was():
 # --- all of them
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("method", [method for method in BASELINES if method != "random"])
 def test_a_dead_filter_goes_first(method, name):
@@ -316,6 +319,7 @@ def test_a_dead_filter_goes_first(method, name):
         assert scores[dead].max() <= np.delete(scores, dead).min()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", BASELINES)
 def test_scores_are_finite_one_per_bit_and_the_same_for_the_same_seed(method):
     for name in ("resnet", "unet"):
@@ -325,6 +329,7 @@ def test_scores_are_finite_one_per_bit_and_the_same_for_the_same_seed(method):
         assert first.tolist() == again.tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", BASELINES)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_method_yields_a_network_with_each_kind_of_weights(method, name):
@@ -357,6 +362,7 @@ def fits(space, bits, most):
     return space.parameter_count(bits) <= most
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ratio", RATIOS)
 @pytest.mark.parametrize("width", ["uniform", "global"])
 @pytest.mark.parametrize("name", NETWORKS)
@@ -420,6 +426,7 @@ def test_coupled_filters_share_bits_under_either_encoding():
             assert rank(method, subject).scores.shape == (len(space),)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ratio", [4.3, 8, 10, 20])
 def test_sizes_of_the_shipped_generators_are_within_two_per_cent(shipped_space, ratio):
     space, generator = shipped_space

@@ -19,6 +19,7 @@ def shipped():
     return networks
 
 
+@pytest.mark.slow
 def test_the_published_procedure_gives_the_fitness_that_ours_gives_without_reconstruction(shipped, images, tmp_path):
     subject = make_subject(shipped, tmp_path, images, scored=2, individuals=1)
     fitness = subject.fitness["A2B"]

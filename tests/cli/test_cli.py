@@ -72,6 +72,7 @@ def worked(result):
     return result
 
 
+@pytest.mark.slow
 def test_evolve_writes_a_run_and_prints_its_table(task, here):
     result = worked(call("evolve", task, finetune_steps=2, finetune_batch=1))
     assert {path.name for path in (here / "new").iterdir()} == FILES
@@ -87,12 +88,14 @@ def test_evolve_writes_a_run_and_prints_its_table(task, here):
     assert "\x1b" not in result.output  # no terminal, no control codes
 
 
+@pytest.mark.slow
 def test_evolve_takes_the_next_free_folder(task, here):
     (here / "runs" / "evolve-001").mkdir(parents=True)
     worked(call("evolve", task, out=None))
     assert (here / "runs" / "evolve-002" / "summary.json").exists()
 
 
+@pytest.mark.slow
 def test_sizes_need_be_neither_square_nor_multiples_of_4(task, image_folder, checkpoint, here):
     result = worked(call("evolve", task, size="18x21", finetune_steps=1, finetune_batch=1))
     assert "image size 18x21 is no multiple of 4: mirrored up to 20x24, results are cut back" in result.stderr
@@ -105,6 +108,7 @@ def test_sizes_need_be_neither_square_nor_multiples_of_4(task, image_folder, che
     assert "multiple" not in worked(call("evaluate", checkpoint, "--data", image_folder, "--size", 16)).stderr
 
 
+@pytest.mark.slow
 def test_images_are_cut_out_of_larger_ones(task, image_folder, here):
     options = ["--crop", 16, "--load-size", "17x24"]
     result = worked(call("evolve", task, *options, size=None, finetune_steps=1, finetune_batch=1))
@@ -138,6 +142,7 @@ def test_pretrain_then_resume(image_folder, here):
     assert "(1.00x)" in result.stdout
 
 
+@pytest.mark.slow
 def test_finetune_and_evaluate_a_run(run, here):
     before = contents(run.directory)
     arguments = ["--out", "tuned", "--steps", 1, "--batch", 1, "--device", "cpu"]
@@ -151,6 +156,7 @@ def test_finetune_and_evaluate_a_run(run, here):
     assert "speed" not in figures["A2B"]
 
 
+@pytest.mark.slow
 def test_evaluate_times_a_runs_generators_and_says_what_the_macs_promise(run, here):
     result = worked(call("evaluate", run.directory, "--repeats", 2, "--threads", 1, "--json"))
     for figures in json.loads(result.stdout).values():
@@ -222,6 +228,7 @@ BAD_VALUES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", BAD_VALUES)
 def test_a_bad_value_is_refused_by_name(task, here, option):
     for value, message in BAD_VALUES[option]:
@@ -260,6 +267,7 @@ def test_missing_and_empty_image_folders_are_named(task, here, image_folder, tmp
     refused(call("evolve", task, data=data), f"image folder: got {data / 'testB'}; expected an existing folder", here)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["trainA/00.png", "trainB/15.png", "testA/02.png"])
 def test_a_damaged_image_is_named_and_nothing_is_written(task, here, image_folder, run, tmp_path, victim):
     data = copy_images(image_folder, tmp_path / "data")
@@ -270,6 +278,7 @@ def test_a_damaged_image_is_named_and_nothing_is_written(task, here, image_folde
         refused(call("pretrain", data, *TOY_TRAINING), f"image: got {data / victim}", here)
 
 
+@pytest.mark.slow
 def test_greyscale_palette_and_transparent_images_are_taken(task, here, image_folder, tmp_path):
     data = copy_images(image_folder, tmp_path / "data")
     for index, mode in enumerate(("L", "P", "RGBA", "LA", "1", "CMYK")):
@@ -317,6 +326,7 @@ def test_a_checkpoint_without_its_other_side_is_pruned_alone_and_said_to_be(task
     assert "evolving generator A2B" in result.stderr and "B2A" not in result.stdout
 
 
+@pytest.mark.slow
 def test_places_that_cannot_be_written_or_hold_a_run_are_refused(task, here, run, image_folder, tmp_path):
     before = contents(run.directory)
     refused(call("evolve", task, out=run.directory), "expected a folder that holds no run yet. Resume the run", here)
@@ -353,6 +363,7 @@ def test_resume_takes_a_run_and_no_other_options(task, here, run, image_folder):
     assert contents(run.directory) == before
 
 
+@pytest.mark.slow
 def test_evaluate_measures_what_is_asked(here, run, image_folder, tmp_path):
     def figures(*options):
         return json.loads(worked(call("evaluate", run.directory, "--json", "--no-speed", *options)).stdout)["B2A"]
@@ -373,6 +384,7 @@ def test_evaluate_measures_what_is_asked(here, run, image_folder, tmp_path):
     assert contents(run.directory) == before
 
 
+@pytest.mark.slow
 def test_evaluate_takes_a_segmenter_from_the_command_line(here, run, image_folder, monkeypatch):
     (here / "segmenters.py").write_text(
         "def brightest(images):\n    return images.argmax(1)\n\n\ndef small(images):\n    return images[..., :4]\n"
@@ -400,6 +412,7 @@ def test_evaluate_takes_a_segmenter_from_the_command_line(here, run, image_folde
     refused(call("evaluate", run.directory, *options), "segmenter: got nothing; expected a --segmenter to go with")
 
 
+@pytest.mark.slow
 def test_what_evaluate_cannot_measure(here, run):
     for options, message in (
         (["--images", "train"], "images: got train; expected test or validation"),
@@ -456,6 +469,7 @@ def interrupt_at(monkeypatch, owner, name, moment, number=signal.SIGINT):
     monkeypatch.setattr(owner, name, method)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["search", "finetune"])
 def test_ctrl_c_says_how_to_go_on_and_the_run_does(checkpoint, image_folder, run, here, monkeypatch, moment):
     options = {"--data": image_folder, "--checkpoint": checkpoint, "--out": "new", "--size": 16, "--threads": 1}
@@ -477,6 +491,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_run_does(checkpoint, image_folder, run
     assert elites(RunDirectory("new")) == elites(run)
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_pretrain_keeps_the_step(image_folder, here, monkeypatch):
     worked(call("pretrain", image_folder, "--out", "whole", *TOY_TRAINING))
     with monkeypatch.context() as patch:
@@ -498,6 +513,7 @@ def test_ctrl_c_before_anything_is_kept_says_so(run, here, monkeypatch):
     assert result.stderr.rstrip().endswith("Interrupted. Nothing was kept.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_finetune_says_how_to_go_on_and_does(run, here, monkeypatch, number, status):
     options = ["--steps", 4, "--batch", 1, "--device", "cpu", "--threads", 1]

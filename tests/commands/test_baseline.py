@@ -51,6 +51,7 @@ def sides_of(run):
     return run.read_json("summary.json")["sides"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", BASELINES)
 def test_a_run_has_the_files_and_figures_of_a_search(prune_toy, method):
     run = prune_toy(method, finetune_steps=1, finetune_batch=2, target_ratio=3)
@@ -66,6 +67,7 @@ def test_a_run_has_the_files_and_figures_of_a_search(prune_toy, method):
         assert load_generator(run.path(name)) is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", ["own", "sliced", "reconstructed"])
 def test_the_fitness_is_that_of_the_weights_used(prune_toy, checkpoint, images, weights):
     run = prune_toy("l1", weights, validation_images=1)
@@ -85,6 +87,7 @@ def test_the_fitness_is_that_of_the_weights_used(prune_toy, checkpoint, images, 
         assert all(torch.allclose(tensor, wanted[key], atol=1e-5) for key, tensor in written.items())
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_run_and_random_another_with_another(prune_toy):
     first, again, other = (prune_toy("random", out=out, seed=seed) for out, seed in (("a", 1), ("b", 1), ("c", 2)))
     for name in SIDES:
@@ -92,6 +95,7 @@ def test_the_same_seed_gives_the_same_run_and_random_another_with_another(prune_
         assert bits_of(first, name) == bits_of(again, name) != bits_of(other, name)
 
 
+@pytest.mark.slow
 def test_like_takes_the_size_of_each_side_and_all_else_of_a_run(run, tmp_path):
     pruned = prune_run(
         Baseline("l1"), baseline_settings(Baseline("l1"), like=run.directory), like=run.directory, out=tmp_path / "new",
@@ -116,6 +120,7 @@ def test_like_takes_the_size_of_each_side_and_all_else_of_a_run(run, tmp_path):
             assert space.parameter_count([*bits[:index], 1, *bits[index + 1 :]]) > wanted
 
 
+@pytest.mark.slow
 def test_like_does_not_import_what_the_runs_file_names(run, tmp_path, monkeypatch):
     (tmp_path / "harmful.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)
@@ -153,6 +158,7 @@ def test_like_a_run_with_a_damaged_summary_is_refused(run, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_a_baselines_run_can_be_evaluated_finetuned_and_taken_as_the_size_of_another(prune_toy, tmp_path):
     run = prune_toy("thinet")
     before = contents(run.directory)
@@ -189,6 +195,7 @@ def toy(checkpoint, image_folder, here):
     return [part for pair in line.items() for part in pair]
 
 
+@pytest.mark.slow
 def test_the_command_prunes_and_says_what_it_kept(toy, here):
     (here / "runs" / "baseline-001").mkdir(parents=True)
     result = call("baseline", "thinet", *toy, "--target-ratio", 4, "--weights", "reconstructed")
@@ -200,6 +207,7 @@ def test_the_command_prunes_and_says_what_it_kept(toy, here):
     assert RunDirectory("runs/baseline-002").read_json("config.json")["settings"]["budget"]["target_ratio"] == 4
 
 
+@pytest.mark.slow
 def test_the_paper_preset_gives_its_fine_tune(toy, here):
     result = call("baseline", "random", *toy, "--preset", "paper", "--target-ratio", 2, "--out", "new")
     assert result.exit_code == 0, (result.output, result.exception)
@@ -208,6 +216,7 @@ def test_the_paper_preset_gives_its_fine_tune(toy, here):
     assert settings["fitness"]["identity"] == 0.5
 
 
+@pytest.mark.slow
 def test_the_latency_share_can_be_the_size_term(toy, here):
     result = call("baseline", "l1", *toy, "--cost", "latency", "--out", "new")
     assert result.exit_code == 0, (result.output, result.exception)
@@ -277,6 +286,7 @@ def test_an_interrupted_run_and_what_is_no_search_are_refused(prune_toy, run, he
     assert contents(here) == {}
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_the_folder_free(toy, here, monkeypatch):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
@@ -288,6 +298,7 @@ def test_ctrl_c_leaves_the_folder_free(toy, here, monkeypatch):
     assert call("baseline", "l1", *toy, "--out", "new").exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_baseline_notes_what_it_was_made_of_and_other_images_are_refused_later(prune_toy, image_folder, tmp_path):
     run = prune_toy("l1", target_ratio=3)
     config = run.read_json("config.json")

@@ -47,6 +47,7 @@ def summary(run):
     return run.read_json("summary.json")
 
 
+@pytest.mark.slow
 def test_the_precision_that_a_run_resolved_is_what_it_saves(checkpoint, image_folder, tmp_path):
     run = toy_run(checkpoint, image_folder, tmp_path / "run", precision="auto", finetune_steps=0)
     wanted = resolve_precision("auto", torch.device("cpu"))
@@ -54,6 +55,7 @@ def test_the_precision_that_a_run_resolved_is_what_it_saves(checkpoint, image_fo
     assert run.read_json("config.json")["settings"]["precision"] == wanted
 
 
+@pytest.mark.slow
 def test_final_figures_are_measured_on_the_features_that_were_asked_for(checkpoint, image_folder, tmp_path):
     run = toy_run(checkpoint, image_folder, tmp_path / "run", features="shipped", generations=1, finetune_steps=1)
     sides = run.read_json("summary.json")["sides"]
@@ -90,6 +92,7 @@ def test_without_known_truth_the_picture_shows_sources_against_outputs(checkpoin
         assert torch.equal(drawn[title]["input"], images[domain].test.tensor())
 
 
+@pytest.mark.slow
 def test_a_run_writes_every_file(run):
     assert {path.name for path in run.directory.iterdir()} == FILES
     config = run.read_json("config.json")
@@ -163,6 +166,7 @@ def test_compact_generators_load_as_plain_modules_and_reproduce(run, summary, ch
     assert summary["sides"]["A2B"]["metrics"]["compact"]["l_gena"] == pytest.approx(l_gena, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_run_can_be_repeated_whatever_the_caller_draws(run, checkpoint, image_folder, tmp_path):
     random.seed(77)
     np.random.seed(78)
@@ -178,12 +182,14 @@ def test_a_run_can_be_repeated_whatever_the_caller_draws(run, checkpoint, image_
     assert outcome(again) == outcome(run)
 
 
+@pytest.mark.slow
 def test_the_callers_random_states_are_left_alone(checkpoint, image_folder, tmp_path):
     before = random.getstate(), np.random.get_state()[1].tolist()
     toy_run(checkpoint, image_folder, tmp_path / "run", generations=1, finetune_steps=1)
     assert (random.getstate(), np.random.get_state()[1].tolist()) == before
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_elites(run, checkpoint, image_folder, tmp_path):
     other = toy_run(checkpoint, image_folder, tmp_path / "run", seed=2)
     assert elites(other) != elites(run)
@@ -205,6 +211,7 @@ def break_off(kind, moment):
     return Reporter(**{kind: interrupt})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "moment"), [("search", 1), ("search", 4), ("evaluation", 8), ("training", 2)])
 def test_interrupted_and_resumed_is_uninterrupted(run, checkpoint, image_folder, tmp_path, kind, moment):
     with pytest.raises(KeyboardInterrupt) as interruption:
@@ -216,6 +223,7 @@ def test_interrupted_and_resumed_is_uninterrupted(run, checkpoint, image_folder,
     assert outcome(resume(tmp_path / "run")) == outcome(run)
 
 
+@pytest.mark.slow
 def test_a_run_resumes_from_another_working_directory(checkpoint, image_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(checkpoint.parent)
     with pytest.raises(KeyboardInterrupt):
@@ -227,6 +235,7 @@ def test_a_run_resumes_from_another_working_directory(checkpoint, image_folder, 
     assert resume("run").exists("summary.json")
 
 
+@pytest.mark.slow
 def test_a_resumed_run_takes_no_code_from_its_files(checkpoint, image_folder, tmp_path):
     operator = "ganprune.evolution.operators.variation:cxGroup"
     with pytest.raises(KeyboardInterrupt):
@@ -251,6 +260,7 @@ def test_resume_refuses_what_is_no_run_of_evolve(checkpoint, run, tmp_path):
             resume(tmp_path)
 
 
+@pytest.mark.slow
 def test_stages_and_progress_are_reported(checkpoint, image_folder, tmp_path):
     stages, evaluated, steps, searched, directories = [], [], [], [], []
     reporter = Reporter(
@@ -266,6 +276,7 @@ def test_stages_and_progress_are_reported(checkpoint, image_folder, tmp_path):
     assert directories == [tmp_path / "run"]
 
 
+@pytest.mark.slow
 def test_a_size_that_the_networks_cannot_take_is_said(checkpoint, image_folder, tmp_path):
     stages, settings = [], make_settings("quick", **{**QUICK, "generations": 1, "finetune_steps": 0})
     run = compress(
@@ -276,6 +287,7 @@ def test_a_size_that_the_networks_cannot_take_is_said(checkpoint, image_folder, 
     assert run.read_json("config.json")["size"] == 18
 
 
+@pytest.mark.slow
 def test_every_setting_of_the_search_reaches_it(run, checkpoint, image_folder, tmp_path):
     options = {
         "select": "selRoulette", "mate": "cxTwoPoint", "mutate": "mutFlipSegment", "init": "initUniform:density=0.5",
@@ -296,12 +308,14 @@ def test_every_setting_of_the_search_reaches_it(run, checkpoint, image_folder, t
         assert search["fitness"] == pytest.approx(1 / (search["macs"] + quality), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_budgets_stop_the_search_at_a_whole_step(checkpoint, image_folder, tmp_path):
     run = toy_run(checkpoint, image_folder, tmp_path / "run", generations=50, max_evaluations=12, finetune_steps=0)
     summary = run.read_json("summary.json")
     assert summary["generations"] < 50 and 9 <= summary["cost"] <= 12
 
 
+@pytest.mark.slow
 def test_a_target_ratio_holds_for_every_individual_and_an_impossible_one_writes_nothing(
     checkpoint, image_folder, tmp_path
 ):
@@ -317,6 +331,7 @@ def test_a_target_ratio_holds_for_every_individual_and_an_impossible_one_writes_
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.slow
 def test_finetuning_helps_and_can_be_left_out(run, checkpoint, image_folder, tmp_path):
     untouched = toy_run(checkpoint, image_folder, tmp_path / "run", finetune_steps=0)
     assert elites(untouched) == elites(run)
@@ -327,6 +342,7 @@ def test_finetuning_helps_and_can_be_left_out(run, checkpoint, image_folder, tmp
         assert after[side]["metrics"]["compact"]["l_cyc"] < before[side]["metrics"]["compact"]["l_cyc"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["distil", "features", "cyclegan"])
 def test_finetune_writes_a_run_of_its_own_and_leaves_its_source_alone(run, tmp_path, objective):
     before = contents(run.directory)
@@ -367,6 +383,7 @@ def test_finetune_refuses_its_own_run_an_unfinished_one_and_nonsense(run, checkp
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", ["from", "from_sha256"])
 def test_a_fine_tune_that_does_not_say_what_it_began_from_is_refused(run, tmp_path, missing):
     result = finetune_run(run.directory, tmp_path / "new", steps=1, batch=1, device="cpu")
@@ -530,6 +547,7 @@ def test_pretraining_writes_a_checkpoint_that_loads(images, tmp_path):
     assert own["A2B"]["parameters"]["ratio"] == 1
 
 
+@pytest.mark.slow
 def test_interrupted_pretraining_resumes_as_if_it_had_not_been(images, tmp_path, monkeypatch):
     monkeypatch.setattr("ganprune.commands.pretrain.LOG_EVERY", 1)
     toy_pretrain(images, tmp_path / "whole", save_every=2)

@@ -181,6 +181,7 @@ def test_nothing_is_overwritten_and_half_an_export_is_none(run, tmp_path, monkey
     assert list((tmp_path / "new").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_mistakes_are_refused_before_anything_is_written(run, checkpoint, image_folder, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     shutil.copytree(run.directory, tmp_path / "unfinished", ignore=shutil.ignore_patterns("summary.json"))

@@ -42,6 +42,7 @@ SIDES = ("A2B", "B2A")
 # --- signals
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_waits_for_the_evaluation_and_says_how_to_go_on(
     run, checkpoint, image_folder, tmp_path, monkeypatch, number, status
@@ -92,6 +93,7 @@ def test_a_second_sigterm_aborts_at_once():
 # --- a full disk
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["evaluations.jsonl", "logbook.jsonl", "state.json", "A2B.safetensors", "samples.png"])
 def test_a_full_disk_ends_with_one_message_and_the_run_goes_on_when_there_is_room(
     run, checkpoint, image_folder, tmp_path, monkeypatch, name
@@ -209,6 +211,7 @@ def test_notes_are_logged_in_the_step_they_belong_to(tmp_path, caplog):
 # --- numbers that are none
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["ga", "nsga2"])
 def test_a_candidate_without_finite_images_gets_the_worst_fitness_and_a_note(
     checkpoint, image_folder, tmp_path, monkeypatch, algorithm
@@ -280,6 +283,7 @@ def test_weights_that_are_no_numbers_after_the_last_step_are_noticed(weight):
     assert not guard.good(40, {"distil_A2B": 1.0}) and torch.equal(weight.weight, before)
 
 
+@pytest.mark.slow
 def test_a_diverging_fine_tune_ends_a_run_with_good_weights_and_says_so(
     checkpoint, image_folder, tmp_path, monkeypatch
 ):
@@ -317,6 +321,7 @@ def cut_at(step):
     return report
 
 
+@pytest.mark.slow
 def test_a_fine_tune_goes_on_from_its_last_saved_step(images, tmp_path):
     task, settings = (
         Task(toy_cyclegan(), images, None, None),
@@ -362,6 +367,7 @@ def test_a_resumed_guard_judges_as_if_nothing_had_been(weight):
         second.load({}, {})
 
 
+@pytest.mark.slow
 def test_the_last_fine_tune_of_a_search_goes_on_too(run, checkpoint, image_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(finetuning.finetune, "__kwdefaults__", {"keep": None, "save_seconds": 0.0})
     with pytest.raises(PowerCut):
@@ -373,6 +379,7 @@ def test_the_last_fine_tune_of_a_search_goes_on_too(run, checkpoint, image_folde
     assert not (tmp_path / "run" / "training.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_more_generations_begin_another_fine_tune(checkpoint, image_folder, tmp_path, monkeypatch):
     long = toy_run(checkpoint, image_folder, tmp_path / "long", generations=6, seed=4)
     monkeypatch.setattr(finetuning.finetune, "__kwdefaults__", {"keep": None, "save_seconds": 0.0})
@@ -388,6 +395,7 @@ def elites_of_state(folder):
     return [line["elite"] for line in RunDirectory(folder).read_jsonl("logbook.jsonl")[-2:]]
 
 
+@pytest.mark.slow
 def test_a_finetune_refuses_to_go_on_from_another_run(run, checkpoint, image_folder, tmp_path):
     source = toy_run(checkpoint, image_folder, tmp_path / "source", generations=1, finetune_steps=1)
     with pytest.raises(PowerCut):
@@ -405,6 +413,7 @@ def test_a_finetune_refuses_to_go_on_from_another_run(run, checkpoint, image_fol
 # --- what a run was begun with
 
 
+@pytest.mark.slow
 def test_other_images_or_another_checkpoint_are_noticed_on_resume(checkpoint, image_folder, tmp_path):
     import shutil
 
@@ -432,7 +441,11 @@ def test_a_run_of_a_newer_version_or_without_a_format_is_refused(run, tmp_path):
     shutil.copytree(run.directory, tmp_path / "other")
     other = RunDirectory(tmp_path / "other")
     config = other.read_json("config.json")
-    for found, message in ((2, "got format 2, a newer version's"), (None, "got format None; expected format 1")):
+    for found, message in (
+        (3, "got format 3, a newer version's"),
+        (1, "got format 1, an older version's"),
+        (None, "got format None"),
+    ):
         other.write_json("config.json", {**config, "format": found})
         with pytest.raises(UserError, match=rf"config\.json: {message}"):
             resume(other.directory)
@@ -449,6 +462,7 @@ def toy_pretrain(images, path, **options):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_means_of_a_logbook_reach_across_an_interruption(images, tmp_path, monkeypatch):
     monkeypatch.setattr("ganprune.commands.pretrain.LOG_EVERY", 3)
     toy_pretrain(images, tmp_path / "whole")
@@ -487,6 +501,7 @@ def test_pretraining_that_diverges_keeps_its_last_good_checkpoint(images, tmp_pa
     assert read_metadata(tmp_path / "run" / "training.safetensors")["step"] == 4
 
 
+@pytest.mark.slow
 def test_a_comparison_is_one_process_at_a_time_and_keeps_its_options(checkpoint, image_folder, tmp_path):
     task = load_task(checkpoint, image_folder, SIZE, "cpu")
 

@@ -44,6 +44,7 @@ def course_run(course, image_folder, tmp_path_factory):
     return toy_run(course, image_folder, tmp_path_factory.mktemp("done") / "run", networks=OURS)
 
 
+@pytest.mark.slow
 def test_a_pair_in_its_own_names_goes_through_evolve(course_run):
     sides = course_run.read_json("summary.json")["sides"]
     for side in sides.values():

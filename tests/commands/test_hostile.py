@@ -141,6 +141,7 @@ def test_loops_of_links_and_links_to_nowhere_are_no_images(tmp_path):
         list_images(tmp_path / "around")
 
 
+@pytest.mark.slow
 def test_a_folder_of_100_000_names_is_listed(tmp_path):
     for number in range(100_000):
         os.close(os.open(tmp_path / f"{number:06d}.png", os.O_CREAT | os.O_WRONLY))
@@ -256,6 +257,7 @@ def test_names_that_no_network_has_are_refused(checkpoint, tmp_path, name):
         load_cyclegan(write_pth(tmp_path / "public", checkpoint, **changed))
 
 
+@pytest.mark.slow
 def test_a_compact_generator_that_claims_to_be_huge_is_refused_before_it_is_built(run, tmp_path):
     for name in ("A2B.json", "A2B.safetensors"):
         shutil.copy(run.path(name), tmp_path)

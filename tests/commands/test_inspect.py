@@ -23,6 +23,7 @@ SETTINGS = make_settings("quick", population=3, generations=2, validation_images
 MACHINE = {"device": "cpu", "threads": 1, "size": SIZE}
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_described_without_images(checkpoint):
     found = inspect_checkpoint(checkpoint, settings=SETTINGS, **MACHINE)
     assert list(found["sides"]) == ["A2B", "B2A"] and found["warnings"] == [] and "search" not in found
@@ -36,6 +37,7 @@ def test_a_checkpoint_is_described_without_images(checkpoint):
     assert json.loads(json.dumps(found)) == found
 
 
+@pytest.mark.slow
 def test_with_images_the_search_is_timed(checkpoint, image_folder):
     found = inspect_checkpoint(checkpoint, image_folder, settings=SETTINGS, **MACHINE)
     search = found["search"]
@@ -77,6 +79,7 @@ def bright_and_dark(tmp_path):
     return tmp_path / "data"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("swapped", [False, True])
 def test_discriminators_that_prefer_the_other_domain_are_told(tmp_path, bright_and_dark, swapped):
     sign = -1.0 if swapped else 1.0
@@ -96,6 +99,7 @@ def test_discriminators_that_prefer_the_other_domain_are_told(tmp_path, bright_a
         assert "discriminator of A2B finds real images of domain A" in warned[0] and "probably swapped" in warned[0]
 
 
+@pytest.mark.slow
 def test_the_command_prints_everything_and_writes_nothing(checkpoint, image_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = ["inspect", str(checkpoint), "--size", str(SIZE), "--threads", "1"]

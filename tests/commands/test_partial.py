@@ -60,6 +60,7 @@ def test_a_lone_generators_fitness_has_the_terms_that_it_can_have(images):
     assert without[0] == pytest.approx(1 / (without.terms["n"] + 10 * without.terms["l_gena"]))
 
 
+@pytest.mark.slow
 def test_one_of_two_is_scored_as_beside_the_original_other(images):
     pair = toy_cyclegan()
     whole, one = fitness_of(pair, images, "B2A"), fitness_of(pair.only("B2A"), images, "B2A")

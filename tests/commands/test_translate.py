@@ -66,6 +66,7 @@ def refused(result, *words, folder=None, before=None):
         assert contents(folder) == before
 
 
+@pytest.mark.slow
 def test_names_are_kept_and_pixels_are_the_networks(run, photos):
     result = call(run.directory, photos)
     assert result.exit_code == 0 and "4 images written: out" in result.stdout, result.output

@@ -65,6 +65,7 @@ def untimed(directory):
     return curves, summary
 
 
+@pytest.mark.slow
 def test_every_run_keeps_to_the_same_cost(finished):
     for path in sorted(finished.directory.directory.glob("run-*")):
         last = json.loads((path / "logbook.jsonl").read_text().splitlines()[-1])
@@ -76,6 +77,7 @@ def test_every_run_keeps_to_the_same_cost(finished):
     ]
 
 
+@pytest.mark.slow
 def test_the_yardstick_is_the_reference_fitness_of_each_elite(task, finished):
     path = finished.directory.path("run-02-seed-1")
     log = [json.loads(line) for line in (path / "logbook.jsonl").read_text().splitlines()]
@@ -270,6 +272,7 @@ def test_a_comparison_with_baselines_goes_on_and_other_weights_are_another_compa
         compare(task, others, max_evaluations=BUDGET, seeds=[1], out=out, resume=True)
 
 
+@pytest.mark.slow
 def test_baselines_alone_can_be_compared_and_drawn(task, tmp_path):
     result = compare(task, BASELINES[1:3], max_evaluations=BUDGET, seeds=[1], out=tmp_path / "out")
     assert Image.open(result.directory.path("compare.png")).width > 500
@@ -396,6 +399,7 @@ def test_a_baseline_among_the_contenders_takes_the_options_that_all_share(where,
     assert {figures["scoring"]["validation_images"] for figures in contenders.values()} == {1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

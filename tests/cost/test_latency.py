@@ -117,6 +117,7 @@ def test_the_layers_one_after_the_other_are_the_network():
     assert torch.equal(x, generator(real))
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("options", [{"norm": "batch"}, {"affine": True}, None, "UNet"])
 def test_every_grid_point_is_a_layer_of_that_many_channels(options):
@@ -211,6 +212,7 @@ def test_terms_hold_the_share_and_the_milliseconds_only_where_there_is_a_table(s
         side_fitness(None, cost="latency")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REGISTRY["algorithm"])
 def test_every_strategy_obeys_the_budget(side_fitness, name):
     fitness = side_fitness()
@@ -245,6 +247,7 @@ def break_off_search(moment):
     return Reporter(search=interrupt)
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_table_and_shows_the_prediction(checkpoint, image_folder, tmp_path, fake_clock):
     stages = []
     reporter = Reporter(stage=lambda text, total=None: stages.append(text))
@@ -262,6 +265,7 @@ def test_a_run_keeps_its_table_and_shows_the_prediction(checkpoint, image_folder
     assert all(line["terms"]["latency_ms"] <= 1.5 for line in run.read_jsonl("evaluations.jsonl"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", [1, 4])
 def test_a_resumed_run_goes_on_with_its_own_table(checkpoint, image_folder, tmp_path, fake_clock, moment):
     options = {"cost": "latency", "finetune_steps": 0}
@@ -323,6 +327,7 @@ def test_a_damaged_table_is_refused_by_name(space, name):
             from_json(nonsense, spaces, SIZE)
 
 
+@pytest.mark.slow
 def test_a_run_does_not_go_on_with_a_damaged_or_missing_table(checkpoint, image_folder, tmp_path, fake_clock):
     with pytest.raises(KeyboardInterrupt):
         toy_run(checkpoint, image_folder, tmp_path / "run", break_off_search(1), cost="latency")
@@ -341,6 +346,7 @@ def test_a_run_does_not_go_on_with_a_damaged_or_missing_table(checkpoint, image_
     assert contents(tmp_path) == before and fake_clock == [(SIZE, SIZE)]
 
 
+@pytest.mark.slow
 def test_a_latency_that_nothing_reaches_is_refused_with_the_least_that_is_possible(
     checkpoint, image_folder, tmp_path, fake_clock
 ):

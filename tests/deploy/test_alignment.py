@@ -26,6 +26,7 @@ def small_blocks(monkeypatch):
 DEEP = ("six blocks", "nine blocks")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in DEEP else n for n in ARCHITECTURES])
 @torch.no_grad()
 def test_the_function_stays_the_same(name, small_blocks):
@@ -37,6 +38,7 @@ def test_the_function_stays_the_same(name, small_blocks):
         assert torch.allclose(wide(image), narrow(image), atol=1e-10, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"affine": True}, {"norm": "batch"}, {"upsampling": "nearest"}])
 def test_every_group_has_a_multiple(options, small_blocks):
     network, space = float_case(**options)

@@ -36,6 +36,7 @@ GENERATORS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("for_onnx", [True, False])
 @pytest.mark.parametrize("name", GENERATORS)
 @torch.no_grad()
@@ -50,6 +51,7 @@ def test_every_form_is_the_same_function(name, for_onnx):
     assert not any(parameter.requires_grad for parameter in form.parameters())
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_pruned_generators_have_forms_too():
     generator = toy_generator(torch.float64, affine=True)
@@ -150,6 +152,7 @@ def saved_facts(path):
     return json.loads(extra[f"{KEY}.json"])
 
 
+@pytest.mark.slow
 def test_any_batch_gives_what_pytorch_gives_and_the_file_says_how(written):
     generator = toy_generator(affine=True)
     path, run = written(generator)
@@ -190,6 +193,7 @@ def ganprune_root():
     return next(iter(ganprune.__path__))
 
 
+@pytest.mark.slow
 def test_onnx_norms_are_single_operators(tmp_path):
     generator = toy_generator()
     image = torch.zeros(2, 3, 16, 16)
@@ -215,6 +219,7 @@ class Sorting(nn.Module):
         return self.layer(x) if float(x.sum()) > 0 else x
 
 
+@pytest.mark.slow
 def test_what_cannot_be_exported_is_said_in_one_message(written):
     with pytest.raises(
         UserError, match=r"(onnx|pt2) of A2B: got .*Export without --dynamic-size, or as --format torch"
@@ -233,6 +238,7 @@ def test_missing_packages_are_named_with_the_remedy(monkeypatch):
         require_packages()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{}, {"affine": True}, {"norm": "batch", "dropout": True}, {"padding": "replicate"}]
 )

@@ -34,6 +34,7 @@ def test_the_loader_is_short_and_needs_nothing_but_pytorch():
     assert imports == {"json", "torch"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -201,6 +201,7 @@ def test_resumed_equals_uninterrupted_at_every_evaluation(tmp_path, schedule):
         assert files(path) == expected, f"after {after} evaluations"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["append_jsonl", "write_json"])
 @pytest.mark.parametrize("step", range(STEPS))
 def test_resumed_equals_uninterrupted_after_a_crash_between_two_writes(whole_run, tmp_path, monkeypatch, method, step):

@@ -266,6 +266,7 @@ def test_strategy_state_is_json_and_continues_exactly(make):
     assert toolbox.state_dict() == make_side(make()).state_dict()
 
 
+@pytest.mark.slow
 def test_every_strategy_is_deterministic_repaired_and_solves_onemax(make):
     def search():
         sides = {side: make_side(make(), evaluate=agreement) for side in "ab"}
@@ -284,6 +285,7 @@ class StopError(Exception):
     """Ends a search after a step."""
 
 
+@pytest.mark.slow
 def test_every_strategy_interrupted_after_every_step_goes_on_as_if_it_were_not(make, tmp_path):
     def search(run, resume=False, callback=None):
         sides = {side: make_side(make()) for side in "ab"}

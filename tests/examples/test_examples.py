@@ -88,6 +88,7 @@ def test_an_example_says_how_to_run_it_and_is_a_program(name):
     assert text.endswith('if __name__ == "__main__":\n    main()\n')
 
 
+@pytest.mark.slow
 def test_evolve_prints_each_step_and_both_sizes(printed):
     *steps, first, second = printed("evolve")
     assert [re.match(r"generation (\d) (\w+) met (the original|an elite)", line).groups() for line in steps] == [
@@ -100,6 +101,7 @@ def test_evolve_prints_each_step_and_both_sizes(printed):
         assert compact <= original and ratio == pytest.approx(original / compact, abs=0.01) and fitness > 0
 
 
+@pytest.mark.slow
 def test_swap_operator_uses_both_crossovers(checkpoint, image_folder, capsys, monkeypatch):
     called = []
 
@@ -141,6 +143,7 @@ def test_own_operator_moves_width_from_one_group_to_another():
     assert moved > 10  # a group that is full takes nothing, one with a single filter gives nothing
 
 
+@pytest.mark.slow
 def test_own_operator_can_be_named_on_the_command_line(checkpoint, image_folder, tmp_path):
     spec = "own_operator:mutMoveWidth:share=0.1"
     assert f"PYTHONPATH=examples ganprune evolve --mutate {spec}" in example("own_operator")["__doc__"]
@@ -162,6 +165,7 @@ def test_own_operator_can_be_named_on_the_command_line(checkpoint, image_folder,
     assert RunDirectory.open(tmp_path / "run").read_json("config.json")["settings"]["search"]["mutate"] == spec
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("algorithm", "first", "later"),
     [("ga", 4, 4), ("annealing", 4, 9), ("swarm", 4, 8), ("nsga2", 4, 8), ("umda", 4, 4), ("random", 4, 4)],
@@ -184,6 +188,7 @@ def test_algorithm_per_side_runs_two_algorithms_in_turn(printed):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_nsga2_front_is_a_front_with_elite_and_knee(printed):
     lines = printed("nsga2_front")
     starts = [index for index, line in enumerate(lines) if line.endswith("compromises")]
@@ -230,6 +235,7 @@ def test_watch_search_computes_both_figures_as_it_says():
     assert names["hypervolume"](population) == pytest.approx(0.5 * 0.8 + 0.25 * 0.4)
 
 
+@pytest.mark.slow
 def test_compare_algorithms_gives_each_its_runs_and_a_rank(printed, tmp_path):
     lines = printed("compare_algorithms", "--out", str(tmp_path / "comparison"))
     jobs = [f"{number}/6: {name}" for number, name in enumerate(["ga", "annealing", "swarm"] * 2, 1)]

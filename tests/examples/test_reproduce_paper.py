@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+pytestmark = pytest.mark.slow  # each test makes runs, or needs those that another made
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SEARCH = "--population 4 --generations 1 --validation-images 2 --calibration-images 4 --finetune-steps 0"
 ROW = "| ours | reconstructed |"

@@ -64,6 +64,7 @@ def test_the_widest_groups_give_filters_first(space):
     assert all(kept <= max(narrowed) for kept in after)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slope", [-1, -0.5, 0.5, 1])
 def test_the_slope_says_how_groups_are_cut(space, slope):
     space, most = hold_to(space, 6, slope=slope)
@@ -90,6 +91,7 @@ def cost(space):
 
 
 # The second budget says nothing; both hold; the first says nothing.
+@pytest.mark.slow
 @pytest.mark.parametrize(("most", "expected"), [(8, 0.0), (6, None), (3, 0.0)])
 def test_two_budgets_are_both_used_up_where_that_is_possible(space, cost, most, expected):
     full = space.full()

@@ -168,6 +168,7 @@ def test_tied_blocks_share_the_trunks_bits(tied):
         assert block.conv_block[1].weight.shape == block.conv_block[5].weight.shape == (3, 3, 3, 3)
 
 
+@pytest.mark.slow
 def test_bit_counts_of_the_papers_generator():
     groups, unprunable = find_groups(ResnetGenerator(GeneratorConfig()), torch.zeros(1, 3, 16, 16))
     assert unprunable == {"model.26": "they are channels of the output image"}

@@ -79,6 +79,7 @@ def test_every_group_gets_an_order_of_its_own(network):
         assert sorted(places[start:end]) == list(range(end - start))
 
 
+@pytest.mark.slow
 def test_a_silent_filter_breaks_nothing():
     generator = toy_generator(ngf=4, blocks=1)
     for module in generator.modules():

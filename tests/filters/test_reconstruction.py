@@ -158,6 +158,7 @@ def test_samplers_take_the_same_places_as_each_other_and_all_of_a_small_image():
     assert sampler(places[..., :64]) is not None and sampler(places[..., :64]).shape[-1] == 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_moments_are_those_of_all_patches_of_small_images(name):
     reconstruction = reconstructed(name)
@@ -194,6 +195,7 @@ def test_no_solved_layer_is_worse_than_the_sliced_one(name, density):
     assert better >= (1 if name in FEW else 2), "the reconstruction did hardly anything"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_solved_weights_are_those_of_ridge_least_squares(name):
     reconstruction = reconstructed(name)

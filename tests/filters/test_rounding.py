@@ -58,6 +58,7 @@ def held_to(space, most):
     return space.with_repair(fits=lambda bits: space.parameter_count(bits) <= most)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("multiple", [2, 4, 8, 16])
 @pytest.mark.parametrize("density", [0.0, 0.1, 0.5, 0.9])
 def test_repair_rounds_every_group_and_changes_as_little_as_it_can(multiple, density):
@@ -81,6 +82,7 @@ def test_the_importance_order_says_which_filters_come_and_go(space):
     assert space.repair(one_less)[:8] == [1, 1, 0, 0, 0, 1, 0, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ratio", [1.3, 2, 4, 8])
 def test_a_budget_holds_and_takes_no_more_than_it_must(space, ratio):
     most = space.parameter_count(space.full()) / ratio
@@ -131,6 +133,7 @@ def test_latencies_are_measured_at_numbers_that_can_be(space):
     assert grid_axes(space.with_repair(multiple=1))["model.4"] == ((1, 3, 4, 6, 8), (1, 5, 8, 12, 16))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REGISTRY["algorithm"])
 def test_every_strategy_obeys(space, name):
     most = space.parameter_count(space.full()) / 2
@@ -150,6 +153,7 @@ def larger_is_better(individual, partner=None):
     return Score((1 + size,), {"size": 1.0, "quality": 1 - size})
 
 
+@pytest.mark.slow
 def test_a_run_keeps_multiples_interrupted_or_not(checkpoint, image_folder, tmp_path):
     options = {"round_to": 2, "generations": 1, "finetune_steps": 0, "target_ratio": 2.0}
     whole = toy_run(checkpoint, image_folder, tmp_path / "whole", **options)
@@ -166,6 +170,7 @@ def test_a_run_keeps_multiples_interrupted_or_not(checkpoint, image_folder, tmp_
     assert outcome(resume(tmp_path / "run")) == outcome(whole)
 
 
+@pytest.mark.slow
 def test_mistakes_are_refused_before_anything_is_written(checkpoint, image_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     line = ["evolve", "--checkpoint", checkpoint, "--data", image_folder, "--size", SIZE, "--out", "new"]

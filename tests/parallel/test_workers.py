@@ -140,6 +140,7 @@ def test_a_fitness_that_no_worker_has_says_what_to_use(fitness):
         pickle.dumps(fitness["A2B"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", [Genetic(4), NSGA2(4)])
 def test_what_a_toolbox_sends_is_small(fitness, strategy):
     toolbox = make_toolbox(fitness["A2B"].space, fitness["A2B"])
@@ -384,6 +385,7 @@ def test_numbers_of_workers_that_cannot_be(tmp_path, monkeypatch, command, argum
     assert result.exit_code == 2 and message in result.output and not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_plain_loop_over_workers(fitness):
     """What docs/cluster.md shows."""
     toolboxes = {}

@@ -50,6 +50,7 @@ def dominates(first, second):
 # --- what is on a front
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", SIDES)
 def test_no_point_dominates_another_and_all_of_the_last_batch_that_nothing_dominates_are_there(front_run, fronts, side):
     points = fronts[side].points
@@ -63,6 +64,7 @@ def test_no_point_dominates_another_and_all_of_the_last_batch_that_nothing_domin
     assert sizes == sorted(sizes) and losses == sorted(losses, reverse=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", SIDES)
 def test_a_points_figures_are_its_bits(front_run, fronts, side, checkpoint, images):
     front = fronts[side]
@@ -89,6 +91,7 @@ def test_the_best_point_is_the_runs_elite(front_run, fronts, side):
     assert "".join(map(str, unpack_bits(best["bits"]))) == elites(front_run)[side]
 
 
+@pytest.mark.slow
 def test_the_file_says_what_the_objectives_are(front_run, checkpoint, image_folder, tmp_path):
     data = front_run.read_json(FRONT)
     assert data["format"] == 1 and list(data["sides"]) == ["A2B", "B2A"]
@@ -239,6 +242,7 @@ def test_relative_quality_survives_the_file_and_names_its_own_point(fronts):
 # --- what evolve writes
 
 
+@pytest.mark.slow
 def test_evolve_writes_the_front_and_its_picture_and_other_algorithms_do_not(front_run, run):
     assert {path.name for path in front_run.directory.iterdir()} == FILES | {"front.json", "front.png"}
     assert {path.name for path in run.directory.iterdir()} == FILES
@@ -253,6 +257,7 @@ def pixels(folder, **changed):
     return Image.open(folder / "front.png").convert("RGB").tobytes()
 
 
+@pytest.mark.slow
 def test_the_picture_shows_its_points_and_both_marks(tmp_path):
     drawn = pixels(tmp_path)
     assert drawn == pixels(tmp_path)
@@ -261,6 +266,7 @@ def test_the_picture_shows_its_points_and_both_marks(tmp_path):
     assert pixels(tmp_path, sizes=[0.3], losses=[1.0], knee=0, best=0)  # a front of one point has a picture too
 
 
+@pytest.mark.slow
 def test_a_front_is_the_same_however_often_the_run_is_interrupted(front_run, checkpoint, image_folder, tmp_path):
     seen = []
 
@@ -284,6 +290,7 @@ def test_a_front_is_the_same_however_often_the_run_is_interrupted(front_run, che
 # --- pick
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["smallest", "best"])
 def test_pick_makes_the_points_bits_compact(front_run, fronts, tmp_path, end):
     before = contents(front_run.directory)
@@ -312,6 +319,7 @@ def test_pick_makes_the_points_bits_compact(front_run, fronts, tmp_path, end):
         assert summary[key] == source[key]
 
 
+@pytest.mark.slow
 def test_picking_the_elites_gives_the_runs_own_generators(front_run, fronts, tmp_path):
     index = tuple(fronts[side].best for side in SIDES)
     picked = pick_run(front_run.directory, Criterion(index=index), tmp_path / "new", **MACHINE)
@@ -321,6 +329,7 @@ def test_picking_the_elites_gives_the_runs_own_generators(front_run, fronts, tmp
     assert ours["metrics"] == theirs["metrics"] and ours["search"] == theirs["search"]
 
 
+@pytest.mark.slow
 def test_evaluate_and_finetune_take_what_pick_wrote(front_run, tmp_path):
     picked = pick_run(front_run.directory, Criterion(knee=True), tmp_path / "new", finetune_steps=0, **MACHINE)
     assert picked.read_json("config.json")["settings"]["finetune"]["steps"] == 0
@@ -340,6 +349,7 @@ def half_run(checkpoint, image_folder, tmp_path_factory):
     return toy_run(checkpoint, image_folder, tmp_path_factory.mktemp("half") / "run", **options)
 
 
+@pytest.mark.slow
 def test_pick_takes_the_elite_where_a_side_has_no_front(half_run, tmp_path):
     fronts, stages = read_fronts(half_run), []
     assert list(fronts) == ["A2B"] and half_run.exists("front.png")
@@ -361,6 +371,7 @@ def test_an_elite_is_taken_from_a_finished_run_only(half_run, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_can_be_picked_from(checkpoint, image_folder, tmp_path):
     def interrupt(progress):
         if (progress.generation, progress.side) == (1, "B2A"):
@@ -372,6 +383,7 @@ def test_an_interrupted_run_can_be_picked_from(checkpoint, image_folder, tmp_pat
     assert picked.read_json("summary.json")["generations"] == 1
 
 
+@pytest.mark.slow
 def test_an_interrupted_pick_leaves_its_folder_free(front_run, tmp_path):
     def interrupt(*arguments):
         raise KeyboardInterrupt
@@ -419,6 +431,7 @@ def call(*arguments):
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
+@pytest.mark.slow
 def test_pick_on_the_command_line(front_run, fronts, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs" / "pick-001").mkdir(parents=True)

@@ -48,6 +48,7 @@ def run(checkpoint, image_folder, tmp_path_factory):
     return toy_run(checkpoint, image_folder, tmp_path_factory.mktemp("two") / "run", algorithm=TWO, finetune_steps=0)
 
 
+@pytest.mark.slow
 def test_each_side_is_searched_by_its_own(run):
     sides = run.read_json("summary.json")["sides"]
     assert {name: side["algorithm"] for name, side in sides.items()} == {"A2B": "ga", "B2A": "annealing"}
@@ -56,6 +57,7 @@ def test_each_side_is_searched_by_its_own(run):
     assert first == {"A2B": 4, "B2A": 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", [1, 4])
 def test_an_interrupted_run_goes_on_with_both(run, checkpoint, image_folder, tmp_path, moment):
     with pytest.raises(KeyboardInterrupt):

@@ -35,6 +35,7 @@ def reconstructed(name):
     return Reconstruction(network, FilterSpace(network, size=SIZE), images)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("name", NETWORKS)
 def test_sequential_is_exact_with_all_bits_deterministic_and_finite(script, name):

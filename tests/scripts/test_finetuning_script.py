@@ -23,6 +23,7 @@ def call(script, *arguments):
     return result.stdout
 
 
+@pytest.mark.slow
 def test_it_measures_each_variant_once_on_validation_images(script, run, tmp_path):
     out = tmp_path / "measured.jsonl"
     options = [run.directory, "--steps", 2, "--threads", 1, "--out", out, "--variant", "one: distil=10,lam=5,batch=1"]
@@ -43,6 +44,7 @@ def test_it_measures_each_variant_once_on_validation_images(script, run, tmp_pat
     assert call(script, "report", out).count("\n") == 4
 
 
+@pytest.mark.slow
 def test_equal_time_gives_the_slower_variant_fewer_steps(script, run, tmp_path, monkeypatch):
     monkeypatch.setattr(
         script.Subject, "step_seconds", lambda self, variants: dict(zip(variants, (0.5, 1.0), strict=True))

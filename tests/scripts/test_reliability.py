@@ -47,6 +47,7 @@ def script():
 # --- small forms of the script's
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_as_one_that_was_not(script, tmp_path):
     small = {"population": 3, "generations": 1, "finetune_steps": 2, "finetune_batch": 1, "validation_images": 2}
     findings = script.kills(tmp_path, times=1, **small)
@@ -54,6 +55,7 @@ def test_a_killed_run_ends_as_one_that_was_not(script, tmp_path):
     assert script.kills(tmp_path, times=1, **small) == findings, "what is done is not done again"
 
 
+@pytest.mark.slow
 def test_mutated_inputs_give_documented_errors_and_nothing_else(script):
     tried, faults = script.fuzz_loaders(300)
     assert faults == [] and sum(tried.values()) == 300 and min(tried.values()) >= 18
@@ -79,6 +81,7 @@ def test_the_watch_on_loaders_sees_what_they_must_not_do(script, tmp_path):
     assert found(lambda folder: (folder / "new").write_text("x"), ("/new",)) is None
 
 
+@pytest.mark.slow
 def test_the_memory_of_a_search_is_watched_with_its_scores(script, tmp_path):
     found = script.watch_memory(4, tmp_path, every=2)
     assert [row[0] for row in found] == [0, 2, 4]
@@ -94,6 +97,7 @@ def bits_of(space):
     return st.lists(st.integers(0, 1), min_size=len(space), max_size=len(space))
 
 
+@pytest.mark.slow
 @few
 @given(st.data(), st.sampled_from(sorted(SPACES)))
 def test_encode_and_decode_are_inverse_and_repair_changes_only_what_is_empty(data, encoding):
@@ -107,6 +111,7 @@ def test_encode_and_decode_are_inverse_and_repair_changes_only_what_is_empty(dat
     assert 0 < space.size_share(repaired) <= 1
 
 
+@pytest.mark.slow
 @few
 @given(st.data())
 def test_repair_keeps_to_any_budget_that_can_be_met(data):
@@ -127,6 +132,7 @@ def test_packed_bits_unpack(bits):
     assert unpack_bits(pack_bits(bits)) == bits
 
 
+@pytest.mark.slow
 @few
 @given(st.text(max_size=12))
 def test_text_that_is_no_packed_bits_is_a_value_error_or_packs_again(text):
@@ -143,6 +149,7 @@ GENERATORS = st.builds(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(parent=few, max_examples=12)
 @given(GENERATORS, st.data())
 def test_masked_is_compact_for_random_networks_and_bits(config, data):

@@ -26,6 +26,7 @@ def call(script, *arguments):
     return result.stdout
 
 
+@pytest.mark.slow
 def test_it_measures_once_and_reports(script, tmp_path):
     tiny = ["--network", "toy", "--ratios", 4, "--costs", "macs", "--population", 3, "--generations", 1]
     tiny += ["--repeats", 1, "--threads", 1, "--out", tmp_path / "out"]
@@ -42,12 +43,14 @@ def test_it_measures_once_and_reports(script, tmp_path):
     assert len(table) == 3 and table[2].startswith("| toy | 4x | macs | 4 | ")
 
 
+@pytest.mark.slow
 def test_it_times_the_ways_to_export(script):
     table = call(script, "forms", "--network", "toy", "--repeats", 1, "--threads", 1)
     for form in ("as it is (a group norm)", "the last layer in blocks of 2x2", "channels in multiples of 4"):
         assert form in table
 
 
+@pytest.mark.slow
 def test_it_times_given_numbers_of_filters(script):
     sizes = ",".join(["1"] * 3)
     table = call(script, "widths", sizes, "--network", "toy", "--repeats", 1, "--threads", 1).splitlines()

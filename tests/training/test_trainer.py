@@ -184,6 +184,7 @@ def test_the_same_seed_gives_the_same_weights_whatever_else_draws(images):
     assert not same(one, trained(images, settings, seed=1)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["instance", "batch"])
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(images, tmp_path, norm):
     options = {"generator": GeneratorConfig(ngf=4, blocks=1, norm=norm)}
@@ -201,6 +202,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(images, tmp_path, norm)
     assert seen == losses
 
 
+@pytest.mark.slow
 def test_an_interruption_before_the_pool_is_full_changes_nothing(images, tmp_path):
     first, wanted = CycleGANTrainer(fresh(), images, SETTINGS), trained(images)[0]
     for until in (0, 1):
@@ -251,6 +253,7 @@ def test_resuming_from_plain_weights_is_refused(images, tmp_path):
         CycleGANTrainer(fresh(), images, SETTINGS).load(tmp_path)
 
 
+@pytest.mark.slow
 def test_distillation_approaches_the_teachers_images(images):
     teacher = toy_cyclegan()
     before = weights(teacher)
@@ -330,6 +333,7 @@ def test_pretraining_writes_a_checkpoint_a_logbook_and_samples(images, tmp_path)
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["samples-000004.png", "samples-000006.png"]
 
 
+@pytest.mark.slow
 def test_pretraining_resumes_where_it_was_saved(images, tmp_path):
     class StopError(Exception):
         pass

@@ -26,6 +26,7 @@ def fitness_of(task, settings):
     return {side: CycleFitness(cyclegan, images, side, builders=builders) for side in cyclegan}
 
 
+@pytest.mark.slow
 def test_distilled_tuning_brings_images_closer_to_the_originals(task):
     plain = fitness_of(task, TuningSettings())["A2B"]
     bits = random_bits(plain.space, seed=1)
@@ -47,6 +48,7 @@ def test_the_papers_tuning_depends_on_the_partner(task):
     assert both["A2B"](bits).terms["l_disa"] != both["A2B"](bits, partner).terms["l_disa"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["distil", "cyclegan"])
 def test_tuning_is_deterministic_and_leaves_the_original_alone(task, objective):
     cyclegan, _ = task
