@@ -40,12 +40,13 @@ def test_the_closest_name_is_offered_else_all(name, answer):
 def test_devices_by_name(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve_device("cpu") == resolve_device("auto") == torch.device("cpu")
+    assert resolve_device("cpu:0").type == "cpu"
     for name in ("cuda", "cuda:0"):
         with pytest.raises(
             UserError, match=f"device: got {name}; expected a CUDA device that PyTorch can see. Use --device cpu"
         ):
             resolve_device(name)
-    for name in ("gpu", "meta", ""):
+    for name in ("gpu", "meta", "", "cuda:99999999999999999999", "cuda:\u0663"):
         with pytest.raises(UserError, match=f"device: got {name}; expected auto, cpu, cuda or cuda:N"):
             resolve_device(name)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

@@ -11,10 +11,11 @@ from ganprune.device import resolve_device, set_threads
 from ganprune.errors import UserError
 from ganprune.metrics.measures import Wanted
 from ganprune.models.options import CheckpointOptions
-from ganprune.pipeline.generators import load_trained
+from ganprune.pipeline.generators import holds_run, load_trained
 from ganprune.pipeline.reporter import Reporter
 from ganprune.pipeline.results import measure
 from ganprune.pipeline.task import load_task
+from ganprune.settings.evolve import EvolveSettings
 from ganprune.settings.export import SpeedSettings
 
 
@@ -46,23 +47,27 @@ def evaluate_run(
     """
     reporter = reporter or Reporter()
     set_threads(threads)
-    trained = load_trained(path, networks=networks, device=resolve_device(device))
-    images = data or trained.data
-    if images is None:
+    if not Path(path).exists():
+        raise UserError("run", str(path), "a run directory or a checkpoint's folder", "Check the path.")
+    trained = load_trained(path, networks=networks, device=resolve_device(device)) if holds_run(path) else None
+    if trained:
+        task = load_task(trained.checkpoint, data or trained.data, size or trained.framing, device, trained.networks)
+    elif data is None:
         raise UserError("data", "nothing", "images to evaluate a checkpoint on", "Give --data with the checkpoint.")
-    if trained.checkpoint and size is None:
-        size = trained.framing
-    task = load_task(trained.checkpoint or path, images, size, device, trained.networks)
-    for note in task.cyclegan.notes if trained.checkpoint is None else ():
-        reporter.note(note)
+    else:
+        task = load_task(path, data, size, device, networks)
+        for note in task.cyclegan.notes:
+            reporter.note(note)
     if task.images.size_note:
         reporter.stage(task.images.size_note)
-    sides = measure(task, trained.settings, trained.generators, wanted)
-    if trained.checkpoint and timing and timing.speed:
+    own = {name: side.generator for name, side in task.cyclegan.items()}
+    settings, generators = (trained.settings, trained.generators) if trained else (EvolveSettings(), own)
+    sides = measure(task, settings, generators, wanted)
+    if trained and timing and timing.speed:
         reporter.stage("timing original and compact")
         for name, figures in sides.items():
-            original, ratio = task.cyclegan[name].generator, figures["macs"]["input_size"]["ratio"]
-            found = speed_figures(original, trained.generators[name], task.images.size, ratio, repeats=timing.repeats)
+            ratio = figures["macs"]["input_size"]["ratio"]
+            found = speed_figures(own[name], trained.generators[name], task.images.size, ratio, repeats=timing.repeats)
             figures["speed"] = found
             figures["latency_ms"] = {key: found["eager"][key] for key in ("original", "compact", "speedup")}
     return sides

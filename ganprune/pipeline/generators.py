@@ -90,6 +90,12 @@ class Trained:
             return {}
 
 
+def holds_run(path: str | Path) -> bool:
+    """Return whether a folder holds a run that prunes; one of ``ganprune pretrain`` is a checkpoint."""
+    directory = RunDirectory(path)
+    return directory.exists(CONFIG) and not directory.exists(CONFIG_NAME)
+
+
 def load_trained(
     path: str | Path, *, networks: CheckpointOptions | None = None, device: torch.device | str = "cpu"
 ) -> Trained:
@@ -108,7 +114,7 @@ def load_trained(
         raise UserError("run", str(path), "a run directory or a checkpoint's folder", "Check the path.")
     directory = RunDirectory(path)
     config = directory.read_json(CONFIG) if directory.exists(CONFIG) else None
-    if config is not None and not directory.exists(CONFIG_NAME):  # a pretraining run is a checkpoint
+    if holds_run(path):
         finished = open_finished(path)
         config, settings = read_config(finished)
         networks = run_networks(config, networks)

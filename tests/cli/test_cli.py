@@ -469,6 +469,21 @@ def interrupt_at(monkeypatch, owner, name, moment, number=signal.SIGINT):
     monkeypatch.setattr(owner, name, method)
 
 
+@pytest.mark.parametrize(("command", "module"), [("evolve", "evolve"), ("finetune", "finetune")])
+def test_ctrl_c_before_a_resumed_run_goes_on_says_that_all_is_kept(run, here, monkeypatch, command, module):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    shutil.copytree(run.directory, here / "new")
+    config = json.loads((here / "new" / "config.json").read_text())
+    config |= {"command": command, "from": str(run.directory), "from_sha256": ""}
+    (here / "new" / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr(f"ganprune.commands.{module}.begin", interrupt)
+    result = call(command, "--resume", "new")
+    assert result.exit_code == 130
+    assert result.stderr.rstrip().endswith(f"Go on with: ganprune {command} --resume new")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["search", "finetune"])
 def test_ctrl_c_says_how_to_go_on_and_the_run_does(checkpoint, image_folder, run, here, monkeypatch, moment):

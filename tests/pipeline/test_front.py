@@ -416,6 +416,11 @@ def test_a_run_without_a_front_and_a_damaged_one_are_refused(front_run, run, tmp
         (side(points=[]), "point"),
         (points(quality="low"), "low"),
         (points(bits="twelve"), "twelve"),
+        (side(knee=0.0), "point 0.0 of"),
+        (points(parameters="10"), "parameters = '10'"),
+        (points(macs_per_image=0), "macs_per_image = 0"),
+        (points(relative_quality=0.5), "no point of relative quality 1"),
+        (points(l_gena="none"), "l_gena = 'none'"),
         (points(bits="3:05"), "bits of side A2B that the generator does not have"),
     ):
         copy.write_json(FRONT, damaged)

@@ -89,6 +89,7 @@ def test_an_algorithm_from_a_module_has_to_be_given_again():
     with pytest.raises(UserError, match=f"--algorithm: got ga; expected {own}"):
         check_references(settings.search, {"algorithm": "ga"})
     check_references(settings.search, {"algorithm": own})
+    check_references(make_settings(algorithm="sa/pso").search, {"algorithm": "annealing/swarm"})
     for typed in (TWO, "sa/pso"):
         check_references(make_settings("quick", algorithm=typed, mate="two-point").search, {})
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -84,6 +85,12 @@ def test_a_field_checks_its_values(options, message):
     with pytest.raises(UserError) as caught:
         changed(Whole(), **options)
     assert message in str(caught.value)
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert flat(changed(Whole(), islands=np.int64(3), rate=np.float64(0.5)))["rate"] == 0.5
+    with pytest.raises(UserError, match="expected a whole number"):
+        changed(Whole(), islands=np.float64(3))
 
 
 def test_settings_come_back_from_json():
