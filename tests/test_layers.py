@@ -117,5 +117,10 @@ def test_every_form_of_import_is_seen(text, rooms):
     assert rooms_of(text, ["filters"]) == rooms
 
 
+def test_every_room_is_a_package():
+    folders = {(PACKAGE / module).parent for module in MODULES}
+    assert [str(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []
+
+
 def test_the_modules_are_found():
     assert {"cli/group.py", "filters/space.py", "evolution/coevolution.py"} <= set(MODULES)
