@@ -302,7 +302,7 @@ def test_ctrl_c_leaves_the_folder_free(toy, here, monkeypatch):
 def test_a_baseline_notes_what_it_was_made_of_and_other_images_are_refused_later(prune_toy, image_folder, tmp_path):
     run = prune_toy("l1", target_ratio=3)
     config = run.read_json("config.json")
-    assert config["format"] == 1 and {"data_sha256", "checkpoint_sha256"} <= config.keys()
+    assert config["format"] == 2 and {"data_sha256", "checkpoint_sha256"} <= config.keys()
     run.write_json("config.json", {**config, "data_sha256": "0" * 64})
     with pytest.raises(UserError, match="other images than when the run began"):
         finetune_run(run.directory, tmp_path / "finer", steps=1)
