@@ -1,12 +1,20 @@
-"""Which device, and how many threads."""
+"""Which device, how many threads, and what runs at the same time."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 
 from ganprune.errors import UserError
+
+Value = TypeVar("Value")
+
+_helpers = ThreadPoolExecutor(thread_name_prefix="ganprune")  # threads begin with the first call of at_once
 
 
 def resolve_device(name: str) -> torch.device:
@@ -26,7 +34,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def set_threads(threads: int | None) -> int:
-    """Set PyTorch's threads per evaluation (default: leave as is) and return the number in force.
+    """Set PyTorch's CPU threads (default: leave as is) and return the number in force.
 
     Raises:
         UserError: fewer than one.
@@ -36,6 +44,52 @@ def set_threads(threads: int | None) -> int:
             raise UserError("threads", threads, "1 or more", "Correct --threads.")
         torch.set_num_threads(threads)
     return torch.get_num_threads()
+
+
+@contextmanager
+def one_thread(when: bool = True) -> Iterator[None]:
+    """Inside this block, operations of this thread take one CPU thread, if ``when``."""
+    before = torch.get_num_threads()
+    if not when or before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def at_once(calls: Sequence[Callable[[], Value]], device: torch.device | str) -> list[Value]:
+    """Run a few independent calls at the same time, each with its share of the CPU threads; return their results.
+
+    Two calls with a thread each take less time than one after the other with two: small operations gain little from a
+    second thread. One thread gives the same numbers as one for each call, since every call has one in both cases.
+
+    Args:
+        calls: such as one for each side. Gradients and inference mode are what a new thread has: switched on and off.
+        device: what they compute on. Calls on another one than the CPU run one after the other.
+    """
+    threads = torch.get_num_threads()
+    if torch.device(device).type != "cpu" or len(calls) < 2:
+        return [call() for call in calls]
+    share = max(1, threads // len(calls))
+
+    def with_share(call: Callable[[], Value]) -> Value:
+        torch.set_num_threads(share)  # of the thread that runs this
+        return call()
+
+    try:
+        if threads < len(calls):
+            return [with_share(call) for call in calls]
+        others = [_helpers.submit(with_share, call) for call in calls[1:]]
+        try:
+            first = with_share(calls[0])
+        finally:
+            wait(others)
+        return [first, *(other.result() for other in others)]
+    finally:
+        torch.set_num_threads(threads)
 
 
 def resolve_precision(name: str, device: torch.device) -> str:

@@ -21,6 +21,7 @@ from torch import nn
 from ganprune.cost.latency_table import LatencyTable
 from ganprune.cost.network_cost import NetworkCost
 from ganprune.data.images import UnpairedImages
+from ganprune.device import one_thread
 from ganprune.errors import UserError, reason
 from ganprune.evolution.individual import BROKEN as BROKEN_TERM
 from ganprune.evolution.individual import Score
@@ -28,6 +29,7 @@ from ganprune.filters.builder import NetworkBuilder, shared_builders
 from ganprune.filters.recent import Recent
 from ganprune.filters.space import FilterSpace
 from ganprune.losses import cycle_consistency, discriminator_aware, generator_aware
+from ganprune.models.architecture import shareable
 from ganprune.models.cyclegan import OTHER, CycleGAN, domain_channels
 from ganprune.parallel.payload import Portable
 from ganprune.settings.fitness import COSTS, FitnessSettings
@@ -148,6 +150,7 @@ class CycleFitness(Portable):
 
     Attributes:
         space: the side's filter space.
+        shareable: whether several threads may call it at once. Each call takes one thread then.
         cost: what its compact networks cost.
         terms: those that can be measured.
         weights: of those that are part of the quality, by name.
@@ -183,6 +186,7 @@ class CycleFitness(Portable):
         if original.discriminator is None:
             self.settings = replace(self.settings, loss="gena")
         self.cyclegan, self.batch, self.precision = cyclegan, batch, precision
+        self.shareable = cyclegan.device.type == "cpu" and all(map(shareable, cyclegan.networks().values()))
         self._notes: list[str] = []
         self.builders = builders or shared_builders(cyclegan, images, reconstruct=reconstruct)
         self.spaces = spaces or {name: builder.space for name, builder in self.builders.items()}
@@ -206,7 +210,6 @@ class CycleFitness(Portable):
                 self.maps_original = self.discriminate(self.fake_original)
         self.translated: Recent[Trial] = Recent(cache_bytes, attrgetter("fake.nbytes"))
 
-    @torch.inference_mode()
     def __call__(self, individual: Sequence[int], partner: Sequence[int] | None = None) -> Score:
         """Score an individual against a partner.
 
@@ -224,6 +227,10 @@ class CycleFitness(Portable):
         Raises:
             UserError: the device has too little memory for a single image.
         """
+        with one_thread(self.shareable), torch.inference_mode():
+            return self._score(individual, partner)
+
+    def _score(self, individual: Sequence[int], partner: Sequence[int] | None) -> Score:
         bits, other = tuple(self.space.repair(individual)), OTHER[self.side]
         if partner is None:
             reverse = self.cyclegan.reverse(self.side)
@@ -279,7 +286,7 @@ class CycleFitness(Portable):
         """Pass images through a network, in smaller batches from now on if they don't fit the device's memory."""
         while True:
             try:
-                with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+                with torch.autocast(images.device.type, torch.bfloat16, self.precision == "bfloat16", False):
                     return torch.cat([network(part).float() for part in images.split(self.batch)])
             except torch.cuda.OutOfMemoryError as error:
                 tried = min(self.batch, len(images))

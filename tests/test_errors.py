@@ -1,13 +1,16 @@
 """User errors, devices and pictures: small things that the rest relies on."""
 
 import pickle
+import subprocess
+import sys
+import threading
 
 import pytest
 import torch
 from PIL import Image
 
 from ganprune.data.pixels import to_pil
-from ganprune.device import resolve_device, set_threads
+from ganprune.device import at_once, one_thread, resolve_device, set_threads
 from ganprune.errors import UserError, did_you_mean
 from ganprune.report.figures import GAP, TITLE_HEIGHT, image_grid, save_grid
 
@@ -85,3 +88,75 @@ def test_a_grid_shows_every_row_of_every_section(tmp_path):
     assert pixels.count((255, 0, 0)) == 3 * 64 and pixels.count((0, 0, 255)) == 4 * 64
     save_grid(tmp_path / "grid.png", {"first": {"input": red}})
     assert Image.open(tmp_path / "grid.png").height == TITLE_HEIGHT + GAP + 8
+
+
+def test_calls_at_once_share_the_threads_and_give_their_results_in_order():
+    before = torch.get_num_threads()
+    try:
+        for threads, share in ((1, 1), (2, 1), (5, 2)):
+            torch.set_num_threads(threads)
+            assert at_once([lambda i=i: (i, torch.get_num_threads()) for i in range(2)], "cpu") == [
+                (0, share), (1, share)
+            ]  # fmt: skip
+            assert torch.get_num_threads() == threads
+        assert at_once([torch.get_num_threads], "cpu") == [5] and at_once([], "cpu") == []
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_calls_at_once_run_at_once():
+    before = torch.get_num_threads()
+    meeting = threading.Barrier(2, timeout=60)  # that both have to reach
+    try:
+        torch.set_num_threads(2)
+        assert sorted(at_once([meeting.wait, meeting.wait], "cpu")) == [0, 1]
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_call_that_fails_is_raised_when_all_have_ended_and_the_threads_are_as_before(threads):
+    ended, before = [], torch.get_num_threads()
+
+    def fails():
+        raise UserError("field", 1, "2", "Correct it.")
+
+    try:
+        torch.set_num_threads(threads)
+        for calls in ([fails, lambda: ended.append(1)], [lambda: ended.append(1), fails]):
+            with pytest.raises(UserError):
+                at_once(calls, "cpu")
+            assert torch.get_num_threads() == threads
+        assert len(ended) == (2 if threads == 2 else 1)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_one_thread_lasts_for_its_block():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        with one_thread():
+            assert torch.get_num_threads() == 1
+        with one_thread(False):
+            assert torch.get_num_threads() == 2
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's options")
+def test_memory_is_kept_by_the_command_line_and_left_alone_by_an_import():
+    """Where memory goes back to the system, each of 50 large blocks is faulted in again, 10,000 pages every time."""
+    program = (
+        "import ctypes, resource\n{}\nfor _ in range(50): ctypes.create_string_buffer(40 * 2**20)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)"
+    )
+    keeping = "from ganprune.memory import keep_memory; print(keep_memory())"
+    lines = [
+        subprocess.run([sys.executable, "-c", program.format(first)], capture_output=True, text=True, check=True)
+        .stdout.split()
+        for first in ("import ganprune; print(False)", keeping)
+    ]  # fmt: skip
+    faults = [int(line[1]) for line in lines]
+    assert lines[1][0] == "False" or faults[1] < faults[0] / 5, faults

@@ -8,9 +8,9 @@ import pytest
 import ganprune
 
 ROOMS = [
-    "errors", "specs", "runs", "data", "device", "evolution", "settings", "assets", "models", "filters", "cost",
-    "losses", "training", "parallel", "fitness", "baselines", "metrics", "deploy", "report", "pipeline", "commands",
-    "compare", "bench", "cli",
+    "errors", "specs", "runs", "data", "memory", "device", "evolution", "settings", "assets", "models", "filters",
+    "cost", "losses", "training", "parallel", "fitness", "baselines", "metrics", "deploy", "report", "pipeline",
+    "commands", "compare", "bench", "cli",
 ]  # fmt: skip
 PACKAGE = Path(ganprune.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))

@@ -9,6 +9,7 @@ import click
 
 from ganprune import __version__
 from ganprune.errors import UserError, did_you_mean
+from ganprune.memory import keep_memory
 
 FULL_OR_FORBIDDEN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -99,3 +100,4 @@ class Commands(click.Group):
 @click.version_option(__version__, prog_name="ganprune")
 def main() -> None:
     """Co-evolutionary filter pruning of CycleGANs: both generators, several times smaller and faster."""
+    keep_memory()

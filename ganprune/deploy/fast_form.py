@@ -22,10 +22,7 @@ from ganprune.data.pixels import cut, mirror_up
 from ganprune.data.sizes import Size, round_up
 from ganprune.deploy.alignment import aligned
 from ganprune.deploy.facts import Facts
-from ganprune.models.generator import InstanceNorm2d
-
-BLOCK = 2  # pixels of a block, each way
-FEW_OUTPUTS = 4  # with these, a block's outputs still fit into 16
+from ganprune.models.generator import BLOCK, FEW_OUTPUTS, ImageConv2d, InstanceNorm2d, of_blocks
 
 
 def inference_form(
@@ -46,7 +43,7 @@ def inference_form(
     if onnx:
         _centre_images(form)
     _replace(form, lambda module: _exported_norm(module, onnx))
-    _replace(form, lambda module: BlockedConv2d(module) if isinstance(module, nn.Conv2d) and module in last else module)
+    _replace(form, lambda module: _exported_convolution(module, module in last))
     return form
 
 
@@ -89,6 +86,16 @@ def _exported_norm(module: nn.Module, onnx: bool) -> nn.Module:
     return norm.eval().requires_grad_(False).to(next(module.parameters(), torch.zeros(())))
 
 
+def _exported_convolution(module: nn.Module, in_blocks: bool) -> nn.Module:
+    """Return a convolution in blocks, or, in the place of one that decides on that by itself, PyTorch's."""
+    if in_blocks:
+        assert isinstance(module, nn.Conv2d)
+        return BlockedConv2d(module)
+    if isinstance(module, ImageConv2d):
+        module.__class__ = nn.Conv2d  # type: ignore[assignment]
+    return module
+
+
 @torch.no_grad()
 def _last_layers(network: nn.Module, example: torch.Tensor) -> set[nn.Module]:
     """Return the convolutions to few channels whose output has the size of the network's image, an even one."""
@@ -107,7 +114,8 @@ def _last_layers(network: nn.Module, example: torch.Tensor) -> set[nn.Module]:
 
 def _can_be_blocked(module: nn.Module) -> bool:
     return (
-        type(module) is nn.Conv2d
+        type(module) in (nn.Conv2d, ImageConv2d)
+        and isinstance(module, nn.Conv2d)
         and module.out_channels <= FEW_OUTPUTS
         and min(module.kernel_size) > 1
         and (module.stride, module.dilation, module.groups) == ((1, 1), (1, 1), 1)
@@ -140,23 +148,16 @@ class Centred(nn.Module):
 class BlockedConv2d(nn.Module):
     """A convolution that computes blocks of 2x2 output pixels at once, as four times the channels at half the size.
 
-    Its kernel holds the original's once for each pixel of a block, at that pixel's place, with zeros around it.
-
     Args:
         layer: with stride 1, whose outputs have even height and width.
     """
 
     def __init__(self, layer: nn.Conv2d):
         super().__init__()
-        outputs, inputs, height, width = layer.weight.shape
-        weight = layer.weight.new_zeros(outputs, BLOCK, BLOCK, inputs, height + BLOCK - 1, width + BLOCK - 1)
-        for down in range(BLOCK):
-            for along in range(BLOCK):
-                weight[:, down, along, :, down : down + height, along : along + width] = layer.weight.detach()
-        bias = None if layer.bias is None else layer.bias.detach().repeat_interleave(BLOCK**2)
+        weight, bias = of_blocks(layer)
         self.padding = layer.padding
-        self.weight = nn.Parameter(weight.flatten(0, 2), requires_grad=False)
-        self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+        self.weight = nn.Parameter(weight.detach(), requires_grad=False)
+        self.bias = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.pixel_shuffle(F.conv2d(x, self.weight, self.bias, BLOCK, self.padding), BLOCK)

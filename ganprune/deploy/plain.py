@@ -18,13 +18,13 @@ from torch import nn
 from ganprune.deploy.facts import KEY, Facts
 from ganprune.errors import UserError
 from ganprune.models.checkpoint import FORMAT
-from ganprune.models.generator import InstanceNorm2d, ResnetBlock, ResnetGenerator
+from ganprune.models.generator import ResnetBlock, ResnetGenerator
 
 CONVOLUTION = ("in_channels", "out_channels", "kernel_size", "stride", "padding")
 ARGUMENTS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Conv2d: CONVOLUTION,
     nn.ConvTranspose2d: (*CONVOLUTION, "output_padding"),
-    InstanceNorm2d: ("num_features", "eps", "affine"),
+    nn.InstanceNorm2d: ("num_features", "eps", "affine"),
     nn.BatchNorm2d: ("num_features", "eps"),
     nn.ReflectionPad2d: ("padding",),
     nn.ReplicationPad2d: ("padding",),
@@ -43,10 +43,11 @@ def describe_layers(layers: nn.Sequential) -> list[dict[str, Any]]:
         if isinstance(layer, ResnetBlock):
             described.append({"kind": "Residual", "layers": describe_layers(layer.conv_block)})
             continue
-        arguments = {name: getattr(layer, name) for name in ARGUMENTS[type(layer)]}
+        kind = next(kind for kind in ARGUMENTS if isinstance(layer, kind))  # ours are faster forms of PyTorch's
+        arguments = {name: getattr(layer, name) for name in ARGUMENTS[kind]}
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
             arguments["bias"] = layer.bias is not None
-        described.append({"kind": type(layer).__name__, **arguments})
+        described.append({"kind": kind.__name__, **arguments})
     return described
 
 

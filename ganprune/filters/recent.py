@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Generic, TypeVar
@@ -10,7 +11,7 @@ Value = TypeVar("Value")
 
 
 class Recent(Generic[Value]):
-    """The values that were asked for last, by key. It pickles empty: no worker is sent what was kept.
+    """The values that were asked for last, by key; several threads may ask. It pickles empty: no worker is sent any.
 
     Args:
         most: bound of the values' sizes together; the latest value is kept even if it is larger.
@@ -22,17 +23,22 @@ class Recent(Generic[Value]):
 
     def __init__(self, most: float, size: Callable[[Value], float] | None = None):
         self.most, self.size = most, size
+        self._lock = threading.Lock()
         self.clear()
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """Return the value of a key: the one that is kept, or a new one."""
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
-        value = self._kept[key] = make()
-        self.held += self._size(value)
-        while len(self._kept) > 1 and self.held > self.most:
-            self.held -= self._size(self._kept.popitem(last=False)[1])
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        value = make()  # meanwhile other threads may go on
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = value
+                self.held += self._size(value)
+            while len(self._kept) > 1 and self.held > self.most:
+                self.held -= self._size(self._kept.popitem(last=False)[1])
         return value
 
     def _size(self, value: Value) -> float:
@@ -48,4 +54,7 @@ class Recent(Generic[Value]):
         return iter(self._kept)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_kept": OrderedDict(), "held": 0.0}
+        return {"most": self.most, "size": self.size}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]

@@ -26,6 +26,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ganprune.device import one_thread
 from ganprune.filters.layers import Layer, channel_dims, convolutions, hooks, layer_at
 from ganprune.filters.recent import Recent
 from ganprune.filters.slicing import Keep, slice_network
@@ -98,6 +99,7 @@ class Reconstruction:
             moments[name] = LayerMoments(gram, weight, weight @ gram)
         return moments
 
+    @one_thread()  # in a search or after it, solved layers are the same to the last digit
     @torch.no_grad()
     def network(self, bits: Sequence[int]) -> nn.Module:
         """Return the compact network of ``bits`` with reconstructed weights.

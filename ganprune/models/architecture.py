@@ -84,6 +84,17 @@ def specification(network: nn.Module) -> str:
     return f"{kind}:" + ",".join(f"{name}={value}" for name, value in shown.items() if value is not None)
 
 
+def shareable(network: nn.Module) -> bool:
+    """Whether a network may be used by two threads at once, with the numbers that one after the other would give.
+
+    That is known of layers whose code is PyTorch's or ours, if none draws random numbers or notes statistics.
+    """
+    known = all(type(module).__module__.startswith(("torch.nn.", "ganprune.")) for module in network.modules())
+    training = [module for module in network.modules() if module.training]
+    random = any(isinstance(module, nn.modules.dropout._DropoutNd) for module in training)
+    return known and not random and not any(dict(module.named_buffers(recurse=False)) for module in training)
+
+
 def input_channels(network: nn.Module) -> int:
     """Return how many channels the images have that a network is given.
 

@@ -17,8 +17,22 @@ from torch.nn import functional as F
 from ganprune.models.description import MOST, NORMS, Architecture
 from ganprune.settings.fields import setting
 
-PADDINGS = {"reflect": nn.ReflectionPad2d, "replicate": nn.ReplicationPad2d, "zero": None}  # None: the layer's own
 UPSAMPLINGS = ("transposed", "nearest", "bilinear")
+BLOCK = 2  # pixels that an image's convolution computes at once, each way
+FEW_OUTPUTS = 4  # with these, a block's outputs still fit into 16
+
+
+class ReflectionPad2d(nn.ReflectionPad2d):
+    """The same, in the precision that it is given: mixed precision would turn bfloat16 to float32 and back."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.dtype != torch.bfloat16:
+            return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x)
+
+
+PADDINGS = {"reflect": ReflectionPad2d, "replicate": nn.ReplicationPad2d, "zero": None}  # None: the layer's own
 
 
 @dataclass(frozen=True)
@@ -68,16 +82,46 @@ def norm_layer(norm: str, channels: int, affine: bool = False) -> nn.Module:
 
 
 class InstanceNorm2d(nn.InstanceNorm2d):
-    """The same function, computed as a group norm of one channel per group: 2-4 times as fast in float32 on CPUs.
+    """The same function, computed as a group norm of one channel per group: 2-4 times as fast on CPUs."""
 
-    Mixed precision keeps PyTorch's own, since autocast would turn a group norm's input to float32 and back.
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.track_running_stats or x.shape[2:].numel() == 1:  # the latter is an error, which PyTorch's own words
+            return super().forward(x)
+        batch, channels, height, width = x.shape
+        # F.group_norm would turn the bfloat16 of mixed precision to float32 and back; sums are float32 in both.
+        scale, shift = self.weight, self.bias
+        return torch.native_group_norm(x, scale, shift, batch, channels, height * width, channels, self.eps)[0]
+
+
+class ImageConv2d(nn.Conv2d):
+    """A convolution to the few channels of an image, computed for 2x2 pixels at once: 2.5 times as fast on CPUs.
+
+    Their kernels compute 8 or 16 outputs at once, wanted or not. Four pixels of three channels are twelve; see
+    :func:`of_blocks`. Stride and dilation are 1.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        plain = x.dtype in (torch.float32, torch.float64) and not self.track_running_stats
-        if not plain or x.shape[2:].numel() == 1:  # a single value per channel is an error, which PyTorch's own words
+        height, width = (
+            side + 2 * padding - kernel + 1
+            for side, padding, kernel in zip(x.shape[2:], self.padding, self.kernel_size, strict=True)
+        )
+        if self.out_channels > FEW_OUTPUTS or height % BLOCK or width % BLOCK or x.device.type != "cpu":
             return super().forward(x)
-        return F.group_norm(x, x.shape[1], self.weight, self.bias, self.eps)
+        weight, bias = of_blocks(self)
+        return F.pixel_shuffle(F.conv2d(x, weight, bias, BLOCK, self.padding), BLOCK)
+
+
+def of_blocks(layer: nn.Conv2d) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return the weight and bias with which a stride of 2 computes blocks of 2x2 pixels of a layer of stride 1.
+
+    A kernel of the block holds the layer's once for each of its pixels, at that pixel's place, with zeros around it:
+    (C_out * 4, C_in, kh + 1, kw + 1), in the order of ``F.pixel_shuffle``.
+    """
+    spare = BLOCK - 1
+    places = [(down, along) for down in range(BLOCK) for along in range(BLOCK)]
+    kernels = [F.pad(layer.weight, (along, spare - along, down, spare - down)) for down, along in places]
+    bias = None if layer.bias is None else layer.bias.repeat_interleave(len(places))
+    return torch.stack(kernels, 1).flatten(0, 1), bias
 
 
 class ResnetBlock(nn.Module):
@@ -124,7 +168,7 @@ class ResnetGenerator(nn.Module):
             return [norm_layer(config.norm, channels, config.affine), nn.ReLU(True)]
 
         layers: list[nn.Module] = [
-            nn.ReflectionPad2d(3),
+            ReflectionPad2d(3),
             nn.Conv2d(config.in_channels, ngf, 7, bias=bias),
             *normed(ngf),
         ]
@@ -133,7 +177,7 @@ class ResnetGenerator(nn.Module):
         layers += [ResnetBlock(4 * ngf, config) for _ in range(config.blocks)]
         for width in (4 * ngf, 2 * ngf):
             layers += [*upsampling_layers(width, width // 2, config), *normed(width // 2)]
-        layers += [nn.ReflectionPad2d(3), nn.Conv2d(ngf, config.out_channels, 7), nn.Tanh()]
+        layers += [ReflectionPad2d(3), ImageConv2d(ngf, config.out_channels, 7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

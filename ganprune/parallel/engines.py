@@ -17,6 +17,7 @@ import torch
 
 from ganprune import __version__
 from ganprune.errors import UserError
+from ganprune.memory import keep_memory
 from ganprune.parallel.payload import Payload, install, release
 
 CONNECT_SECONDS = 10.0  # to a scheduler
@@ -89,6 +90,7 @@ def begin(payloads: list[Payload], threads: int) -> None:
         threads: CPU threads.
     """
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    keep_memory()
     torch.set_num_threads(threads)
     install(payloads.pop())
 

@@ -9,7 +9,6 @@ An evaluation that was lost with its worker is done again by another one.
 from __future__ import annotations
 
 import pickle
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
@@ -21,11 +20,10 @@ from deap.base import Toolbox
 from ganprune.errors import UserError
 from ganprune.parallel.engines import ClusterEngine, LocalEngine
 from ganprune.parallel.payload import Payload, Portable, pack, release
+from ganprune.parallel.threads import Threads
 from ganprune.runs.interruption import Interrupted
 
 MAX_DEATHS = 3  # in a row, without any result between them
-
-_one_at_a_time = threading.Lock()  # a cluster's worker may have several threads, and a fitness has caches
 
 
 class Engine(Protocol):
@@ -148,11 +146,10 @@ def perform(job: bytes, threads: int) -> Any:
         job: a pickled (function, arguments).
         threads: CPU threads that it takes.
     """
-    with _one_at_a_time:
-        if torch.get_num_threads() != threads:
-            torch.set_num_threads(threads)
-        function, row = pickle.loads(job)
-        return function(*row)
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+    function, row = pickle.loads(job)
+    return function(*row)
 
 
 @contextmanager
@@ -164,31 +161,42 @@ def spread(
     cluster: str | None = None,
     report: Callable[[str], Any] = lambda text: None,
 ) -> Iterator[Callable[[], None]]:
-    """Within the block, evaluate both sides' individuals in workers; in this process if there is to be only one.
+    """Within the block, evaluate both sides' individuals in workers, or in this process, in threads where they may.
 
-    Gives a function that ends the workers before the block does, when the search is over.
+    Gives a function that ends workers and threads before the block does, when the search is over.
 
     Args:
         fitness: both sides', budgets set.
-        toolboxes: both sides'; they get the workers' ``map``.
+        toolboxes: both sides'; they get the workers' or threads' ``map``.
         workers: processes on this machine.
         cluster: address of a Dask scheduler (tcp://HOST:PORT), or its scheduler file; instead of ``workers``.
         report: told with a line of text what happens.
     """
-    if workers == 1 and cluster is None:
+    threads, shareable = torch.get_num_threads(), all(getattr(one, "shareable", False) for one in fitness.values())
+    pool: Workers | Threads
+    if workers > 1 or cluster is not None:
+        engine: Engine = LocalEngine(workers) if cluster is None else ClusterEngine(cluster)
+        pool = Workers(fitness, engine, threads=1 if shareable else threads, report=report)
+    elif shareable and threads > 1:
+        pool = Threads(threads)
+    else:
         yield lambda: None
         return
-    engine: Engine = LocalEngine(workers) if cluster is None else ClusterEngine(cluster)
-    with Workers(fitness, engine, threads=torch.get_num_threads(), report=report) as pool:
 
-        def stop() -> None:
-            for toolbox in toolboxes.values():
-                toolbox.register("map", map)
-            pool.close()
-
+    def use(mapping: Callable[..., Any]) -> None:
         for toolbox in toolboxes.values():
-            toolbox.register("map", pool.map)
-        yield stop
+            toolbox.register("map", mapping)
+
+    def stop() -> None:
+        use(map)
+        pool.close()
+
+    try:
+        with pool:
+            use(pool.map)
+            yield stop
+    finally:
+        use(map)
 
 
 def check_workers(workers: int, cluster: str | None) -> None:

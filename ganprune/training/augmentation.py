@@ -23,22 +23,44 @@ class Augmentation:
 
     def __call__(self, batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Augment (B, C, H, W) in [-1, 1]; every image draws its own place and mirroring from ``generator``."""
-        from torchvision.transforms.v2 import InterpolationMode
-        from torchvision.transforms.v2 import functional as F  # imported here: scoring does without it
+        return self.draw(batch, generator)[0]
 
+    def draw(self, batch: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, list[bool]]:
+        """Augment images, as a call does, and say which were mirrored."""
         size = list(batch.shape[-2:])
         loaded = [max(side, round(side * self.load_scale)) for side in size]
-        out = []
+        images, mirrored = [], []
         for image in batch:
-            if self.flip and torch.rand((), generator=generator) < 0.5:
-                image = F.horizontal_flip(image)
+            mirrored.append(self.flip and bool(torch.rand((), generator=generator) < 0.5))
+            image = image.flip(-1) if mirrored[-1] else image
             if loaded != size:
                 spare = (have - want for have, want in zip(loaded, size, strict=True))
                 top, left = (int(torch.randint(0, most + 1, (), generator=generator)) for most in spare)
-                large = F.resize(image, loaded, InterpolationMode.BICUBIC, antialias=True)
-                image = F.crop(large, top, left, *size).clamp(-1, 1)
-            out.append(image)
-        return torch.stack(out)
+                image = resized(image, loaded)[:, top : top + size[0], left : left + size[1]].clamp(-1, 1)
+            images.append(image)
+        return torch.stack(images), mirrored
+
+
+def resized(image: torch.Tensor, size: list[int]) -> torch.Tensor:
+    """Return a (C, H, W) image at another size, bicubic and antialiased."""
+    from torchvision.transforms.v2 import InterpolationMode
+    from torchvision.transforms.v2 import functional as F  # imported here: scoring does without it
+
+    return F.resize(image, size, InterpolationMode.BICUBIC, antialias=True)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The images of one domain that a step is given.
+
+    Attributes:
+        images: (B, C, H, W) in [-1, 1].
+        keys: of each image its index in the training set and whether it is mirrored, where that says all there is to
+            it; None where it was cut out at a place of its own, so that it hardly ever comes again.
+    """
+
+    images: torch.Tensor
+    keys: tuple[tuple[int, bool], ...] | None
 
 
 class ImagePool:

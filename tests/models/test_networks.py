@@ -9,7 +9,7 @@ from ganprune.errors import UserError
 from ganprune.models.architecture import build, config_from_json
 from ganprune.models.cyclegan import new_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig, PatchDiscriminator
-from ganprune.models.generator import GeneratorConfig, ResnetGenerator, norm_layer
+from ganprune.models.generator import GeneratorConfig, ImageConv2d, ResnetGenerator, norm_layer
 from ganprune.models.unet import UnetConfig, UnetGenerator
 
 
@@ -205,7 +205,7 @@ def test_bad_architectures_are_named(make, message):
 
 
 @pytest.mark.parametrize("affine", [False, True])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_our_instance_norm_is_pytorchs(affine, dtype):
     ours = norm_layer("instance", 6, affine).to(dtype)
     theirs = torch.nn.InstanceNorm2d(6, affine=affine).to(dtype)
@@ -216,6 +216,33 @@ def test_our_instance_norm_is_pytorchs(affine, dtype):
     x = torch.randn(3, 6, 5, 7, generator=torch.Generator().manual_seed(0)).mul(3).add(1).to(dtype)
     assert torch.allclose(ours(x), theirs(x), atol=1e-12 if dtype == torch.float64 else 1e-5)
     assert set(ours.state_dict()) == set(theirs.state_dict())
+
+
+@pytest.mark.parametrize("shape", [(3, 6, 5, 7), (2, 8, 32, 32)])
+def test_in_mixed_precision_our_instance_norm_stays_bfloat16_and_is_no_less_exact_than_pytorchs(shape):
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).mul(3).add(1).bfloat16()
+    wanted = torch.nn.InstanceNorm2d(shape[1])(x.double())
+    with torch.autocast("cpu", torch.bfloat16):
+        ours, theirs = norm_layer("instance", shape[1])(x), torch.nn.InstanceNorm2d(shape[1])(x)
+    assert ours.dtype == torch.bfloat16
+    assert (ours.double() - wanted).abs().mean() <= (theirs.double() - wanted).abs().mean()
+
+
+@pytest.mark.parametrize("size", [(6, 8), (7, 8), (6, 9)])
+@pytest.mark.parametrize(("outputs", "kernel", "padding"), [(3, 7, 0), (1, 3, 1), (4, 4, 2), (8, 3, 1)])
+def test_an_image_computed_in_blocks_is_the_convolutions(size, outputs, kernel, padding):
+    ours = ImageConv2d(5, outputs, kernel, padding=padding).double()
+    theirs = torch.nn.Conv2d(5, outputs, kernel, padding=padding).double()
+    theirs.load_state_dict(ours.state_dict())
+    height, width = (side + kernel - 1 - 2 * padding for side in size)
+    x = torch.randn(2, 5, height, width, generator=torch.Generator().manual_seed(0)).double()
+    mine, wanted = ours(x), theirs(x)
+    assert mine.shape == wanted.shape == (2, outputs, *size)
+    assert torch.allclose(mine, wanted, atol=1e-12)
+    mine.square().sum().backward()
+    wanted.square().sum().backward()
+    assert torch.allclose(ours.weight.grad, theirs.weight.grad, atol=1e-10)
+    assert torch.allclose(ours.bias.grad, theirs.bias.grad, atol=1e-10)
 
 
 def test_an_image_too_small_to_normalise_is_still_an_error():

@@ -128,7 +128,7 @@ def test_losses_are_measured_as_they_are_defined(images):
     """The first step's losses, from the networks as they are initialised and images that no augmentation changes."""
     settings = replace(SETTINGS, augment=1.0)
     trainer = CycleGANTrainer(toy_cyclegan(), images, settings)
-    real = {domain: trainer.batch(domain) for domain in "AB"}
+    real = {domain: trainer.batch(domain).images for domain in "AB"}
     with torch.no_grad():
         sides = toy_cyclegan()
         for network in sides.networks().values():
@@ -158,20 +158,37 @@ def test_terms_of_weight_zero_are_left_out(images):
     )
 
 
-def test_the_generators_step_leaves_the_discriminators_alone(images):
+def test_a_side_changes_nothing_and_each_optimiser_gets_the_gradients_of_its_own_networks(images):
     trainer = CycleGANTrainer(fresh(), images, SETTINGS)
     before = weights(trainer.cyclegan)
-    _, fakes = trainer.update_generators({domain: trainer.batch(domain) for domain in "AB"})
-    for side in trainer.cyclegan.values():
-        assert all(p.grad is None and p.requires_grad for p in side.discriminator.parameters())
-        assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in side.generator.parameters())
-    after = weights(trainer.cyclegan)
-    assert all(torch.equal(before[name], after[name]) for name in before if "discriminator" in name)
-    for side in trainer.cyclegan.values():
-        side.generator.zero_grad(set_to_none=True)
-    trainer.update_discriminators({domain: trainer.batch(domain) for domain in "AB"}, fakes)
-    assert all(p.grad is None for side in trainer.cyclegan.values() for p in side.generator.parameters())
-    assert any(not torch.equal(after[name], tensor) for name, tensor in weights(trainer.cyclegan).items())
+    updates = dict(zip(trainer.sides, trainer.updates({domain: trainer.batch(domain) for domain in "AB"}), strict=True))
+    assert same(before, weights(trainer.cyclegan))
+    assert all(p.grad is None for network in trainer.cyclegan.networks().values() for p in network.parameters())
+    assert all(gradient is not None for update in updates.values() for gradient in update["generator"].gradients)
+    for name, update in updates.items():  # a discriminator's loss is its own side's alone
+        own = [p.shape for p in trainer.cyclegan[name].discriminator.parameters()]
+        assert [g.shape for g in update["discriminator"].gradients if g is not None] == own
+
+
+def test_two_threads_train_as_one_does_to_the_last_bit(images):
+    before = torch.get_num_threads()
+    settings, found = replace(SETTINGS, steps=3, decay_steps=0), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            trainer = CycleGANTrainer(fresh(), images, settings)
+            assert trainer.at_once
+            found.append((list(trainer.train()), weights(trainer.cyclegan)))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert found[0][0] == found[1][0] and same(found[0][1], found[1][1])
+
+
+def test_networks_that_note_statistics_are_trained_one_side_after_the_other(images):
+    assert not CycleGANTrainer(
+        fresh(generator=GeneratorConfig(ngf=4, blocks=1, norm="batch")), images, SETTINGS
+    ).at_once
 
 
 def test_the_same_seed_gives_the_same_weights_whatever_else_draws(images):
@@ -196,7 +213,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(images, tmp_path, norm)
     second = CycleGANTrainer(fresh(seed=9, **options), images, SETTINGS)
     second.load(tmp_path)
     assert second.step == 3
-    assert {name: len(pool.images) for name, pool in second.pools.items()} == {"A2B": 3, "B2A": 3}
+    assert {name: len(one.pool.images) for name, one in second.sides.items()} == {"A2B": 3, "B2A": 3}
     seen += list(second.train())
     assert same(weights(second.cyclegan), wanted)
     assert seen == losses

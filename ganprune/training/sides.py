@@ -1,0 +1,155 @@
+"""One side of a training step: the terms of its generator's objective, its discriminator's loss, and their gradients.
+
+A side only reads what the other side changes, and only at the end of a step, so both are computed at the same time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ganprune.losses import adversarial, discriminator_aware
+from ganprune.models.cyclegan import Side
+from ganprune.settings.training import TrainingSettings
+from ganprune.training.augmentation import Batch, ImagePool
+from ganprune.training.distillation import FeatureDistillation, feature_matching, seen_by, tapped
+from ganprune.training.teacher import Teacher
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one side adds to the step of one optimiser.
+
+    Attributes:
+        losses: means over elements, unweighted, by name.
+        gradients: of each of the optimiser's parameters; None where the side has none.
+    """
+
+    losses: dict[str, torch.Tensor] = field(default_factory=dict)
+    gradients: Sequence[torch.Tensor | None] = ()
+
+
+@dataclass(frozen=True)
+class TrainedSide:
+    """A side with everything that its objective is made of.
+
+    Attributes:
+        side: the generator that is trained.
+        settings: weights of the terms.
+        pool: the generator's earlier images.
+        reverse: the reverse generator, where the cycle counts.
+        adversary: the discriminator that is trained against the generator, if there is one.
+        teacher: the original; needed for the terms that compare with it.
+        matcher: adapters between features and the teacher's.
+    """
+
+    side: Side
+    settings: TrainingSettings
+    pool: ImagePool
+    reverse: nn.Module | None = None
+    adversary: nn.Module | None = None
+    teacher: Teacher | None = None
+    matcher: FeatureDistillation | None = None
+
+    @property
+    def learns(self) -> bool:
+        """Whether any term of the objective applies."""
+        settings, teacher = self.settings, self.teacher
+        taught = teacher is not None and (settings.distil or settings.features or teacher.compares)
+        own = self.adversary is not None or settings.identity * settings.lam or self.reverse is not None
+        return bool(taught or own)
+
+    def updates(
+        self, real: Mapping[str, Batch], parameters: Mapping[str, Sequence[nn.Parameter]], step: int
+    ) -> dict[str, Update]:
+        """Return what this side adds to both optimisers' steps; the networks stay as they are.
+
+        Args:
+            real: a batch of each domain.
+            parameters: of each optimiser, "generator" and "discriminator".
+            step: decides which earlier images the discriminator is shown.
+        """
+        updates = {}
+        updates["generator"], fake = self.generator_update(real, parameters["generator"])
+        if self.adversary is not None:
+            draw = random.Random(f"{self.settings.seed}:{self.side.name}:{step}")
+            older = self.pool.query(fake, draw)
+            updates["discriminator"] = self.discriminator_update(
+                real[self.side.target].images, older, parameters["discriminator"]
+            )
+        return updates
+
+    def generator_update(
+        self, real: Mapping[str, Batch], parameters: Sequence[nn.Parameter]
+    ) -> tuple[Update, torch.Tensor]:
+        """Return the generator's losses and gradients, and its images, (B, C, H, W)."""
+        terms, fake = self._terms(real)
+        weights = self.settings.weights
+        objective = sum((weights[term] * value for term, value in terms.items()), torch.zeros((), device=fake.device))
+        return self._update(objective, terms, parameters), fake.detach()
+
+    def discriminator_update(
+        self, real: torch.Tensor, fake: torch.Tensor, parameters: Sequence[nn.Parameter]
+    ) -> Update:
+        """Return the discriminator's loss and gradients for real images and generated ones, (B, C, H, W) each."""
+        assert self.adversary is not None
+        with self._autocast():
+            output = self.adversary(torch.cat([real, fake])).float()
+        loss = 0.5 * (adversarial(output[: len(real)], True) + adversarial(output[len(real) :], False))
+        return self._update(loss, {"discriminator": loss}, parameters)
+
+    def _update(
+        self, objective: torch.Tensor, terms: Mapping[str, torch.Tensor], parameters: Sequence[nn.Parameter]
+    ) -> Update:
+        losses = {f"{term}_{self.side.name}": value.detach() for term, value in terms.items()}
+        return Update(losses, torch.autograd.grad(objective, parameters, allow_unused=True))
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        # No weight is used twice inside, and the cache of cast weights belongs to all threads.
+        enabled = self.settings.precision == "bfloat16"
+        device = next(self.side.generator.parameters()).device
+        return torch.autocast(device.type, torch.bfloat16, enabled=enabled, cache_enabled=False)
+
+    def _terms(self, real: Mapping[str, Batch]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """Return the terms of the objective, unweighted, and the generator's images."""
+        source, settings = real[self.side.source].images, self.settings
+        terms: dict[str, torch.Tensor] = {}
+        with self._autocast():
+            inputs = torch.cat([source, real[self.side.target].images]) if settings.identity else source
+            paths = self.matcher.paths if self.matcher else []
+            outputs, features = tapped(self.side.generator, paths, inputs)  # one pass for both
+            outputs = outputs.float()
+            fake = outputs[: len(source)]
+            if self.adversary is not None:
+                terms["adversarial"] = adversarial(self.adversary(fake).float(), True)
+            if self.reverse is not None:
+                terms["cycle"] = F.l1_loss(self.reverse(fake).float(), source)
+            if settings.identity:
+                terms["identity"] = F.l1_loss(outputs[len(source) :], real[self.side.target].images)
+            if self.teacher is not None:
+                terms |= self._taught(real[self.side.source], fake, [feature[: len(source)] for feature in features])
+        return terms, fake
+
+    def _taught(self, source: Batch, fake: torch.Tensor, features: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return the terms that compare the images and features with the teacher's."""
+        assert self.teacher is not None
+        settings, terms = self.settings, {}
+        lesson = self.teacher(source)
+        if settings.distil:
+            terms["distil"] = F.l1_loss(fake, lesson.images)
+        if lesson.said is not None:
+            answer, sight = seen_by(self.teacher.side.discriminator, fake)
+            if settings.disa:
+                terms["disa"] = discriminator_aware(answer.float(), lesson.said)
+            if lesson.seen:
+                terms["feature_matching"] = feature_matching(sight, lesson.seen)
+        if self.matcher is not None:
+            terms["features"] = self.matcher(features, lesson.features)
+        return terms
