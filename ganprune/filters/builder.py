@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
 
 from ganprune.data.images import UnpairedImages
+from ganprune.device import at_once
 from ganprune.errors import UserError
 from ganprune.filters.importance import importance_order
 from ganprune.filters.recent import Recent
@@ -49,6 +51,7 @@ class NetworkBuilder:
         generator: the original, in evaluation mode.
         space: its filter space.
         calibration: images whose statistics reconstruct weights, (N, C, H, W) in [-1, 1]; None slices only.
+        precision: of the passes that these statistics are taken of, "float32" or "bfloat16".
 
     Attributes:
         space: the same; where weights are reconstructed, its repair has the importance order that goes with that.
@@ -56,9 +59,18 @@ class NetworkBuilder:
 
     needs_partner = False  # whether a network depends on the partner that it is scored with
 
-    def __init__(self, generator: nn.Module, space: FilterSpace, calibration: torch.Tensor | None = None):
+    def __init__(
+        self,
+        generator: nn.Module,
+        space: FilterSpace,
+        calibration: torch.Tensor | None = None,
+        *,
+        precision: str = "float32",
+    ):
         self.generator, self.space = generator, space
-        self.reconstruction = None if calibration is None else Reconstruction(generator, space, calibration)
+        self.reconstruction = (
+            None if calibration is None else Reconstruction(generator, space, calibration, precision=precision)
+        )
         if self.reconstruction is not None:
             self.space = space.with_repair(order=importance_order(self.reconstruction))
         self.recent: Recent[nn.Module] = Recent(KEPT_NETWORKS)
@@ -110,6 +122,7 @@ def make_builders(
     encoding: str = "grouped",
     reconstruct: bool = True,
     calibration_images: int = 32,
+    precision: str = "float32",
 ) -> dict[str, NetworkBuilder]:
     """Return bits -> network for both sides, tracing each generator and taking its moments once.
 
@@ -120,12 +133,15 @@ def make_builders(
         encoding: "grouped" or "tied", where spaces are traced here.
         reconstruct: whether weights are reconstructed.
         calibration_images: how many.
+        precision: of the original's passes over these.
     """
     if reconstruct and calibration_images < 1:
         raise UserError("calibration images", calibration_images, "1 or more", "Correct --calibration-images.")
-    builders = {}
+    if spaces is None:
+        spaces = {n: FilterSpace(side.generator, encoding=encoding, size=images.size) for n, side in cyclegan.items()}
+    calls = []
     for name, side in cyclegan.items():
-        space = spaces[name] if spaces else FilterSpace(side.generator, encoding=encoding, size=images.size)
         calibration = images.calibration(side.source, calibration_images).to(cyclegan.device) if reconstruct else None
-        builders[name] = NetworkBuilder(side.generator, space, calibration)
-    return builders
+        build = functools.partial(NetworkBuilder, side.generator, spaces[name], calibration, precision=precision)
+        calls.append(build)
+    return dict(zip(cyclegan, at_once(calls, cyclegan.device), strict=True))

@@ -13,6 +13,8 @@ greedily by a like error. A group that feeds several layers adds up their errors
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -20,6 +22,7 @@ from ganprune.filters.layers import channel_dims
 from ganprune.filters.reconstruction import Reconstruction, columns_of
 from ganprune.filters.space import FilterSpace
 
+PATIENCE = 8  # filters after which they are chosen two at a time, then three ...: many times as fast, and no worse
 JITTER = 1e-6  # relative to the mean diagonal, so that blocks which nothing is left of can be factorised
 
 
@@ -44,6 +47,9 @@ def importance_order(reconstruction: Reconstruction) -> list[int]:
 class _Consumer:
     """What a layer's outputs still lack, given the filters chosen so far.
 
+    R is never written out: of the d rows that a choice would change, the next one needs its own b only. Those are made
+    of G and of U, a Cholesky factor of what the chosen ones express: R = G - U^T U.
+
     Args:
         gram: (d, d) moments of its inputs.
         product: (out, d), its weights times ``gram``.
@@ -56,29 +62,47 @@ class _Consumer:
         columns = blocks.flatten()
         others = torch.ones(len(gram), dtype=torch.bool, device=gram.device)
         others[columns] = False
-        self.gram, self.product = gram[columns][:, columns], product[:, columns] / energy**0.5
-        self.jitter = JITTER * gram.diagonal().mean() * torch.eye(self.width, device=gram.device)
+        jitter = JITTER * gram.diagonal().mean()
+        self.gram, wanted = gram[columns][:, columns], product[:, columns] / energy**0.5
         if others.any():  # other groups' inputs and the bias stay: what they express is no filter's merit
             fixed = gram[others][:, others]
-            fixed.diagonal().add_(JITTER * gram.diagonal().mean())
+            fixed.diagonal().add_(jitter)
             shared = torch.linalg.solve(fixed, gram[others][:, columns])
             self.gram -= gram[columns][:, others] @ shared
-            self.product -= product[:, others] / energy**0.5 @ shared
+            wanted -= product[:, others] / energy**0.5 @ shared
+        self.jitter = jitter
+        self.wanted = wanted.T.contiguous()  # (n * b, out): (W R)^T
+        view = self.gram.view(self.count, self.width, self.count, self.width)
+        self.own = view.diagonal(dim1=0, dim2=2).permute(2, 0, 1).contiguous()  # (n, b, b): R[c, c]
+        self.chosen = torch.empty_like(self.gram)  # U, as many rows of it as are known
+        self.rows = 0
 
     def gains(self) -> torch.Tensor:
         """Return (n,): the squared error that each filter would remove."""
-        n, b = self.count, self.width
-        blocks = self.gram.view(n, b, n, b).diagonal(dim1=0, dim2=2).permute(2, 0, 1) + self.jitter
-        factors, _ = torch.linalg.cholesky_ex(blocks)
-        wanted = self.product.view(-1, n, b).permute(1, 2, 0)
-        return torch.linalg.solve_triangular(factors, wanted, upper=False).square().sum((1, 2)).nan_to_num(0.0)
+        eye = torch.eye(self.width, device=self.own.device)
+        factors, _ = torch.linalg.cholesky_ex(self.own + self.jitter * eye)
+        inverses = torch.linalg.solve_triangular(factors, eye, upper=False)
+        wanted = self.wanted.view(self.count, self.width, -1)
+        return (inverses @ wanted).square().sum((1, 2)).nan_to_num(0.0)
 
-    def choose(self, index: int) -> None:
-        """Let a filter express what it can of all others."""
-        own = slice(index * self.width, (index + 1) * self.width)
-        shared = torch.linalg.solve(self.gram[own, own] + self.jitter, self.gram[own])
-        self.product -= self.product[:, own].clone() @ shared
-        self.gram -= self.gram[:, own].clone() @ shared
+    def choose(self, filters: Sequence[int]) -> None:
+        """Let a few filters express what they can of all others."""
+        own = (torch.as_tensor(filters)[:, None] * self.width + torch.arange(self.width)).flatten().to(self.gram.device)
+        known, new = self.chosen[: self.rows], self.chosen[self.rows : self.rows + len(own)]
+        rows = self.gram[own] - known[:, own].T @ known  # R[c, :]
+        square = rows[:, own]
+        square.diagonal().add_(self.jitter)
+        factor, failed = torch.linalg.cholesky_ex(square)
+        if int(failed) and len(filters) > 1:  # they are much alike
+            for index in filters:
+                self.choose([index])
+            return
+        new.copy_(torch.linalg.solve_triangular(factor, rows, upper=False))
+        explained = torch.linalg.solve_triangular(factor, self.wanted[own], upper=False)
+        self.wanted.addmm_(new.T, explained, alpha=-1)
+        parts = new.view(len(own), self.count, self.width).transpose(0, 1)
+        self.own.baddbmm_(parts.transpose(1, 2), parts, alpha=-1)
+        self.rows += len(own)
 
 
 def _consumer(reconstruction: Reconstruction, space: FilterSpace, name: str, bits: range) -> _Consumer | None:
@@ -98,10 +122,12 @@ def _consumer(reconstruction: Reconstruction, space: FilterSpace, name: str, bit
 @torch.no_grad()
 def _greedy(consumers: list[_Consumer], count: int) -> list[int]:
     order: list[int] = []
-    for _ in range(count):
+    while len(order) < count:
         gains = torch.stack([consumer.gains() for consumer in consumers]).sum(0)
         gains[order] = -1.0
-        order.append(int(gains.argmax()))
+        several = min(1 + len(order) // PATIENCE, count - len(order))
+        best = gains.argsort(descending=True, stable=True)[:several].tolist()
+        order += best
         for consumer in consumers:
-            consumer.choose(order[-1])
+            consumer.choose(best)
     return order

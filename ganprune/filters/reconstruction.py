@@ -26,6 +26,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ganprune.data.sizes import images_at_once
 from ganprune.device import one_thread
 from ganprune.filters.layers import Layer, channel_dims, convolutions, hooks, layer_at
 from ganprune.filters.recent import Recent
@@ -37,7 +38,8 @@ MAX_RIDGE_RAISES = 8
 PATCH_BYTES = 64 * 2**20  # unfolded patches held at once
 SOLVED_BYTES = 64 * 2**20  # solved layers that are kept
 MAX_UNKNOWNS = 5000  # per output of a layer that is solved: G takes 100 MB then, and time grows with its cube
-ROWS_PER_COLUMN = 8  # patches taken per unknown: more change the solution little and cost as much again
+COLUMNS = 256  # of a block of G that is computed at once
+ROWS_PER_COLUMN, MOST_ROWS = 8, 8192  # patches taken per unknown, and of a layer: more change the solution little
 
 
 @dataclass(frozen=True)
@@ -63,14 +65,21 @@ class Reconstruction:
         space: its filter space.
         images: calibration images, (N, C, H, W) in [-1, 1].
         ridge: r, relative to the mean diagonal of G; raised tenfold until the factorisation succeeds.
-        batch: images per forward pass.
+        precision: of the forward passes that moments are taken of.
     """
 
     def __init__(
-        self, generator: nn.Module, space: FilterSpace, images: torch.Tensor, *, ridge: float = RIDGE, batch: int = 8
+        self,
+        generator: nn.Module,
+        space: FilterSpace,
+        images: torch.Tensor,
+        *,
+        ridge: float = RIDGE,
+        precision: str = "float32",
     ):
         self.generator, self.space, self.ridge = generator, space, ridge
-        self.images, self.batch = images, batch
+        self.images, self.precision = images, precision
+        self.batch = images_at_once((images.shape[2], images.shape[3]))
         self.layers = solvable_layers(generator)
         self.has_batch_norm = any(isinstance(module, nn.BatchNorm2d) for module in generator.modules())
         self.moments = self._collect()
@@ -81,21 +90,26 @@ class Reconstruction:
     def _collect(self) -> dict[str, LayerMoments]:
         """Run the calibration images through the original once, adding up each layer's moments as they stream by."""
         layers = self.layers
-        grams: dict[str, torch.Tensor] = {}
+        grams: dict[str, torch.Tensor] = {}  # the upper triangles
         samplers = {name: PatchSampler(layer, len(self.images)) for name, layer in layers.items()}
         counts = dict.fromkeys(layers, 0)
 
         def add(name: str, layer: Layer, inputs: tuple[torch.Tensor, ...]) -> None:
-            for patches in patch_matrices(layer, inputs[0], samplers[name]):  # (P, d)
-                grams[name] = grams.get(name, 0) + patches.T @ patches
+            given = inputs[0].to(layer.weight.dtype)
+            for patches in patch_matrices(layer, given, samplers[name]):  # (P, d)
+                if name not in grams:
+                    grams[name] = patches.new_zeros(patches.shape[1], patches.shape[1])
+                add_products(grams[name], patches)
                 counts[name] += len(patches)
 
-        with hooks(layers, add):
+        mixed = torch.autocast(self.images.device.type, torch.bfloat16, self.precision == "bfloat16", False)
+        with hooks(layers, add), mixed:
             for part in self.images.split(self.batch):
                 self.generator(part)
         moments = {}
         for name, layer in layers.items():
-            gram, weight = grams[name] / counts[name], weight_matrix(layer)
+            gram, weight = grams[name].div_(counts[name]), weight_matrix(layer)
+            gram = gram.triu_().add_(gram.triu(1).T)
             moments[name] = LayerMoments(gram, weight, weight @ gram)
         return moments
 
@@ -140,16 +154,21 @@ class PatchSampler:
 
     def __init__(self, layer: Layer, images: int):
         unknowns = weight_matrix(layer).shape[1]
-        self.per_image = max(64, -(-ROWS_PER_COLUMN * unknowns // images))
+        self.per_image = max(64, -(-min(ROWS_PER_COLUMN * unknowns, MOST_ROWS) // images))
         self.draw = torch.Generator().manual_seed(0)
 
-    def __call__(self, patches: torch.Tensor) -> torch.Tensor:
-        """Return (b, d, per_image) of the (b, d, L) patches of the next images; all of them where L is smaller."""
-        length = patches.shape[-1]
-        if length <= self.per_image:
-            return patches
-        chosen = [torch.randperm(length, generator=self.draw)[: self.per_image] for _ in patches]
-        return torch.stack([image[:, index.to(image.device)] for image, index in zip(patches, chosen, strict=True)])
+    def __call__(self, length: int) -> torch.Tensor | None:
+        """Return ``per_image`` of the next image's ``length`` positions; None for all, where there are fewer."""
+        return torch.randperm(length, generator=self.draw)[: self.per_image] if length > self.per_image else None
+
+
+def add_products(gram: torch.Tensor, rows: torch.Tensor) -> None:
+    """Add rows^T rows to the upper triangle of a (d, d) matrix; what comes below it is undefined.
+
+    Block by block: half of the work of the whole product.
+    """
+    for start in range(0, len(gram), COLUMNS):
+        gram[start : start + COLUMNS, start:].addmm_(rows[:, start : start + COLUMNS].T, rows[:, start:])
 
 
 def solvable_layers(network: nn.Module) -> dict[str, Layer]:
@@ -247,15 +266,41 @@ def patch_matrices(layer: Layer, inputs: torch.Tensor, sampler: PatchSampler | N
         sampler: takes some of each image's positions; all of them without it.
     """
     padded, kernel, stride, dilation = _as_convolution(layer, inputs)
-    taps = padded.shape[1] * kernel[0] * kernel[1]
-    per_image = taps * padded.shape[2] * padded.shape[3] * padded.element_size() // (stride[0] * stride[1])
-    for part in padded.split(max(1, PATCH_BYTES // max(per_image, 1))):
-        columns = F.unfold(part, kernel, dilation=dilation, stride=stride)  # (b, d, L)
-        columns = sampler(columns) if sampler else columns
-        rows = columns.transpose(1, 2).flatten(0, 1)
-        if layer.bias is not None:
-            rows = torch.cat([rows, rows.new_ones(len(rows), 1)], 1)
-        yield rows
+    height, width = (
+        (side - reach * (taps - 1) - 1) // step + 1
+        for side, taps, step, reach in zip(padded.shape[2:], kernel, stride, dilation, strict=True)
+    )
+    bytes_of_image = padded.shape[1] * kernel[0] * kernel[1] * height * width * padded.element_size()
+    if sampler is None or sampler.per_image >= height * width:
+        parts = padded.split(max(1, PATCH_BYTES // bytes_of_image))
+        found = (
+            F.unfold(part, kernel, dilation=dilation, stride=stride).transpose(1, 2).flatten(0, 1) for part in parts
+        )
+    else:
+        parts = padded.split(max(1, PATCH_BYTES * height * width // (bytes_of_image * sampler.per_image)))
+        found = (
+            torch.cat([_patches_at(image, sampler(height * width), width, kernel, stride, dilation) for image in part])
+            for part in parts
+        )
+    for rows in found:
+        yield rows if layer.bias is None else torch.cat([rows, rows.new_ones(len(rows), 1)], 1)
+
+
+def _patches_at(
+    image: torch.Tensor,
+    positions: torch.Tensor,
+    width: int,
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+) -> torch.Tensor:
+    """Return a padded (C, H, W) image's patches at these positions of an output of that width: (P, C * kh * kw)."""
+    row = image.shape[-1]
+    first = positions // width * stride[0] * row + positions % width * stride[1]  # the place of a patch's first value
+    down, along = (torch.arange(taps) * step for taps, step in zip(kernel, dilation, strict=True))
+    places = (down[:, None] * row + along).reshape(-1, 1) + first  # (taps, P)
+    values = image.flatten(1).index_select(1, places.flatten().to(image.device))
+    return values.view(-1, len(positions)).T
 
 
 def _as_convolution(

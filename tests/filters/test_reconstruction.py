@@ -27,6 +27,7 @@ from ganprune.filters.reconstruction import (
     RIDGE,
     PatchSampler,
     Reconstruction,
+    add_products,
     patch_matrices,
     restore_batch_statistics,
     set_weight_matrix,
@@ -148,14 +149,32 @@ def test_samplers_take_the_same_places_as_each_other_and_all_of_a_small_image():
     layer = nn.Conv2d(3, 4, 3).double()  # 28 unknowns: 224 patches, of 16 images: 64 of each at least
     sampler = PatchSampler(layer, 16)
     assert sampler.per_image == 64 and PatchSampler(layer, 2).per_image == 112
-    places = torch.arange(100.0).expand(3, 1, 100)
-    first = sampler(places)
-    assert first.shape == (3, 1, 64) and all(len(set(image[0].tolist())) == 64 for image in first)
-    assert not torch.equal(first[0], first[1])
-    assert not torch.equal(sampler(places), first)
+    first = [sampler(100).tolist() for _ in range(3)]
+    assert all(len(set(places)) == 64 and max(places) < 100 for places in first)
+    assert first[0] != first[1] and sampler(100).tolist() not in first
     again = PatchSampler(layer, 16)
-    assert torch.equal(torch.cat([again(places[:1]), again(places[1:])]), first), "however the images are batched"
-    assert sampler(places[..., :64]) is not None and sampler(places[..., :64]).shape[-1] == 64
+    assert [again(100).tolist() for _ in range(3)] == first
+    assert sampler(64) is None
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+@pytest.mark.parametrize("layer", LAYERS, ids=str)
+def test_sampled_patches_are_those_at_the_samplers_places(layer):
+    layer, image = copy.deepcopy(layer).double(), toy_images(2, (19, 18))
+    whole = rows(layer, image).unflatten(0, (2, -1))
+    sampler, again = (PatchSampler(layer, 100) for _ in range(2))
+    places = [again(whole.shape[1]) for _ in image]
+    assert all(len(chosen) == 64 for chosen in places)
+    wanted = torch.cat([patches[chosen] for patches, chosen in zip(whole, places, strict=True)])
+    assert torch.equal(torch.cat(list(patch_matrices(layer, image, sampler))), wanted)
+
+
+def test_products_add_up_in_the_upper_triangle():
+    first, second = torch.randn(2, 30, 600, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    gram = torch.zeros(600, 600, dtype=torch.float64)
+    for part in (first, second):
+        add_products(gram, part)
+    assert torch.allclose(gram.triu(), (first.T @ first + second.T @ second).triu())
 
 
 @pytest.mark.slow
