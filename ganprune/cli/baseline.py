@@ -34,7 +34,7 @@ RESULT = "Size of the result"
 )
 @click.argument("name")
 @task_options
-@input_option("--preset", help="quick or paper: defaults of all that follows.  [default: quick]")
+@input_option("--preset", help="quick, large or paper: defaults of all that follows.  [default: quick]")
 @option("--target-ratio", type=float, heading=RESULT, help="This many times fewer parameters.  [default: 8]")
 @option("--like", type=FOLDER, heading=RESULT, help="As many parameters as this finished run, and all else as there.")
 @option(

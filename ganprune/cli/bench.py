@@ -15,7 +15,7 @@ from ganprune.errors import UserError
 @click.option("--images", type=int, default=32, show_default=True, help="Validation images per evaluation.")
 @click.option("--paper/--no-paper", default=True, show_default=True, help="Also the paper's networks at 256x256.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option("--threads", type=int, help="CPU threads per evaluation.  [default: PyTorch's choice]")
+@click.option("--threads", type=int, help="CPU threads.  [default: PyTorch's choice]")
 def bench(repeats: int, images: int, paper: bool, as_json: bool, threads: int | None) -> None:
     """Time evaluations on this machine against the published procedure."""
     import json

@@ -52,7 +52,7 @@ baseline_options = together(
 @option("--resume", type=FOLDER, help="Go on with an interrupted comparison, with the same options.")
 @worker_options
 @machine_option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@machine_option("--threads", type=int, help="CPU threads per evaluation.  [default: PyTorch's choice; 1 with --toy]")
+@machine_option("--threads", type=int, help="CPU threads.  [default: PyTorch's choice; 1 with --toy]")
 def compare(contenders: tuple[str, ...], common: str, seeds: str, toy: bool, **options: Any) -> None:
     """Compare searches at equal cost.
 

@@ -25,7 +25,7 @@ ESTIMATED = ("population", "generations", "validation_images")  # what the cost 
 
 @main.command()
 @click.argument("checkpoint", type=FOLDER)
-@click.option("--data", type=FOLDER, help="Images: to ask the discriminators, and to time evaluations.")
+@click.option("--data", type=FOLDER, help="Images: to ask the discriminators, and to predict a search.")
 @size_options
 @click.option("--preset", default="quick", show_default=True, help="The search that is estimated: quick or paper.")
 @setting_options(EvolveSettings, "Search", lambda setting: setting.name in ESTIMATED)
@@ -59,7 +59,7 @@ def lines(found: dict[str, Any]) -> list[str]:
     if "search" in found:
         shown += ["", *search_lines(found["search"])]
     else:
-        shown += ["", "With --data, the discriminators are asked and evaluations are timed."]
+        shown += ["", "With --data, the discriminators are asked and a search is predicted."]
     return [*shown, *(f"Warning: {warning}" for warning in found["warnings"])]
 
 
@@ -95,9 +95,11 @@ def search_lines(search: dict[str, Any]) -> list[str]:
     each = ", ".join(f"{name} {seconds:.3f} s" for name, seconds in search["seconds_per_evaluation"].items())
     scored = ", ".join(str(count) for count in search["images_scored"].values())
     return [
-        "Search, as it would be with these options",
-        f"  preparation: {search['seconds_prepare']:.1f} s",
-        f"  an evaluation on {scored} images: {each}",
-        f"  at most {search['evaluations']} evaluations: about {search['seconds_search']:.0f} s, then the fine-tune",
-        f"  memory beside the moments: up to {search['images_bytes'] / 2**20:,.0f} MB of translations",
+        "Search, as it would be with these options: predicted from a small part of it",
+        f"  preparation: about {search['seconds_prepare']:.1f} s",
+        f"  an evaluation on {scored} images: about {each}",
+        f"  at most {search['evaluations']} evaluations: about {search['seconds_search']:.0f} s with the preparation, "
+        "then the fine-tune",
+        f"  memory: about {search['peak_memory_mb']:,.0f} MB at the peak, "
+        f"{search['images_bytes'] / 2**20:,.0f} MB of it translations",
     ]

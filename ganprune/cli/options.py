@@ -49,7 +49,10 @@ def together(*options: Decorator) -> Decorator:
 
 
 preset_option = input_option(
-    "--preset", default="quick", show_default=True, help="Defaults of all that follows: quick (minutes) or paper."
+    "--preset",
+    default="quick",
+    show_default=True,
+    help="Defaults of all that follows: quick, large (256x256) or paper.",
 )
 # What take_framing takes out of a command's options.
 size_options = together(
@@ -66,7 +69,7 @@ size_options = together(
 )  # fmt: skip
 machine_options = together(
     machine_option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
-    machine_option("--threads", type=int, help="CPU threads per evaluation.  [default: PyTorch's choice]"),
+    machine_option("--threads", type=int, help="CPU threads.  [default: PyTorch's choice]"),
 )
 worker_options = together(
     machine_option("--workers", type=int, default=1, show_default=True, help="Processes that evaluate."),

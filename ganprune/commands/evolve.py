@@ -47,8 +47,9 @@ def compress(
         size: side length of the images, (height, width), or how images come to one size.
         networks: how the checkpoint is to be read, where that is not to be found out, and which side to prune.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        threads: CPU threads per evaluation; None for this machine's, divided among the workers. The same number gives
-            the same result with any number of workers.
+        threads: CPU threads: as many individuals are scored at once, with one each, and both sides are fine-tuned at
+            once, with half of them each; None for this machine's, divided among the workers. The same number gives the
+            same result with any number of workers.
         workers: processes that evaluate; 1 for this one. A script needs ``if __name__ == "__main__"`` with more.
         cluster: address of a Dask scheduler (tcp://HOST:PORT), or its scheduler file, whose workers evaluate instead.
         reporter: whom to tell how far it is.

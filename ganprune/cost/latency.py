@@ -108,6 +108,10 @@ def measure_latency(
 
 
 @torch.inference_mode()
+def _pads(module: nn.Module) -> bool:
+    return any(kind.__module__ == "torch.nn.modules.padding" for kind in type(module).__mro__)
+
+
 def find_segments(generator: nn.Module, space: FilterSpace, size: int | Size) -> dict[str, Segment]:
     """Pass an image through a generator and return its layers by their convolutions' paths."""
     calls: list[tuple[str, nn.Module, tuple[int, ...]]] = []
@@ -121,7 +125,7 @@ def find_segments(generator: nn.Module, space: FilterSpace, size: int | Size) ->
         generator(noise((1, input_channels(generator), *read_size(size)), next(generator.parameters())))
     axes = grid_axes(space)
     starts = [index for index, call in enumerate(calls) if isinstance(call[1], Convolution)]
-    padded = [index and type(calls[index - 1][1]).__module__ == "torch.nn.modules.padding" for index in starts]
+    padded = [index and _pads(calls[index - 1][1]) for index in starts]
     firsts = [index - bool(before) for index, before in zip(starts, padded, strict=True)]
     segments = {}
     for first, start, end in zip(firsts, starts, [*firsts[1:], len(calls)], strict=True):

@@ -13,14 +13,13 @@ greedily by a like error. A group that feeds several layers adds up their errors
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 
 from ganprune.filters.layers import channel_dims
 from ganprune.filters.reconstruction import Reconstruction, columns_of
-from ganprune.filters.space import FilterSpace
 
 PATIENCE = 8  # filters after which they are chosen two at a time, then three ...: many times as fast, and no worse
 JITTER = 1e-6  # relative to the mean diagonal, so that blocks which nothing is left of can be factorised
@@ -37,9 +36,8 @@ def importance_order(reconstruction: Reconstruction) -> list[int]:
     space = reconstruction.space
     order: list[int] = []
     for start, end in zip(space.offsets[:-1], space.offsets[1:], strict=True):
-        found = [_consumer(reconstruction, space, name, range(start, end)) for name in reconstruction.layers]
-        consumers = [consumer for consumer in found if consumer is not None]
-        best = _greedy(consumers, end - start) if consumers else np.argsort(-np.asarray(space.saliency[start:end]))
+        fed = fed_layers(reconstruction, range(start, end))
+        best = ranked(reconstruction, fed) if fed else np.argsort(-np.asarray(space.saliency[start:end]))
         order += np.argsort(best).tolist()  # from the filter at each place to the place of each filter
     return order
 
@@ -105,18 +103,41 @@ class _Consumer:
         self.rows += len(own)
 
 
-def _consumer(reconstruction: Reconstruction, space: FilterSpace, name: str, bits: range) -> _Consumer | None:
-    """Return the layer ``name`` as a consumer of these filters; None if it is not fed by them, or unevenly."""
-    layer, moments = reconstruction.layers[name], reconstruction.moments[name]
-    controller = space.controller(name, channel_dims(layer)[0])
-    if controller is None:
-        return None
-    channels = [np.flatnonzero(controller == bit) for bit in bits]
-    if len({len(own) for own in channels}) > 1 or not len(channels[0]):
-        return None
-    energy = max(float((moments.product * moments.weight).sum()), 1e-30)
-    blocks = torch.as_tensor(np.array([columns_of(layer, own) for own in channels]), device=moments.gram.device)
-    return _Consumer(moments.gram, moments.product, blocks, energy)
+def fed_layers(reconstruction: Reconstruction, bits: range) -> dict[str, np.ndarray]:
+    """Return which layers can say what a group's filters are worth: those that they feed, each as many inputs.
+
+    Args:
+        reconstruction: of the generator.
+        bits: the group's.
+
+    Returns:
+        Path -> (n, b), the columns of the layer's moments that belong to each of the n filters.
+    """
+    fed = {}
+    for name, layer in reconstruction.layers.items():
+        controller = reconstruction.space.controller(name, channel_dims(layer)[0])
+        if controller is None or bits.start not in controller:
+            continue
+        channels = [np.flatnonzero(controller == bit) for bit in bits]
+        if len({len(own) for own in channels}) == 1:
+            fed[name] = np.array([columns_of(layer, own) for own in channels])
+    return fed
+
+
+def ranked(reconstruction: Reconstruction, fed: Mapping[str, np.ndarray]) -> list[int]:
+    """Return the filters of a group, the one to be kept first at the beginning, by what these layers lose.
+
+    Args:
+        reconstruction: with the moments of the layers.
+        fed: one or more of :func:`fed_layers`.
+    """
+    consumers = []
+    for name, columns in fed.items():
+        moments = reconstruction.moments[name]
+        energy = max(float((moments.product * moments.weight).sum()), 1e-30)
+        blocks = torch.as_tensor(columns, device=moments.gram.device)
+        consumers.append(_Consumer(moments.gram, moments.product, blocks, energy))
+    return _greedy(consumers, len(next(iter(fed.values()))))
 
 
 @torch.no_grad()

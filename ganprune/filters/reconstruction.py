@@ -66,6 +66,7 @@ class Reconstruction:
         images: calibration images, (N, C, H, W) in [-1, 1].
         ridge: r, relative to the mean diagonal of G; raised tenfold until the factorisation succeeds.
         precision: of the forward passes that moments are taken of.
+        moments: of each of :func:`solvable_layers`, where they have been taken already.
     """
 
     def __init__(
@@ -76,42 +77,23 @@ class Reconstruction:
         *,
         ridge: float = RIDGE,
         precision: str = "float32",
+        moments: dict[str, LayerMoments] | None = None,
     ):
         self.generator, self.space, self.ridge = generator, space, ridge
         self.images, self.precision = images, precision
         self.batch = images_at_once((images.shape[2], images.shape[3]))
         self.layers = solvable_layers(generator)
         self.has_batch_norm = any(isinstance(module, nn.BatchNorm2d) for module in generator.modules())
-        self.moments = self._collect()
+        self.moments = self._collect() if moments is None else moments
         # Relatives share layers: a crossover of whole groups leaves most of a parent's layers as they were.
         self.solved: Recent[torch.Tensor] = Recent(SOLVED_BYTES, attrgetter("nbytes"))
 
-    @torch.no_grad()
     def _collect(self) -> dict[str, LayerMoments]:
         """Run the calibration images through the original once, adding up each layer's moments as they stream by."""
-        layers = self.layers
-        grams: dict[str, torch.Tensor] = {}  # the upper triangles
-        samplers = {name: PatchSampler(layer, len(self.images)) for name, layer in layers.items()}
-        counts = dict.fromkeys(layers, 0)
-
-        def add(name: str, layer: Layer, inputs: tuple[torch.Tensor, ...]) -> None:
-            given = inputs[0].to(layer.weight.dtype)
-            for patches in patch_matrices(layer, given, samplers[name]):  # (P, d)
-                if name not in grams:
-                    grams[name] = patches.new_zeros(patches.shape[1], patches.shape[1])
-                add_products(grams[name], patches)
-                counts[name] += len(patches)
-
-        mixed = torch.autocast(self.images.device.type, torch.bfloat16, self.precision == "bfloat16", False)
-        with hooks(layers, add), mixed:
-            for part in self.images.split(self.batch):
-                self.generator(part)
-        moments = {}
-        for name, layer in layers.items():
-            gram, weight = grams[name].div_(counts[name]), weight_matrix(layer)
-            gram = gram.triu_().add_(gram.triu(1).T)
-            moments[name] = LayerMoments(gram, weight, weight @ gram)
-        return moments
+        sums = MomentSums(self.layers, len(self.images))
+        for part in self.images.split(self.batch):
+            sums.add(self.generator, part, self.precision)
+        return sums.moments()
 
     @one_thread()  # in a search or after it, solved layers are the same to the last digit
     @torch.no_grad()
@@ -140,6 +122,46 @@ class Reconstruction:
         gram = moments.gram.index_select(0, columns).index_select(1, columns)  # half the time of [columns][:, columns]
         cross = moments.product.index_select(0, rows).index_select(1, columns)
         return solve_ridge(gram, cross, weight_matrix(layer), self.ridge)
+
+
+class MomentSums:
+    """Adds up the moments of layers while images pass through their network.
+
+    Args:
+        layers: of the original network, by path.
+        images: how many calibration images there are altogether, which decides how many patches each gives.
+    """
+
+    def __init__(self, layers: dict[str, Layer], images: int):
+        self.layers = layers
+        self.grams: dict[str, torch.Tensor] = {}  # the upper triangles
+        self.samplers = {name: PatchSampler(layer, images) for name, layer in layers.items()}
+        self.counts = dict.fromkeys(layers, 0)
+
+    @torch.no_grad()
+    def add(self, network: nn.Module, images: torch.Tensor, precision: str) -> None:
+        """Pass images, (B, C, H, W), through the layers' network, "float32" or "bfloat16"."""
+        mixed = torch.autocast(images.device.type, torch.bfloat16, precision == "bfloat16", False)
+        with hooks(self.layers, self._add), mixed:
+            network(images)
+
+    def _add(self, name: str, layer: Layer, inputs: tuple[torch.Tensor, ...]) -> None:
+        given = inputs[0].to(layer.weight.dtype)
+        for patches in patch_matrices(layer, given, self.samplers[name]):  # (P, d)
+            if name not in self.grams:
+                self.grams[name] = patches.new_zeros(patches.shape[1], patches.shape[1])
+            add_products(self.grams[name], patches)
+            self.counts[name] += len(patches)
+
+    @torch.no_grad()
+    def moments(self) -> dict[str, LayerMoments]:
+        """Return the moments of all images so far, once: the sums are used up."""
+        moments = {}
+        for name, layer in self.layers.items():
+            gram, weight = self.grams[name].div_(self.counts[name]), weight_matrix(layer)
+            gram = gram.triu_().add_(gram.triu(1).T)
+            moments[name] = LayerMoments(gram, weight, weight @ gram)
+        return moments
 
 
 class PatchSampler:

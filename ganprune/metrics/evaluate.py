@@ -10,13 +10,11 @@ from torch import nn
 
 from ganprune.cost import profile
 from ganprune.data.images import UnpairedImages
-from ganprune.data.sizes import Size, read_size
+from ganprune.data.sizes import Size, images_at_once, read_size
 from ganprune.metrics.measures import Measures
 from ganprune.metrics.rows import compute_figures
 from ganprune.models.architecture import input_channels
 from ganprune.models.cyclegan import OTHER, CycleGAN
-
-BATCH = 32
 
 
 @torch.inference_mode()
@@ -117,4 +115,5 @@ def against(known: Mapping[str, Any], original: Mapping[str, Any], output: str =
 
 def run(network: nn.Module, images: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Apply a network to (N, C, H, W) images in batches; the result is on the CPU."""
-    return torch.cat([network(part.to(device)).cpu() for part in images.split(BATCH)])
+    parts = images.split(images_at_once((images.shape[2], images.shape[3])))
+    return torch.cat([network(part.to(device)).cpu() for part in parts])

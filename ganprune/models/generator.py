@@ -85,7 +85,7 @@ class InstanceNorm2d(nn.InstanceNorm2d):
     """The same function, computed as a group norm of one channel per group: 2-4 times as fast on CPUs."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.track_running_stats or x.shape[2:].numel() == 1:  # the latter is an error, which PyTorch's own words
+        if self.track_running_stats or x.dim() != 4 or x.shape[2:].numel() == 1:  # a single pixel is PyTorch's error
             return super().forward(x)
         batch, channels, height, width = x.shape
         # F.group_norm would turn the bfloat16 of mixed precision to float32 and back; sums are float32 in both.

@@ -131,19 +131,15 @@ class CycleGANTrainer:
         for part, optimiser in self.optimisers.items():
             factor = self.settings.discriminator_rate if part == "discriminator" else 1.0
             optimiser.param_groups[0]["lr"] = factor * self.settings.rate(self.step)
-        real = {domain: self.batch(domain) for domain in self.domains}
-        updates = self.updates(real)
-        for part, optimiser in self.optimisers.items():
-            _apply(optimiser, [update[part] for update in updates if part in update])
+        # Nothing here takes two CPU threads for one operation: the second would wait for its next one in a busy loop.
+        batches = at_once([functools.partial(self.batch, domain) for domain in self.domains], self.device)
+        updates = self.updates(dict(zip(self.domains, batches, strict=True)))
+        own = {part: [update[part] for update in updates if part in update] for part in self.optimisers}
+        calls = [functools.partial(_apply, optimiser, own[part]) for part, optimiser in self.optimisers.items()]
+        at_once(calls, self.device)
         self.step += 1
-        losses = {
-            name: value
-            for part in PARTS
-            for update in updates
-            if part in update
-            for name, value in update[part].losses.items()
-        }
-        return {name: float(value) for name, value in losses.items()}
+        losses = [update.losses.items() for updates in own.values() for update in updates]
+        return {name: float(value) for name, value in itertools.chain(*losses)}
 
     def updates(self, real: Mapping[str, Batch]) -> list[dict[str, Update]]:
         """Return what each side adds to each optimiser's step, all computed at once.

@@ -12,7 +12,9 @@ from thirdparty import CourseGenerator, Pix2PixUnet, alive
 from toytask import contents
 
 from ganprune.cli import main
-from ganprune.commands.inspect import inspect_checkpoint, moments_bytes
+from ganprune.commands.inspect import inspect_checkpoint
+from ganprune.commands.prediction import Amount, Times, evaluation_seconds, moments_bytes, scored_later, small_size
+from ganprune.data.images import ImageSet
 from ganprune.filters.reconstruction import Reconstruction
 from ganprune.filters.space import FilterSpace
 from ganprune.models.checkpoint import save_cyclegan
@@ -38,14 +40,65 @@ def test_a_checkpoint_is_described_without_images(checkpoint):
 
 
 @pytest.mark.slow
-def test_with_images_the_search_is_timed(checkpoint, image_folder):
+def test_with_images_the_search_is_predicted(checkpoint, image_folder):
     found = inspect_checkpoint(checkpoint, image_folder, settings=SETTINGS, **MACHINE)
     search = found["search"]
     assert search["evaluations"] == 2 * 3 * 3
     assert search["images_scored"] == {"A2B": 1, "B2A": 1}  # a tenth of 14 and of 16 are for validation
     each = search["seconds_per_evaluation"]
     assert min(each.values()) > 0
-    assert search["seconds_search"] == pytest.approx(search["seconds_prepare"] + 9 * sum(each.values()))
+    scored = 3 + 6 * scored_later(SETTINGS.search, "A2B")
+    assert search["seconds_search"] == pytest.approx(search["seconds_prepare"] + scored * sum(each.values()))
+    assert search["peak_memory_mb"] > 1 and search["images_bytes"] > 0
+
+
+@pytest.mark.slow
+def test_only_a_few_images_are_decoded(checkpoint, image_folder, monkeypatch):
+    decoded, load = set(), ImageSet._load
+
+    def noting(self, index):
+        decoded.add(self.paths[index])
+        return load(self, index)
+
+    monkeypatch.setattr(ImageSet, "_load", noting)
+    monkeypatch.setattr("ganprune.commands.inspect.SCORED", 2)
+    monkeypatch.setattr("ganprune.commands.prediction.MEASURED", 1)  # one image then
+    search = inspect_checkpoint(checkpoint, image_folder, settings=SETTINGS, **MACHINE)["search"]
+    assert 0 < len(decoded) <= 2 * 2 + 4  # those of the discriminators, and one of each other set for its size
+    assert search["images_scored"] == {"A2B": 1, "B2A": 1}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", [{"reconstruct": False}, {"encoding": "tied"}, {"tune_steps": 2}])
+def test_other_searches_are_predicted_too(checkpoint, image_folder, preset):
+    settings = make_settings("quick", population=3, generations=1, validation_images=2, calibration_images=2, **preset)
+    search = inspect_checkpoint(checkpoint, image_folder, settings=settings, **MACHINE)["search"]
+    assert min(search["seconds_per_evaluation"].values()) > 0
+    assert search["seconds_search"] > search["seconds_prepare"] > 0
+
+
+def test_the_seconds_of_an_evaluation_grow_with_its_images():
+    one = Times(9.0, 3.0, original=4.0, helper=0.0, scored=2.0, passed=1.0, build=0.5, order_bytes=0)
+    times = {"A2B": one, "B2A": one}
+    few, many = (
+        Amount((64, 64), (64, 64), {}, {"A2B": count, "B2A": count}, alone=True, threads=2) for count in (10, 20)
+    )
+    first, later = evaluation_seconds(SETTINGS, few, times, "A2B")
+    assert first == (0.5 + 10 * (2.0 + 4.0)) / 2 and later < first  # the original partner is larger
+    assert evaluation_seconds(SETTINGS, many, times, "A2B")[0] == (0.5 + 20 * (2.0 + 4.0)) / 2
+    separate = make_settings("quick", schedule="separate")
+    assert evaluation_seconds(separate, few, times, "A2B")[1] > later
+    alone = evaluation_seconds(SETTINGS, few, {"A2B": one}, "A2B")
+    assert alone[0] == (0.5 + 10 * 2.0) / 2  # nothing translates back
+
+
+def test_of_large_images_a_part_is_measured():
+    assert small_size((64, 48), 256, 4) == (64, 48)
+    assert small_size((1024, 260), 256, 8) == (256, 256)
+    assert small_size((100, 1000), 30, 16) == (32, 32)
+    amount = Amount((512, 1024), (256, 256), {}, {}, alone=False, threads=1)
+    assert amount.share == 1 / 8 and amount.parts == 1
+    assert Amount((64, 64), (64, 64), {}, {}, alone=False, threads=1).parts > 1
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

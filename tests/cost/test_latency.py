@@ -104,7 +104,7 @@ def test_a_layer_is_a_convolution_with_its_padding_norm_and_activation(space):
     assert names["model.1"] == ["ReflectionPad2d", "Conv2d", "InstanceNorm2d", "ReLU"]
     assert names["model.4"] == ["Conv2d", "InstanceNorm2d", "ReLU"]
     assert names["model.10.conv_block.5"] == ["ReflectionPad2d", "Conv2d", "InstanceNorm2d"]
-    assert list(names.values())[-1] == ["ReflectionPad2d", "Conv2d", "Tanh"]
+    assert list(names.values())[-1] == ["ReflectionPad2d", "ImageConv2d", "Tanh"]
     assert segments["model.7"].shape == (1, 8, 8, 8)
 
 

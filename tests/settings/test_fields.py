@@ -127,5 +127,5 @@ def test_choices_are_those_of_the_code_that_they_are_for():
 def test_a_budget_of_ones_own_takes_the_place_of_the_presets():
     assert make_settings(max_macs=1e9).budget.target_ratio is None
     assert make_settings(max_macs=1e9, target_ratio=4).budget.target_ratio == 4
-    with pytest.raises(UserError, match="preset: got fast; expected quick or paper"):
+    with pytest.raises(UserError, match="preset: got fast; expected quick or large or paper"):
         make_settings("fast")
