@@ -310,13 +310,14 @@ def patch_matrices(layer: Layer, inputs: torch.Tensor, sampler: PatchSampler | N
 
 def _patches_at(
     image: torch.Tensor,
-    positions: torch.Tensor,
+    positions: torch.Tensor | None,
     width: int,
     kernel: tuple[int, ...],
     stride: tuple[int, ...],
     dilation: tuple[int, ...],
 ) -> torch.Tensor:
     """Return a padded (C, H, W) image's patches at these positions of an output of that width: (P, C * kh * kw)."""
+    assert positions is not None
     row = image.shape[-1]
     first = positions // width * stride[0] * row + positions % width * stride[1]  # the place of a patch's first value
     down, along = (torch.arange(taps) * step for taps, step in zip(kernel, dilation, strict=True))

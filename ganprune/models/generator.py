@@ -8,7 +8,7 @@ implementations, so that their files load.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import nn
@@ -101,10 +101,9 @@ class ImageConv2d(nn.Conv2d):
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        height, width = (
-            side + 2 * padding - kernel + 1
-            for side, padding, kernel in zip(x.shape[2:], self.padding, self.kernel_size, strict=True)
-        )
+        down, along = cast(tuple[int, int], self.padding)
+        height, width = (side + 1 - kernel for side, kernel in zip(x.shape[2:], self.kernel_size, strict=True))
+        height, width = height + 2 * down, width + 2 * along
         if self.out_channels > FEW_OUTPUTS or height % BLOCK or width % BLOCK or x.device.type != "cpu":
             return super().forward(x)
         weight, bias = of_blocks(self)

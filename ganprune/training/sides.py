@@ -145,6 +145,7 @@ class TrainedSide:
         if settings.distil:
             terms["distil"] = F.l1_loss(fake, lesson.images)
         if lesson.said is not None:
+            assert self.teacher.side.discriminator is not None
             answer, sight = seen_by(self.teacher.side.discriminator, fake)
             if settings.disa:
                 terms["disa"] = discriminator_aware(answer.float(), lesson.said)

@@ -72,7 +72,7 @@ class Teacher:
             images, features = tapped(self.side.generator, self.paths, batch.images)
             images = images.float()
             said = None if self.compares_sight else self._judge(images)
-        if not self.compares_sight:
+        if not self.compares_sight or self.side.discriminator is None:
             return Lesson(images, said, [], features)
         said, seen = seen_by(self.side.discriminator, images)
         return Lesson(images, said.float(), seen, features)
