@@ -10,9 +10,13 @@ from typing import TypeVar
 
 import torch
 
+from ganprune.data.sizes import Size
 from ganprune.errors import UserError
 
 Value = TypeVar("Value")
+
+AT_ONCE = 32 * 64 * 64  # pixels that go through a network at once: on a CPU more gain nothing and take memory
+GPU_SHARE = 4  # times as many on another device
 
 _helpers = ThreadPoolExecutor(thread_name_prefix="ganprune")  # threads begin with the first call of at_once
 
@@ -46,6 +50,12 @@ def set_threads(threads: int | None) -> int:
     return torch.get_num_threads()
 
 
+def images_at_once(size: Size, device: torch.device | str) -> int:
+    """Return how many images of that (height, width) go through a network at once."""
+    pixels = AT_ONCE * (1 if torch.device(device).type == "cpu" else GPU_SHARE)
+    return max(1, pixels // (size[0] * size[1]))
+
+
 @contextmanager
 def one_thread(when: bool = True) -> Iterator[None]:
     """Inside this block, operations of this thread take one CPU thread, if ``when``."""
@@ -67,17 +77,19 @@ def at_once(calls: Sequence[Callable[[], Value]], device: torch.device | str) ->
     second thread. One thread gives the same numbers as one for each call, since every call has one in both cases.
 
     Args:
-        calls: such as one for each side. Gradients and inference mode are what a new thread has: switched on and off.
+        calls: such as one for each side; with gradients and inference mode as they are here.
         device: what they compute on. Calls on another one than the CPU run one after the other.
     """
     threads = torch.get_num_threads()
     if torch.device(device).type != "cpu" or len(calls) < 2:
         return [call() for call in calls]
     share = max(1, threads // len(calls))
+    gradients, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
 
     def with_share(call: Callable[[], Value]) -> Value:
-        torch.set_num_threads(share)  # of the thread that runs this
-        return call()
+        torch.set_num_threads(share)  # of the thread that runs this, as the modes are
+        with torch.inference_mode(inference), torch.set_grad_enabled(gradients):
+            return call()
 
     try:
         if threads < len(calls):

@@ -21,8 +21,7 @@ from torch import nn
 from ganprune.cost.latency_table import LatencyTable
 from ganprune.cost.network_cost import NetworkCost
 from ganprune.data.images import UnpairedImages
-from ganprune.data.sizes import images_at_once
-from ganprune.device import one_thread
+from ganprune.device import images_at_once, one_thread
 from ganprune.errors import UserError, reason
 from ganprune.evolution.individual import BROKEN as BROKEN_TERM
 from ganprune.evolution.individual import Score
@@ -35,6 +34,7 @@ from ganprune.models.cyclegan import OTHER, CycleGAN, domain_channels
 from ganprune.parallel.payload import Portable
 from ganprune.settings.fitness import COSTS, FitnessSettings
 
+CACHE_BYTES = 256 * 2**20  # of translated images that are kept
 BROKEN = 1e-12  # the fitness of a candidate whose images are not finite: never NaN, Inf or 0
 DISCRIMINATOR, REVERSE, TARGET, LATENCY = "discriminator", "reverse generator", "target images", "latency table"
 
@@ -144,7 +144,7 @@ class CycleFitness(Portable):
         latency: predicts a network's milliseconds; needed where these are the size term.
         validation_images: how many images score.
         skip: validation images left out before them, where there are that many more: another fitness's own.
-        batch: images per forward pass; None for :func:`ganprune.data.sizes.images_at_once`.
+        batch: images per forward pass; None for :func:`ganprune.device.images_at_once`.
         precision: "float32", or "bfloat16" for mixed precision: about twice as fast where it is native, with losses
             that agree to about a per cent.
         cache_bytes: bound of the translated images that are kept.
@@ -176,7 +176,7 @@ class CycleFitness(Portable):
         skip: int = 0,
         batch: int | None = None,
         precision: str = "float32",
-        cache_bytes: int = 256 * 2**20,
+        cache_bytes: int = CACHE_BYTES,
     ):
         if validation_images < 1:
             raise UserError("validation images", validation_images, "1 or more", "Correct --validation-images.")
@@ -186,7 +186,8 @@ class CycleFitness(Portable):
         original = cyclegan[side]
         if original.discriminator is None:
             self.settings = replace(self.settings, loss="gena")
-        self.cyclegan, self.batch, self.precision = cyclegan, batch or images_at_once(images.size), precision
+        self.cyclegan, self.precision = cyclegan, precision
+        self.batch = batch or images_at_once(images.size, cyclegan.device)
         self.shareable = cyclegan.device.type == "cpu" and all(map(shareable, cyclegan.networks().values()))
         self._notes: list[str] = []
         self.builders = builders or shared_builders(cyclegan, images, reconstruct=reconstruct)

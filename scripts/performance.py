@@ -18,7 +18,7 @@ import click
 import torch
 from torch import nn
 
-from ganprune.bench import use_pytorchs_norms
+from ganprune.bench import use_pytorchs_layers
 from ganprune.cost.network_cost import Budget
 from ganprune.evolution.operators.initialization import initDensity
 from ganprune.filters.builder import make_builders, mask
@@ -87,7 +87,7 @@ class Trials:
             "baseline": lambda: run(network, images),
             "full-size masked network": lambda: run(masked, images),
             "bfloat16 (mixed precision)": lambda: run(network, images, mixed=True),
-            "PyTorch's instance norm": functools.partial(run, use_pytorchs_norms(fresh()), images),
+            "PyTorch's own layers": functools.partial(run, use_pytorchs_layers(fresh()), images),
             "channels_last": lambda: run(last, images_last),
             "channels_last, bfloat16": lambda: run(last, images_last, mixed=True),
             "TorchScript, frozen and optimised": lambda: run(frozen, images),

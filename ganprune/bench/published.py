@@ -10,14 +10,19 @@ import time
 from collections.abc import Sequence
 
 import torch
+from torch import nn
 
 from ganprune.bench.case import PARTNER, SIDE, Subject
 from ganprune.filters.builder import NetworkBuilder, mask
 from ganprune.losses import cycle_consistency, discriminator_aware
 from ganprune.models.checkpoint import load_cyclegan
-from ganprune.models.generator import InstanceNorm2d
+from ganprune.models.generator import ImageConv2d, InstanceNorm2d, ReflectionPad2d
 from ganprune.settings.training import TuningSettings
 from ganprune.training.tuning import TunedBuilder
+
+FASTER: dict[type[nn.Module], type[nn.Module]] = {
+    InstanceNorm2d: nn.InstanceNorm2d, ReflectionPad2d: nn.ReflectionPad2d, ImageConv2d: nn.Conv2d,
+}  # fmt: skip
 
 
 @torch.no_grad()
@@ -32,7 +37,7 @@ def published_evaluation(subject: Subject, bits: Sequence[int]) -> float:
     """
     loaded = load_cyclegan(subject.folder)
     for network in loaded.networks().values():
-        use_pytorchs_norms(network)
+        use_pytorchs_layers(network)
     side = loaded[SIDE]
     spaces = {name: subject.fitness[name].space for name in loaded}
     masked = mask(side.generator, spaces[SIDE], bits)
@@ -48,11 +53,12 @@ def published_evaluation(subject: Subject, bits: Sequence[int]) -> float:
     return 1.0 / (size + 10.0 * (disa + 10.0 * cycle) / len(real))
 
 
-def use_pytorchs_norms(network: torch.nn.Module) -> torch.nn.Module:
-    """Let a network normalise as the published code does, without our faster form of the same function."""
+def use_pytorchs_layers(network: torch.nn.Module) -> torch.nn.Module:
+    """Let a network compute as the published code does, without our faster forms of the same functions."""
     for module in network.modules():
-        if isinstance(module, InstanceNorm2d):
-            module.__class__ = torch.nn.InstanceNorm2d  # type: ignore[assignment]
+        for ours, theirs in FASTER.items():
+            if type(module) is ours:
+                module.__class__ = theirs
     return network
 
 
@@ -74,4 +80,4 @@ class MaskedBuilder(NetworkBuilder):
     """Full-size masked networks, as the published code trains them."""
 
     def fresh(self, bits: Sequence[int]) -> torch.nn.Module:
-        return use_pytorchs_norms(mask(self.generator, self.space, bits))
+        return use_pytorchs_layers(mask(self.generator, self.space, bits))

@@ -27,7 +27,7 @@ ESTIMATED = ("population", "generations", "validation_images")  # what the cost 
 @click.argument("checkpoint", type=FOLDER)
 @click.option("--data", type=FOLDER, help="Images: to ask the discriminators, and to predict a search.")
 @size_options
-@click.option("--preset", default="quick", show_default=True, help="The search that is estimated: quick or paper.")
+@click.option("--preset", default="quick", show_default=True, help="The search: quick, large or paper.")
 @setting_options(EvolveSettings, "Search", lambda setting: setting.name in ESTIMATED)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every group.")
 @checkpoint_options

@@ -17,8 +17,8 @@ from torch import nn
 
 from ganprune.commands.prediction import PART, held_bytes, moments_bytes, positions, predict, small_size, takes
 from ganprune.cost.profile import macs, memory_mb, parameters, weight_counts
-from ganprune.data.sizes import Framing, Size, images_at_once, read_size, round_up
-from ganprune.device import at_once, resolve_device, set_threads
+from ganprune.data.sizes import Framing, Size, read_size, round_up
+from ganprune.device import at_once, images_at_once, resolve_device, set_threads
 from ganprune.errors import UserError
 from ganprune.filters.groups import tie_blocks
 from ganprune.filters.space import FilterSpace
@@ -110,8 +110,7 @@ def trace(
 ) -> tuple[dict[str, FilterSpace], float]:
     """Return both sides' filter spaces, and the seconds that they took."""
     started = time.perf_counter()
-    calls = [functools.partial(traced, side.generator, size, multiple, encoding) for side in cyclegan.values()]
-    spaces = dict(zip(cyclegan, at_once(calls, cyclegan.device), strict=True))
+    spaces = {name: traced(side.generator, size, multiple, encoding) for name, side in cyclegan.items()}
     return spaces, time.perf_counter() - started
 
 
@@ -183,7 +182,7 @@ def discriminator_scores(task: Task, name: str) -> dict[str, Any] | None:
         return None  # it can't be shown the other domain's images
     part = small_size(images.size, PART, images.multiple)
     height, width = part if takes(side.discriminator, part) else images.size
-    most = min(SCORED, 2 * images_at_once((height, width)))
+    most = min(SCORED, 2 * images_at_once((height, width), task.device))
     shown = (images[domain].train.tensor(range(min(most, len(images[domain].train)))) for domain in domains)
     parts = (real[..., :height, :width] for real in shown)
     own, source = (float(run(side.discriminator, real, task.device).mean()) for real in parts)

@@ -7,7 +7,6 @@ number of a search depends on what is measured here.
 
 from __future__ import annotations
 
-import copy
 import functools
 import itertools
 import math
@@ -24,15 +23,17 @@ from torch import nn
 from ganprune.cost.network_cost import NetworkCost
 from ganprune.cost.profile import layer_positions
 from ganprune.data.images import UnpairedImages
-from ganprune.data.sizes import Size, images_at_once, round_up
-from ganprune.device import at_once, one_thread, resolve_precision
+from ganprune.data.sizes import Size, round_up
+from ganprune.device import at_once, images_at_once, one_thread, resolve_precision
 from ganprune.filters.builder import NetworkBuilder
 from ganprune.filters.importance import PATIENCE, fed_layers, ranked
 from ganprune.filters.layers import hooks
 from ganprune.filters.reconstruction import PATCH_BYTES, SOLVED_BYTES, MomentSums, Reconstruction, solvable_layers
 from ganprune.filters.space import FilterSpace
+from ganprune.fitness import CACHE_BYTES
 from ganprune.models.architecture import input_channels, shareable
 from ganprune.models.cyclegan import OTHER
+from ganprune.models.sizing import shapes_only
 from ganprune.pipeline.budgets import hold_to_budgets
 from ganprune.pipeline.checks import check_objectives
 from ganprune.pipeline.search import algorithms, make_strategy
@@ -44,7 +45,6 @@ PART, TUNED_PART = 160, 64  # side lengths of the most that is measured of an im
 MEASURED = 200 * 200  # pixels that are measured together
 SAMPLED = 2  # images that moments are taken of at most: each takes as long whatever its size
 REPEATS, ENOUGH = 5, 0.3  # what is timed is done twice, or more often as long as it takes no more seconds
-KEPT_BYTES = 256 * 2**20  # of each side's translations: CycleFitness's own bound
 TRACED_PASSES, COST_PASSES = 2.5, 2  # passes in float32 that tracing a generator takes, and counting its costs
 GAIN, FLOAT32 = 1.6, 2.0  # a pass with twice the threads is so much faster, one in float32 so much slower
 LEAST_WORK = 0.1  # of the most laborious layer's, in the layer that the importance order is timed with
@@ -130,11 +130,6 @@ def small_size(size: Size, side: int, multiple: int) -> Size:
     """Return (height, width) of at most such sides, rounded up to what networks take, and not above ``size``."""
     height, width = (min(own, rounded) for own, rounded in zip(size, round_up((side, side), multiple), strict=True))
     return height, width
-
-
-def shapes_only(network: nn.Module) -> nn.Module:
-    """Return a copy, in evaluation mode, that computes shapes and nothing else."""
-    return copy.deepcopy(network).to("meta", torch.float32).eval()
 
 
 @torch.no_grad()
@@ -275,10 +270,9 @@ def measure(task: Task, settings: EvolveSettings, amount: Amount, name: str, spa
     prepare, order_bytes, count = 0.0, 0, amount.calibration[name]
     shared = original = seconds_of(side.generator, images)
     if settings.scoring.reconstruct:
-        taken, builder.reconstruction = measure_moments(
-            settings, side.generator, space, images, count, original * whole
-        )
-        prepare = taken + count * shared
+        exact = seconds(lambda: passed(side.generator, images, "float32"), device)
+        taken, builder.reconstruction = measure_moments(side.generator, space, images, count, exact)
+        prepare = taken + count * exact / whole
         order, order_bytes = measure_order(builder.reconstruction, device)
         prepare += order
     bits = individual(task, settings, name, space)
@@ -309,28 +303,27 @@ def afresh(builder: NetworkBuilder, bits: Sequence[int]) -> nn.Module:
 
 
 def measure_moments(
-    settings: EvolveSettings, generator: nn.Module, space: FilterSpace, images: torch.Tensor, count: int, plain: float
+    generator: nn.Module, space: FilterSpace, images: torch.Tensor, count: int, plain: float
 ) -> tuple[float, Reconstruction]:
     """Return the seconds that the moments of ``count`` images take beside their passes; and what reconstructs weights.
 
     They are the same for images of any size, of which as many patches are taken.
 
     Args:
-        settings: of the search.
         generator, space: of the side.
         images: that moments are taken of here.
         count: of the calibration images.
-        plain: seconds of a pass of ``images``.
+        plain: seconds of a pass of ``images`` in float32.
     """
-    sums, precision = MomentSums(solvable_layers(generator), count), settings.precision
+    sums = MomentSums(solvable_layers(generator), count)
     plain, images = plain * min(1.0, SAMPLED / len(images)), images[:SAMPLED]
-    taken = seconds(lambda: sums.add(generator, images, precision), images.device)
+    taken = seconds(lambda: sums.add(generator, images), images.device)
     started = time.perf_counter()
     moments = sums.moments()
     finished = time.perf_counter() - started
     for entry in moments.values():  # so few images leave them singular, and filters would be chosen one by one
         entry.gram.diagonal().add_(entry.gram.diagonal().mean())
-    reconstruction = Reconstruction(generator, space, images, precision=precision, moments=moments)
+    reconstruction = Reconstruction(generator, space, images, moments=moments)
     return count * max(0.0, taken - plain) / len(images) + finished, reconstruction
 
 
@@ -397,7 +390,7 @@ def search_bytes(
     """
     images = task.images
     total = float(sum(decoded_bytes(task, name) * len(images_of) for name, images_of in images.sets().items()))
-    batch, evaluation = images_at_once(amount.size), 0.0
+    batch, evaluation = images_at_once(amount.size, task.device), 0.0
     for turn, (name, side) in enumerate(task.cyclegan.items()):
         largest, outputs = layer_bytes(side.generator, amount)
         of_image = image_bytes(task, name)
@@ -429,7 +422,7 @@ def decoded_bytes(task: Task, name: str) -> int:
 def kept_bytes(task: Task, amount: Amount, individuals: float, name: str) -> float:
     """Return the bytes of what is kept of a side's translations, of so many individuals: one's at least."""
     each = amount.validation[name] * image_bytes(task, name)
-    return max(each, min(KEPT_BYTES, individuals * each))
+    return max(each, min(CACHE_BYTES, individuals * each))
 
 
 def moments_bytes(generator: nn.Module) -> int:

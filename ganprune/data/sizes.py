@@ -16,13 +16,7 @@ Size = tuple[int, int]  # height, width
 
 STRIDE = 4  # CycleGAN's generators halve the size twice and double it again
 LEAST, MOST = 16, 16384
-AT_ONCE = 32 * 64 * 64  # pixels that go through a network at once: more gains nothing and takes memory
 OWN = "own"  # a load size: images stay as large as they are
-
-
-def images_at_once(size: Size) -> int:
-    """Return how many images of that size go through a network at once."""
-    return max(1, AT_ONCE // (size[0] * size[1]))
 
 
 def read_size(value: int | str | Sequence[int], field: str = "size") -> Size:

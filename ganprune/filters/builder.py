@@ -51,7 +51,6 @@ class NetworkBuilder:
         generator: the original, in evaluation mode.
         space: its filter space.
         calibration: images whose statistics reconstruct weights, (N, C, H, W) in [-1, 1]; None slices only.
-        precision: of the passes that these statistics are taken of, "float32" or "bfloat16".
 
     Attributes:
         space: the same; where weights are reconstructed, its repair has the importance order that goes with that.
@@ -59,18 +58,9 @@ class NetworkBuilder:
 
     needs_partner = False  # whether a network depends on the partner that it is scored with
 
-    def __init__(
-        self,
-        generator: nn.Module,
-        space: FilterSpace,
-        calibration: torch.Tensor | None = None,
-        *,
-        precision: str = "float32",
-    ):
+    def __init__(self, generator: nn.Module, space: FilterSpace, calibration: torch.Tensor | None = None):
         self.generator, self.space = generator, space
-        self.reconstruction = (
-            None if calibration is None else Reconstruction(generator, space, calibration, precision=precision)
-        )
+        self.reconstruction = None if calibration is None else Reconstruction(generator, space, calibration)
         if self.reconstruction is not None:
             self.space = space.with_repair(order=importance_order(self.reconstruction))
         self.recent: Recent[nn.Module] = Recent(KEPT_NETWORKS)
@@ -122,7 +112,6 @@ def make_builders(
     encoding: str = "grouped",
     reconstruct: bool = True,
     calibration_images: int = 32,
-    precision: str = "float32",
 ) -> dict[str, NetworkBuilder]:
     """Return bits -> network for both sides, tracing each generator and taking its moments once.
 
@@ -133,7 +122,6 @@ def make_builders(
         encoding: "grouped" or "tied", where spaces are traced here.
         reconstruct: whether weights are reconstructed.
         calibration_images: how many.
-        precision: of the original's passes over these.
     """
     if reconstruct and calibration_images < 1:
         raise UserError("calibration images", calibration_images, "1 or more", "Correct --calibration-images.")
@@ -142,6 +130,5 @@ def make_builders(
     calls = []
     for name, side in cyclegan.items():
         calibration = images.calibration(side.source, calibration_images).to(cyclegan.device) if reconstruct else None
-        build = functools.partial(NetworkBuilder, side.generator, spaces[name], calibration, precision=precision)
-        calls.append(build)
+        calls.append(functools.partial(NetworkBuilder, side.generator, spaces[name], calibration))
     return dict(zip(cyclegan, at_once(calls, cyclegan.device), strict=True))

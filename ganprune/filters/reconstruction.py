@@ -26,8 +26,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ganprune.data.sizes import images_at_once
-from ganprune.device import one_thread
+from ganprune.device import images_at_once, one_thread
 from ganprune.filters.layers import Layer, channel_dims, convolutions, hooks, layer_at
 from ganprune.filters.recent import Recent
 from ganprune.filters.slicing import Keep, slice_network
@@ -65,7 +64,6 @@ class Reconstruction:
         space: its filter space.
         images: calibration images, (N, C, H, W) in [-1, 1].
         ridge: r, relative to the mean diagonal of G; raised tenfold until the factorisation succeeds.
-        precision: of the forward passes that moments are taken of.
         moments: of each of :func:`solvable_layers`, where they have been taken already.
     """
 
@@ -76,12 +74,10 @@ class Reconstruction:
         images: torch.Tensor,
         *,
         ridge: float = RIDGE,
-        precision: str = "float32",
         moments: dict[str, LayerMoments] | None = None,
     ):
         self.generator, self.space, self.ridge = generator, space, ridge
-        self.images, self.precision = images, precision
-        self.batch = images_at_once((images.shape[2], images.shape[3]))
+        self.images, self.batch = images, images_at_once((images.shape[2], images.shape[3]), images.device)
         self.layers = solvable_layers(generator)
         self.has_batch_norm = any(isinstance(module, nn.BatchNorm2d) for module in generator.modules())
         self.moments = self._collect() if moments is None else moments
@@ -92,7 +88,7 @@ class Reconstruction:
         """Run the calibration images through the original once, adding up each layer's moments as they stream by."""
         sums = MomentSums(self.layers, len(self.images))
         for part in self.images.split(self.batch):
-            sums.add(self.generator, part, self.precision)
+            sums.add(self.generator, part)
         return sums.moments()
 
     @one_thread()  # in a search or after it, solved layers are the same to the last digit
@@ -139,15 +135,13 @@ class MomentSums:
         self.counts = dict.fromkeys(layers, 0)
 
     @torch.no_grad()
-    def add(self, network: nn.Module, images: torch.Tensor, precision: str) -> None:
-        """Pass images, (B, C, H, W), through the layers' network, "float32" or "bfloat16"."""
-        mixed = torch.autocast(images.device.type, torch.bfloat16, precision == "bfloat16", False)
-        with hooks(self.layers, self._add), mixed:
+    def add(self, network: nn.Module, images: torch.Tensor) -> None:
+        """Pass images, (B, C, H, W), through the layers' network."""
+        with hooks(self.layers, self._add):
             network(images)
 
     def _add(self, name: str, layer: Layer, inputs: tuple[torch.Tensor, ...]) -> None:
-        given = inputs[0].to(layer.weight.dtype)
-        for patches in patch_matrices(layer, given, self.samplers[name]):  # (P, d)
+        for patches in patch_matrices(layer, inputs[0], self.samplers[name]):  # (P, d)
             if name not in self.grams:
                 self.grams[name] = patches.new_zeros(patches.shape[1], patches.shape[1])
             add_products(self.grams[name], patches)
@@ -179,9 +173,9 @@ class PatchSampler:
         self.per_image = max(64, -(-min(ROWS_PER_COLUMN * unknowns, MOST_ROWS) // images))
         self.draw = torch.Generator().manual_seed(0)
 
-    def __call__(self, length: int) -> torch.Tensor | None:
-        """Return ``per_image`` of the next image's ``length`` positions; None for all, where there are fewer."""
-        return torch.randperm(length, generator=self.draw)[: self.per_image] if length > self.per_image else None
+    def __call__(self, length: int) -> torch.Tensor:
+        """Return ``per_image`` of the next image's ``length`` positions; all, where there are fewer."""
+        return torch.randperm(length, generator=self.draw)[: self.per_image]
 
 
 def add_products(gram: torch.Tensor, rows: torch.Tensor) -> None:
@@ -310,14 +304,13 @@ def patch_matrices(layer: Layer, inputs: torch.Tensor, sampler: PatchSampler | N
 
 def _patches_at(
     image: torch.Tensor,
-    positions: torch.Tensor | None,
+    positions: torch.Tensor,
     width: int,
     kernel: tuple[int, ...],
     stride: tuple[int, ...],
     dilation: tuple[int, ...],
 ) -> torch.Tensor:
     """Return a padded (C, H, W) image's patches at these positions of an output of that width: (P, C * kh * kw)."""
-    assert positions is not None
     row = image.shape[-1]
     first = positions // width * stride[0] * row + positions % width * stride[1]  # the place of a patch's first value
     down, along = (torch.arange(taps) * step for taps, step in zip(kernel, dilation, strict=True))

@@ -10,7 +10,8 @@ from torch import nn
 
 from ganprune.cost import profile
 from ganprune.data.images import UnpairedImages
-from ganprune.data.sizes import Size, images_at_once, read_size
+from ganprune.data.sizes import Size, read_size
+from ganprune.device import images_at_once
 from ganprune.metrics.measures import Measures
 from ganprune.metrics.rows import compute_figures
 from ganprune.models.architecture import input_channels
@@ -115,5 +116,5 @@ def against(known: Mapping[str, Any], original: Mapping[str, Any], output: str =
 
 def run(network: nn.Module, images: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Apply a network to (N, C, H, W) images in batches; the result is on the CPU."""
-    parts = images.split(images_at_once((images.shape[2], images.shape[3])))
+    parts = images.split(images_at_once((images.shape[2], images.shape[3]), device))
     return torch.cat([network(part.to(device)).cpu() for part in parts])

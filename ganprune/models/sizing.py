@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
@@ -59,17 +59,33 @@ def _try_multiples(network: nn.Module, channels: int) -> tuple[int | None, str]:
     return None, why
 
 
+def shapes_only(network: nn.Module) -> nn.Module:
+    """Return a copy, in evaluation mode, that computes shapes and nothing else; its images have to be on "meta"."""
+    return copy.deepcopy(network).to("meta", torch.float32).eval()
+
+
 @torch.no_grad()
 def check_size(cyclegan: CycleGAN, size: Size) -> None:
     """Check that images of this (height, width) pass through all networks, which are in evaluation mode, and come back.
+
+    Only shapes are computed, unless those say that something is wrong.
 
     Raises:
         UserError: a network can't take them, most often because they are too small for the discriminator; or the
             sides don't fit each other.
     """
+    try:
+        _check_passes(cyclegan, size, shapes_only, "meta")
+    except Exception:  # a network may make tensors of its own, which are not on "meta"
+        _check_passes(cyclegan, size, lambda network: network, cyclegan.device)
+
+
+def _check_passes(
+    cyclegan: CycleGAN, size: Size, form: Callable[[nn.Module], nn.Module], device: torch.device | str
+) -> None:
     for name, side in cyclegan.items():
-        image = torch.zeros(1, input_channels(side.generator), *size, device=cyclegan.device)
-        fake = _pass(f"{name} generator", side.generator, image, size)
+        image = torch.zeros(1, input_channels(side.generator), *size, device=device)
+        fake = _pass(f"{name} generator", form(side.generator), image, size)
         if not isinstance(fake, torch.Tensor) or fake.ndim != 4:
             found = f"an output {type(fake).__name__}"
             raise UserError(f"{name} generator", found, "(B, C, H, W) images", "Correct it.")
@@ -77,9 +93,11 @@ def check_size(cyclegan: CycleGAN, size: Size) -> None:
             found = f"{fake.shape[1]} channels, where its last convolution has {output_channels(side.generator)}"
             raise UserError(f"{name} generator", found, "an attribute out_channels that says so", "Give it one.")
         if side.discriminator is not None:
-            _pass(f"{name} discriminator", side.discriminator, fake, size)
+            _pass(f"{name} discriminator", form(side.discriminator), fake, size)
         reverse = cyclegan.reverse(name)
-        if reverse is not None and _pass(f"{OTHER[name]} generator", reverse, fake, size).shape[1] != image.shape[1]:
+        if reverse is None:
+            continue
+        if _pass(f"{OTHER[name]} generator", form(reverse), fake, size).shape[1] != image.shape[1]:
             found = f"a {OTHER[name]} that returns other images than the {image.shape[1]}-channel ones {name} takes"
             raise UserError("checkpoint", found, "two generators between the same domains", "Check its files.")
 

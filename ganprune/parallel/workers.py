@@ -9,6 +9,7 @@ An evaluation that was lost with its worker is done again by another one.
 from __future__ import annotations
 
 import pickle
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ from ganprune.parallel.threads import Threads
 from ganprune.runs.interruption import Interrupted
 
 MAX_DEATHS = 3  # in a row, without any result between them
+
+_one_at_a_time = threading.Lock()  # a cluster's worker may have several threads, and not every network bears them
 
 
 class Engine(Protocol):
@@ -146,10 +149,11 @@ def perform(job: bytes, threads: int) -> Any:
         job: a pickled (function, arguments).
         threads: CPU threads that it takes.
     """
-    if torch.get_num_threads() != threads:
-        torch.set_num_threads(threads)
-    function, row = pickle.loads(job)
-    return function(*row)
+    with _one_at_a_time:
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        function, row = pickle.loads(job)
+        return function(*row)
 
 
 @contextmanager

@@ -85,7 +85,7 @@ def rebuild(task: Task, settings: EvolveSettings, stage: Callable[..., Any]) -> 
     stage("tracing the generators" + (" and taking moments" if scoring.reconstruct else ""))
     builders = make_builders(
         task.cyclegan, task.images, encoding=scoring.encoding, reconstruct=scoring.reconstruct,
-        calibration_images=scoring.calibration_images, precision=settings.precision,
+        calibration_images=scoring.calibration_images,
     )  # fmt: skip
     builders = tuned(
         builders, task.cyclegan, task.images, settings.tuning, seed=settings.seed, precision=settings.precision

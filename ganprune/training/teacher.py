@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import torch
 
 from ganprune.data.images import ImageSet
+from ganprune.device import images_at_once
 from ganprune.models.cyclegan import Side
 from ganprune.settings.training import TrainingSettings
 from ganprune.training.augmentation import Batch
 from ganprune.training.distillation import seen_by, tapped
 
-CHUNK = 16  # images that are asked for together: always the same ones, so that no digit depends on which came first
+CHUNK = 16  # images, at most, that are asked for together: always the same, lest a digit depend on which came first
 MOST_BYTES = 2**30  # of the answers that are kept
 
 
@@ -55,6 +56,7 @@ class Teacher:
         entries = 2 * len(images)  # each may be mirrored
         size = images[0].numel() * torch.float32.itemsize if len(images) else 0
         self.keeps = not paths and entries <= settings.total * settings.batch and entries * size <= MOST_BYTES
+        self.chunk = min(CHUNK, images_at_once(images.frame, next(side.generator.parameters()).device))
         self.kept: dict[tuple[int, bool], tuple[torch.Tensor, torch.Tensor | None]] = {}
 
     @property
@@ -86,13 +88,13 @@ class Teacher:
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         for key in keys:
             if key not in self.kept:
-                self._learn(key[0] // CHUNK * CHUNK, mirrored=key[1], device=device)
+                self._learn(key[0] // self.chunk * self.chunk, mirrored=key[1], device=device)
         images, said = zip(*(self.kept[key] for key in keys), strict=True)
         return torch.stack(images), torch.stack(said) if self.compares_words else None
 
     def _learn(self, first: int, *, mirrored: bool, device: torch.device) -> None:
         """Ask about the images of one chunk."""
-        indices = range(first, min(first + CHUNK, len(self.images)))
+        indices = range(first, min(first + self.chunk, len(self.images)))
         real = self.images.tensor(indices).to(device)
         images = self.side.generator(real.flip(-1) if mirrored else real).float()
         said = self._judge(images)

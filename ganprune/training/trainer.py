@@ -76,7 +76,7 @@ class CycleGANTrainer:
             network.eval().requires_grad_(False)
         for network in _networks(trained):
             network.train().requires_grad_(True)
-        self.at_once = all(map(shareable, cyclegan.networks().values()))  # a side's forward pass changes nothing
+        self.side_by_side = all(map(shareable, cyclegan.networks().values()))  # a side's forward pass changes nothing
         self.sides = {side.name: self._side(side, teacher) for side in trained}
         both = [one.side for one in self.sides.values() if settings.identity or one.adversary is not None]
         self.domains = sorted({side.source for side in trained} | {side.target for side in both})
@@ -149,7 +149,7 @@ class CycleGANTrainer:
         """
         parameters = {part: optimiser.param_groups[0]["params"] for part, optimiser in self.optimisers.items()}
         calls = [functools.partial(one.updates, real, parameters, self.step) for one in self.sides.values()]
-        return at_once(calls, self.device) if self.at_once else [call() for call in calls]
+        return at_once(calls, self.device) if self.side_by_side else [call() for call in calls]
 
     def batch(self, domain: str) -> Batch:
         """Return this step's augmented training images of one domain."""

@@ -177,7 +177,7 @@ def test_two_threads_train_as_one_does_to_the_last_bit(images):
         for threads in (1, 2):
             torch.set_num_threads(threads)
             trainer = CycleGANTrainer(fresh(), images, settings)
-            assert trainer.at_once
+            assert trainer.side_by_side
             found.append((list(trainer.train()), weights(trainer.cyclegan)))
             assert torch.get_num_threads() == threads
     finally:
@@ -188,7 +188,7 @@ def test_two_threads_train_as_one_does_to_the_last_bit(images):
 def test_networks_that_note_statistics_are_trained_one_side_after_the_other(images):
     assert not CycleGANTrainer(
         fresh(generator=GeneratorConfig(ngf=4, blocks=1, norm="batch")), images, SETTINGS
-    ).at_once
+    ).side_by_side
 
 
 def test_the_same_seed_gives_the_same_weights_whatever_else_draws(images):
