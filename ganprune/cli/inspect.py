@@ -53,7 +53,9 @@ def inspect(checkpoint: Path, data: Path | None, preset: str, as_json: bool, **o
 
 def lines(found: dict[str, Any]) -> list[str]:
     """Return what was found as lines of text."""
-    shown = list(found["notes"])
+    from ganprune.pipeline.job import taken_for_lines
+
+    shown = [*found["notes"], *taken_for_lines(found["taken_for"])]
     for name, side in found["sides"].items():
         shown += ["", f"{name} at {'{}x{}'.format(*found['size'])}", *side_lines(side)]
     if "search" in found:

@@ -60,9 +60,10 @@ def inspect_checkpoint(
         stage: told what is being done.
 
     Returns:
-        ``notes`` (layout, architectures, what is missing), ``size``, ``sides`` (for each the networks, the groups and
-        bits of both encodings and the bytes of its moments), ``warnings``, and with data for each side
-        ``discriminator_scores``, and ``search``: what :func:`ganprune.commands.prediction.predict` says.
+        ``notes`` (layout, architectures, what is missing), ``taken_for`` (what was inferred), ``size``, ``sides`` (for
+        each the networks, the groups and bits of both encodings and the bytes of its moments), ``warnings``, and with
+        data for each side ``discriminator_scores``, and ``search``: what
+        :func:`ganprune.commands.prediction.predict` says.
 
     Raises:
         UserError: it can't be read, or a generator can't be pruned; the layer is named.
@@ -83,7 +84,14 @@ def inspect_checkpoint(
     multiple = task.images.multiple if task else size_multiple(cyclegan.generators())
     spaces, seconds = trace(cyclegan, shape, multiple)
     sides = {name: side_facts(cyclegan, name, spaces[name], shape, settings) for name in cyclegan}
-    found: dict[str, Any] = {"notes": cyclegan.notes, "size": list(shape), "sides": sides, "warnings": []}
+    taken_for = task.taken_for if task else cyclegan.taken_for
+    found: dict[str, Any] = {
+        "notes": cyclegan.notes,
+        "taken_for": taken_for,
+        "size": list(shape),
+        "sides": sides,
+        "warnings": [],
+    }
     if task is not None:
         stage("asking the discriminators")
         calls = [functools.partial(discriminator_scores, task, name) for name in task.cyclegan]

@@ -89,7 +89,7 @@ def pretrain(
         log = [line for line in run.read_jsonl(LOGBOOK) if line["step"] <= trainer.step]
         run.write_jsonl(LOGBOOK, log)  # later lines belong to steps that are taken again
         _train(trainer, images, run, recent, save_every, report)
-    return cyclegan
+    return trainer.result()
 
 
 def _check_same(run: RunDirectory, config: dict[str, Any]) -> None:
@@ -126,8 +126,9 @@ def _train(
             requested = interruption.requested is not None
             if trainer.step % save_every == 0 or trainer.step == total or requested:
                 run.flush(LOGBOOK)
-                save_cyclegan(trainer.cyclegan, run.directory)
-                draw_samples(trainer.cyclegan, images, run.directory / f"samples-{trainer.step:06d}.png")
+                result = trainer.result()
+                save_cyclegan(result, run.directory)
+                draw_samples(result, images, run.directory / f"samples-{trainer.step:06d}.png")
                 trainer.save(run.directory, facts={"recent": recent})  # last: what it counts is there
             interruption.check()
 

@@ -197,6 +197,11 @@ class UnpairedImages:
         asked, used = size_text(self.frame), size_text(self.size)
         return f"image size {asked} is no multiple of {self.multiple}: mirrored up to {used}, results are cut back"
 
+    @property
+    def taken_for(self) -> list[str]:
+        """What was inferred, and might be otherwise: "what: value (option that says otherwise)", a line each."""
+        return []
+
     def cut(self, images: torch.Tensor) -> torch.Tensor:
         """Return (..., H, W) tensors of :attr:`size` at the size of :attr:`frame`, without what was mirrored."""
         return cut(images, self.frame)

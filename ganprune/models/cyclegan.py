@@ -57,12 +57,19 @@ class CycleGAN(Mapping[str, Side]):
         sides: one or two, in either order.
         helpers: reverse generators by side that stay as they are, where only one side is pruned.
         notes: what there is to say about where the networks came from, a line each.
+        taken_for: what was inferred, and might be otherwise: "what: value (option that says otherwise)", a line each.
     """
 
-    def __init__(self, *sides: Side, helpers: Mapping[str, nn.Module] | None = None, notes: Sequence[str] = ()):
+    def __init__(
+        self,
+        *sides: Side,
+        helpers: Mapping[str, nn.Module] | None = None,
+        notes: Sequence[str] = (),
+        taken_for: Sequence[str] = (),
+    ):
         self._sides = {side.name: side for side in sorted(sides, key=lambda side: SIDES.index(side.name))}
         self.helpers = {name: network for name, network in (helpers or {}).items() if name not in self._sides}
-        self.notes = list(notes)
+        self.notes, self.taken_for = list(notes), list(taken_for)
         self.derived: dict[object, Any] = {}  # what others computed once from these networks, by their own keys
 
     def __getstate__(self) -> dict[str, Any]:
@@ -120,7 +127,8 @@ class CycleGAN(Mapping[str, Side]):
         if name not in self:
             raise UserError("only", name, " or ".join(self), did_you_mean(name, list(self)))
         reverse = self.reverse(name)
-        return CycleGAN(self[name], helpers={} if reverse is None else {OTHER[name]: reverse}, notes=self.notes)
+        helpers = {} if reverse is None else {OTHER[name]: reverse}
+        return CycleGAN(self[name], helpers=helpers, notes=self.notes, taken_for=self.taken_for)
 
 
 def domain_channels(cyclegan: CycleGAN) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -192,8 +192,9 @@ def begin(
         RunDirectory.create(out)  # refuses what holds a run, before anything is computed
     threads = set_threads(threads)
     task = load()
-    for note in task.cyclegan.notes if task.checkpoint and began_with is None else ():
-        reporter.note(note)
+    if task.checkpoint and began_with is None:
+        for note in (*task.cyclegan.notes, *taken_for_lines(task.taken_for)):
+            reporter.note(note)
     if searches:
         check_search(settings.search, list(task.cyclegan))
     check_objectives(task, settings)
@@ -205,6 +206,11 @@ def begin(
     if began_with is not None:
         check_fingerprint(task, began_with)
     return Job(command, task, settings, threads, reporter, started)
+
+
+def taken_for_lines(taken_for: Sequence[str]) -> list[str]:
+    """Return the block that lists what was inferred; none where nothing was."""
+    return ["Taken for, where you say nothing else:", *(f"  {line}" for line in taken_for)] if taken_for else []
 
 
 def _resolved(settings: EvolveSettings, device: torch.device) -> EvolveSettings:

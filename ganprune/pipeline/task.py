@@ -36,6 +36,11 @@ class Task:
         return self.cyclegan.device
 
     @property
+    def taken_for(self) -> list[str]:
+        """What was inferred of the networks and the images, a line each with the option that says otherwise."""
+        return [*self.cyclegan.taken_for, *self.images.taken_for]
+
+    @property
     def whom(self) -> str:
         """What is compressed, in words."""
         return "both generators" if len(self.cyclegan) > 1 else f"generator {next(iter(self.cyclegan))}"

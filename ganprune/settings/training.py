@@ -38,6 +38,7 @@ class TrainingSettings(Settings):
         features: weight of the distance of features inside the generators; see ``FeatureDistillation``.
         pool: what discriminators are trained from.
         augment: 286/256 in the paper. Half of the images are mirrored.
+        average: how much of the generators' averaged weights stays with each step; they are the result then.
         precision: "bfloat16" is about twice as fast where it is supported.
     """
 
@@ -56,6 +57,10 @@ class TrainingSettings(Settings):
     features: float = setting(0.0, low=0)
     pool: int = setting(50, "Size of the image pool.", low=0)
     augment: float = setting(286 / 256, "Enlarge-and-crop factor, 1 for none; CycleGAN's is 286/256.", low=1, high=4)
+    shift: int = setting(0, "Pixels by which images are moved each way at most, 0 for none.", low=0)
+    average: float = setting(
+        0.0, "Decay of a running average of the generators' weights, the result then; 0 for none.", low=0, high=0.99999
+    )
     precision: str = setting("float32", "float32, or bfloat16 for mixed precision.", choices=PRECISIONS)
     seed: int = setting(0, "Of everything random.", low=0, high=2**32 - 1, common=True)
 

@@ -7,19 +7,23 @@ import random
 from dataclasses import dataclass
 
 import torch
+from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random resize-crop and flip of training images, as CycleGAN does (286 -> 256 there).
+    """Random resize-crop and flip of training images, as CycleGAN does (286 -> 256 there), and shifts.
 
     Attributes:
         load_scale: images are enlarged by this factor, then cropped back at a random place; 1 turns it off.
         flip: whether half of the images are mirrored.
+        shift: images are moved by up to so many pixels each way, whole pixels at a time; what comes into view repeats
+            the pixels of the edge. 0 turns it off.
     """
 
     load_scale: float = 286 / 256
     flip: bool = True
+    shift: int = 0
 
     def __call__(self, batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Augment (B, C, H, W) in [-1, 1]; every image draws its own place and mirroring from ``generator``."""
@@ -37,6 +41,10 @@ class Augmentation:
                 spare = (have - want for have, want in zip(loaded, size, strict=True))
                 top, left = (int(torch.randint(0, most + 1, (), generator=generator)) for most in spare)
                 image = resized(image, loaded)[:, top : top + size[0], left : left + size[1]].clamp(-1, 1)
+            if self.shift:
+                down, right = (int(torch.randint(0, 2 * self.shift + 1, (), generator=generator)) for _ in size)
+                wider = F.pad(image[None], [self.shift] * 4, mode="replicate")[0]
+                image = wider[:, down : down + size[0], right : right + size[1]]
             images.append(image)
         return torch.stack(images), mirrored
 
@@ -44,9 +52,9 @@ class Augmentation:
 def resized(image: torch.Tensor, size: list[int]) -> torch.Tensor:
     """Return a (C, H, W) image at another size, bicubic and antialiased."""
     from torchvision.transforms.v2 import InterpolationMode
-    from torchvision.transforms.v2 import functional as F  # imported here: scoring does without it
+    from torchvision.transforms.v2.functional import resize  # imported here: scoring does without it
 
-    return F.resize(image, size, InterpolationMode.BICUBIC, antialias=True)
+    return resize(image, size, InterpolationMode.BICUBIC, antialias=True)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import torch
 
 from ganprune.errors import UserError
 from ganprune.runs.files import check_format, parse_json
+from ganprune.settings.training import TrainingSettings
 
 TENSORS_NAME = "training.safetensors"
 FORMAT = 1
@@ -32,7 +33,8 @@ def read_metadata(path: Path) -> dict[str, Any]:
             raise ValueError("neither step nor settings")
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise UserError("training state", str(path), "a file that training wrote", "Start without --resume.") from error
-    return dict(saved)
+    known = TrainingSettings().to_json()  # what an earlier version had no setting for
+    return {**saved, "settings": {**known, **saved["settings"]}}
 
 
 def with_prefix(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ganprune.data.images import Split, UnpairedImages
 from ganprune.device import at_once
@@ -70,7 +71,7 @@ class CycleGANTrainer:
         self.cyclegan, self.images, self.settings = cyclegan, images, settings
         self.device = cyclegan.device
         self.step = 0
-        self.augmentation = Augmentation(load_scale=settings.augment)
+        self.augmentation = Augmentation(load_scale=settings.augment, shift=settings.shift)
         trained = [side for name, side in cyclegan.items() if sides is None or name in sides]
         for network in cyclegan.networks().values():
             network.eval().requires_grad_(False)
@@ -82,6 +83,7 @@ class CycleGANTrainer:
         self.domains = sorted({side.source for side in trained} | {side.target for side in both})
         parts = PARTS if any(side.discriminator is not None for side in trained) else PARTS[:1]
         self.optimisers = {part: self._adam(part) for part in parts}
+        self.averages = {side.name: self._average(side) for side in trained} if settings.average else {}
 
     def _side(self, side: Side, teacher: CycleGAN | None) -> TrainedSide:
         """Return a side with everything that the settings train it with."""
@@ -113,6 +115,18 @@ class CycleGANTrainer:
         rate, betas = self.settings.learning_rate, self.settings.betas
         return torch.optim.Adam(list(parameters), lr=rate, betas=betas, fused=True)
 
+    def _average(self, side: Side) -> AveragedModel:
+        average = AveragedModel(
+            side.generator, multi_avg_fn=get_ema_multi_avg_fn(self.settings.average), use_buffers=True
+        )
+        return average.eval().requires_grad_(False)
+
+    def result(self) -> CycleGAN:
+        """Return what came of the training so far: the generators have the averaged weights, where these are kept."""
+        if not self.averages:
+            return self.cyclegan
+        return self.cyclegan.with_generators({name: average.module for name, average in self.averages.items()})
+
     def train(self, until: int | None = None) -> Iterator[dict[str, float]]:
         """Run the remaining steps (or up to step ``until``), yielding each step's mean losses by name."""
         last = self.settings.total if until is None else min(until, self.settings.total)
@@ -137,6 +151,8 @@ class CycleGANTrainer:
         own = {part: [update[part] for update in updates if part in update] for part in self.optimisers}
         calls = [functools.partial(_apply, optimiser, own[part]) for part, optimiser in self.optimisers.items()]
         at_once(calls, self.device)
+        for name, average in self.averages.items():
+            average.update_parameters(self.cyclegan[name].generator)
         self.step += 1
         losses = [update.losses.items() for updates in own.values() for update in updates]
         return {name: float(value) for name, value in itertools.chain(*losses)}
@@ -161,13 +177,14 @@ class CycleGANTrainer:
         whole = train.framing.load is None
         augmentation = self.augmentation if whole else replace(self.augmentation, load_scale=1.0)
         images, mirrored = augmentation.draw(train.training_tensor(indices, draw), draw)
-        comes_again = whole and augmentation.load_scale == 1
+        comes_again = whole and augmentation.load_scale == 1 and not augmentation.shift
         return Batch(images.to(self.device), tuple(zip(indices, mirrored, strict=True)) if comes_again else None)
 
     def _modules(self) -> dict[str, nn.Module]:
         """Return what is saved whole, by what begins the names of its tensors."""
         adapters = {f"adapters.{name}": one.matcher for name, one in self.sides.items() if one.matcher is not None}
-        return {**self.cyclegan.networks(), **adapters}
+        averages = {f"average.{name}": average for name, average in self.averages.items()}
+        return {**self.cyclegan.networks(), **adapters, **averages}
 
     def _pools(self) -> Iterator[tuple[str, ImagePool]]:
         return ((name, one.pool) for name, one in self.sides.items())

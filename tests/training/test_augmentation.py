@@ -54,3 +54,14 @@ def test_images_that_are_not_square_keep_their_shape(images):
     lines = torch.linspace(-1, 1, 24)[:, None].expand(1, 3, 24, 16)
     tall = Augmentation(load_scale=1.25, flip=False)(lines, draw(2))[0, 0]
     assert torch.allclose(tall, tall[:, :1].expand_as(tall), atol=1e-5), "lines stay lines"
+
+
+def test_shifts_move_each_image_by_whole_pixels_and_repeat_its_edge():
+    ramp = torch.arange(16.0).div(8).sub(1).expand(8, 3, 16, 16)
+    moved = Augmentation(load_scale=1, flip=False, shift=2)(ramp, draw(0))
+    steps = {round(float((image[0, 0, 8] - ramp[0, 0, 0, 8]) * 8)) for image in moved}
+    assert len(steps) > 2 and steps <= {-2, -1, 0, 1, 2}
+    for image in moved:
+        step = round(float((image[0, 0, 8] - ramp[0, 0, 0, 8]) * 8))
+        expected = (torch.arange(16) + step).clamp(0, 15) / 8 - 1
+        assert torch.equal(image, expected.expand(3, 16, 16))

@@ -1,11 +1,13 @@
 """The trainer: image pool, schedule, resuming, determinism, distillation."""
 
+import json
 import random
 from dataclasses import replace
 
 import pytest
 import torch
 from networks import toy_cyclegan, toy_generator
+from safetensors.torch import load_file, save_file
 
 from ganprune.commands.pretrain import pretrain
 from ganprune.errors import UserError
@@ -16,6 +18,7 @@ from ganprune.models.generator import GeneratorConfig
 from ganprune.runs.directory import RunDirectory
 from ganprune.settings.training import TrainingSettings
 from ganprune.training import CycleGANTrainer, ImagePool
+from ganprune.training.state import read_metadata
 
 SETTINGS = TrainingSettings(steps=4, decay_steps=2, batch=2, pool=3, learning_rate=1e-3, seed=3)
 CONFIGS = {"generator": GeneratorConfig(ngf=4, blocks=1), "discriminator": DiscriminatorConfig(ndf=4, layers=1)}
@@ -219,6 +222,32 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(images, tmp_path, norm)
     assert seen == losses
 
 
+def test_averaged_weights_follow_the_trained_ones_and_are_kept_over_an_interruption(images, tmp_path):
+    settings = replace(SETTINGS, steps=3, decay_steps=0, average=0.75)
+    trainer, wanted = CycleGANTrainer(fresh(), images, settings), {}
+    for _ in trainer.train():
+        for name, value in weights(trainer.cyclegan).items():
+            wanted[name] = torch.lerp(wanted[name], value, 0.25) if "generator" in name and name in wanted else value
+        if trainer.step == 2:
+            trainer.save(tmp_path)
+    found = weights(trainer.result())
+    assert not same(found, weights(trainer.cyclegan))
+    assert all(torch.allclose(found[name], value, atol=1e-7) for name, value in wanted.items())
+    resumed = CycleGANTrainer(fresh(seed=9), images, settings)
+    resumed.load(tmp_path)
+    list(resumed.train())
+    assert same(found, weights(resumed.result()))
+
+
+def test_a_state_without_a_newer_setting_is_read_as_its_default(images, tmp_path):
+    CycleGANTrainer(fresh(), images, SETTINGS).save(tmp_path)
+    path = tmp_path / "training.safetensors"
+    tensors, metadata = load_file(path), read_metadata(path)
+    del metadata["settings"]["average"]
+    save_file(tensors, path, metadata={"training": json.dumps(metadata)})
+    CycleGANTrainer(fresh(seed=9), images, SETTINGS).load(tmp_path)
+
+
 @pytest.mark.slow
 def test_an_interruption_before_the_pool_is_full_changes_nothing(images, tmp_path):
     first, wanted = CycleGANTrainer(fresh(), images, SETTINGS), trained(images)[0]
@@ -263,8 +292,6 @@ def test_resuming_from_nothing_or_from_a_damaged_file_is_refused(images, tmp_pat
 
 
 def test_resuming_from_plain_weights_is_refused(images, tmp_path):
-    from safetensors.torch import save_file
-
     save_file({"model.1.weight": torch.ones(1)}, tmp_path / "training.safetensors")
     with pytest.raises(UserError, match=r"training state: got .*; expected a file that training wrote"):
         CycleGANTrainer(fresh(), images, SETTINGS).load(tmp_path)
