@@ -323,10 +323,11 @@ def draw_growth(curves: Mapping[str, list[dict[str, Any]]], path: Path) -> None:
         x = [row[name] for row in rows]
         for what in MEASURED:
             axes[0, column].loglog(x, [row[what] for row in rows], "o-", label=what)
-            axes[1, column].loglog(x, [row[f"{what}_peak_mb"] for row in rows], "o-", label=what)
+            axes[1, column].semilogx(x, [row[f"{what}_peak_mb"] for row in rows], "o-", label=what)
         axes[1, column].set_xlabel(labels[name])
         axes[1, column].set_xticks(x, [str(value) for value in x])
         axes[1, column].minorticks_off()
+        axes[1, column].set_ylim(0)
     axes[0, 0].set_ylabel("seconds")
     axes[1, 0].set_ylabel("peak memory, MB")
     axes[0, 0].legend()
