@@ -6,32 +6,30 @@ discriminators and measures parts of a search: see :mod:`ganprune.commands.predi
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from ganprune.commands.prediction import PART, held_bytes, moments_bytes, positions, predict, small_size, takes
+from ganprune.commands.prediction import held_bytes, moments_bytes, positions, predict
 from ganprune.cost.profile import macs, memory_mb, parameters, weight_counts
 from ganprune.data.sizes import Framing, Size, read_size, round_up
-from ganprune.device import at_once, images_at_once, resolve_device, set_threads
+from ganprune.device import resolve_device, set_threads
 from ganprune.errors import UserError
 from ganprune.filters.groups import tie_blocks
 from ganprune.filters.space import FilterSpace
-from ganprune.metrics.evaluate import run
 from ganprune.models.architecture import describe, input_channels, output_channels, specification
 from ganprune.models.checkpoint import load_cyclegan
 from ganprune.models.cyclegan import CycleGAN
 from ganprune.models.options import CheckpointOptions
-from ganprune.models.sizing import check_size, size_multiple
+from ganprune.models.sizing import check_size, size_multiple, small_size
+from ganprune.pipeline.directions import gather_evidence, warnings_of
 from ganprune.pipeline.task import Task, load_task
 from ganprune.settings.evolve import EvolveSettings
 
-SCORED = 64  # images of each domain that a discriminator is shown at most
 TRACED = 64  # side length of the images that generators are traced with: groups are the same at any size
 DEFAULT_SIZE = 256  # side length of images where none are given
 
@@ -93,19 +91,11 @@ def inspect_checkpoint(
         "warnings": [],
     }
     if task is not None:
-        stage("asking the discriminators")
-        calls = [functools.partial(discriminator_scores, task, name) for name in task.cyclegan]
-        answers = at_once(calls, task.device)
-        for (name, side), scores in zip(task.cyclegan.items(), answers, strict=True):
-            if scores:
-                sides[name]["discriminator_scores"] = scores
-                if scores["probably_swapped"]:
-                    found["warnings"].append(
-                        f"the discriminator of {name} finds real images of domain {side.source} "
-                        f"({scores['source_domain']:.3f}) more real than those of domain {side.target} "
-                        f"({scores['own_domain']:.3f}), which its generator paints: the files of the two "
-                        "discriminators are probably swapped"
-                    )
+        stage("asking the networks which way round they are")
+        evidence = gather_evidence(task)
+        for name, preference in evidence.preferences.items():
+            sides[name]["discriminator_scores"] = asdict(preference)
+        found["warnings"] += warnings_of(evidence)
         stage("measuring parts of a search")
         if settings.scoring.encoding != "grouped":
             spaces, seconds = trace(cyclegan, shape, multiple, settings.scoring.encoding)
@@ -171,27 +161,3 @@ def network_facts(network: nn.Module) -> dict[str, Any]:
         "architecture": describe(network), "specification": specification(network), "parameters": parameters(network),
         "memory_mb": memory_mb(network), "channels": [input_channels(network), output_channels(network)],
     }  # fmt: skip
-
-
-@torch.inference_mode()
-def discriminator_scores(task: Task, name: str) -> dict[str, Any] | None:
-    """Return how a side's discriminator scores real training images of both domains; None where it can't be asked.
-
-    Returns:
-        ``own_domain``, the mean score of images of the domain that its generator paints, ``source_domain``, of those
-        that its generator is given, and ``probably_swapped``: whether the source's look more real to it, so that it is
-        probably the other side's.
-    """
-    side, images = task.cyclegan[name], task.images
-    domains = (side.target, side.source)
-    if side.discriminator is None or any(domain not in images.domains for domain in domains):
-        return None
-    if images.channels[side.target] != images.channels[side.source]:
-        return None  # it can't be shown the other domain's images
-    part = small_size(images.size, PART, images.multiple)
-    height, width = part if takes(side.discriminator, part) else images.size
-    most = min(SCORED, 2 * images_at_once((height, width), task.device))
-    shown = (images[domain].train.tensor(range(min(most, len(images[domain].train)))) for domain in domains)
-    parts = (real[..., :height, :width] for real in shown)
-    own, source = (float(run(side.discriminator, real, task.device).mean()) for real in parts)
-    return {"own_domain": own, "source_domain": source, "probably_swapped": own < source}

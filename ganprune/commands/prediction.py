@@ -23,7 +23,7 @@ from torch import nn
 from ganprune.cost.network_cost import NetworkCost
 from ganprune.cost.profile import layer_positions
 from ganprune.data.images import UnpairedImages
-from ganprune.data.sizes import Size, round_up
+from ganprune.data.sizes import Size
 from ganprune.device import at_once, images_at_once, one_thread, resolve_precision
 from ganprune.filters.builder import NetworkBuilder
 from ganprune.filters.importance import PATIENCE, fed_layers, ranked
@@ -33,7 +33,7 @@ from ganprune.filters.space import FilterSpace
 from ganprune.fitness import CACHE_BYTES
 from ganprune.models.architecture import input_channels, shareable
 from ganprune.models.cyclegan import OTHER
-from ganprune.models.sizing import shapes_only
+from ganprune.models.sizing import shapes_only, small_size, takes
 from ganprune.pipeline.budgets import hold_to_budgets
 from ganprune.pipeline.checks import check_objectives
 from ganprune.pipeline.search import algorithms, make_strategy
@@ -124,22 +124,6 @@ class Times:
     passed: float
     build: float
     order_bytes: int
-
-
-def small_size(size: Size, side: int, multiple: int) -> Size:
-    """Return (height, width) of at most such sides, rounded up to what networks take, and not above ``size``."""
-    height, width = (min(own, rounded) for own, rounded in zip(size, round_up((side, side), multiple), strict=True))
-    return height, width
-
-
-@torch.no_grad()
-def takes(network: nn.Module, size: Size) -> bool:
-    """Return whether images of that size pass through a network, as far as shapes can tell."""
-    try:
-        shapes_only(network)(torch.zeros(1, input_channels(network), *size, device="meta"))
-    except Exception:  # whatever others' networks do
-        return False
-    return True
 
 
 def positions(network: nn.Module, size: Size) -> dict[str, dict[str, int]]:

@@ -64,6 +64,22 @@ def shapes_only(network: nn.Module) -> nn.Module:
     return copy.deepcopy(network).to("meta", torch.float32).eval()
 
 
+def small_size(size: Size, side: int, multiple: int) -> Size:
+    """Return (height, width) of at most such sides, rounded up to what networks take, and not above ``size``."""
+    height, width = (min(own, rounded) for own, rounded in zip(size, round_up((side, side), multiple), strict=True))
+    return height, width
+
+
+@torch.no_grad()
+def takes(network: nn.Module, size: Size) -> bool:
+    """Return whether images of that size pass through a network, as far as shapes can tell."""
+    try:
+        shapes_only(network)(torch.zeros(1, input_channels(network), *size, device="meta"))
+    except Exception:  # whatever others' networks do
+        return False
+    return True
+
+
 @torch.no_grad()
 def check_size(cyclegan: CycleGAN, size: Size) -> None:
     """Check that images of this (height, width) pass through all networks, which are in evaluation mode, and come back.

@@ -21,6 +21,7 @@ from ganprune.fitness import CycleFitness
 from ganprune.models.architecture import describe
 from ganprune.pipeline.checks import check_objectives, check_search
 from ganprune.pipeline.config import FORMAT, RESUMABLE
+from ganprune.pipeline.directions import gather_evidence, warnings_of
 from ganprune.pipeline.reference import reference_fitness
 from ganprune.pipeline.reporter import Reporter
 from ganprune.pipeline.results import draw_samples, make_measures, measure
@@ -205,6 +206,9 @@ def begin(
     task.images.read_all()
     if began_with is not None:
         check_fingerprint(task, began_with)
+    elif task.checkpoint:
+        for warning in warnings_of(gather_evidence(task)):
+            reporter.note(f"Warning: {warning}")
     return Job(command, task, settings, threads, reporter, started)
 
 
