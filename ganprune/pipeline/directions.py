@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 import torch
 from torch.nn import functional as F
 
-from ganprune.device import at_once, images_at_once
+from ganprune.device import at_once
 from ganprune.metrics.evaluate import run
 from ganprune.models.cyclegan import OTHER, Side
 from ganprune.models.sizing import small_size, takes
 from ganprune.pipeline.task import Task
 
-SHOWN = 64  # images of each domain that a network is shown at most
-PART = 160  # side length of the part of an image that is shown
+PART = 96  # side length of the part of an image that networks are shown
+JUDGED, TRANSLATED = 64 * 64 * 64, 8 * 64 * 64  # pixels of each domain: for discriminators, and for generators
 CLEARLY = 0.75  # of two distances, the smaller one is at most this share of the other
 TURNED = "the checkpoint was probably trained with --direction BtoA: give --side B2A"
 UNCLEAR = (
@@ -82,14 +82,16 @@ def gather_evidence(task: Task) -> Evidence:
     networks = task.cyclegan.networks().values()
     part = small_size(images.size, PART, images.multiple)
     height, width = part if all(takes(network, part) for network in networks) else images.size
-    most = min(SHOWN, 2 * images_at_once((height, width), task.device))
     real = {
-        domain: split.train.tensor(range(min(most, len(split.train))))[..., :height, :width]
+        domain: split.train.tensor(range(min(max(2, JUDGED // (height * width)), len(split.train))))[
+            ..., :height, :width
+        ]
         for domain, split in images.domains.items()
     }
     sides = [side for side in task.cyclegan.values() if side.discriminator is not None]
     preferences = at_once([functools.partial(_prefers, side, real, task.device) for side in sides], task.device)
-    ways = at_once([functools.partial(_distance, task, real, turned) for turned in (False, True)], task.device)
+    few = {domain: shown[: max(2, TRANSLATED // (height * width))] for domain, shown in real.items()}
+    ways = at_once([functools.partial(_distance, task, few, turned) for turned in (False, True)], task.device)
     return Evidence(dict(zip((side.name for side in sides), preferences, strict=True)), *ways)
 
 
