@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ganprune.data.sizes import Framing
+from ganprune.data.values import WHITE
 from ganprune.errors import UserError
 from ganprune.models.options import CheckpointOptions
 from ganprune.pipeline.task import Task, load_task
@@ -72,6 +73,11 @@ def grow(config: Mapping[str, Any], settings: EvolveSettings, options: Mapping[s
         UserError: others differ from the run's; each is named.
     """
     saved = {name: config.get(name) for name in ("checkpoint", "data", "size", "load_size", "threads")}
+    saved |= {
+        "values": config.get("values"),
+        "background": config.get("background", WHITE),
+        "pairs": config.get("pairs"),
+    }
     saved |= {name: config["networks"].get(name) for name in ("epoch", "only")}
     saved |= flat(settings)
     places = {name: str(Path(options[name]).resolve()) for name in PATHS if options.get(name)}

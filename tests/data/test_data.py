@@ -10,8 +10,9 @@ from conftest import COUNTS, write_images
 from PIL import Image
 
 import ganprune
+from ganprune.data.files import list_images
 from ganprune.data.images import ImageSet, UnpairedImages
-from ganprune.data.pixels import cut, list_images, mirror_up, read_image, to_float, to_uint8
+from ganprune.data.pixels import cut, mirror_up, read_image, to_float, to_uint8
 from ganprune.data.sizes import OWN, Framing
 from ganprune.errors import UserError
 
