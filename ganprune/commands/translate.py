@@ -25,7 +25,7 @@ from ganprune.data.files import EXTENSIONS, list_images, scan
 from ganprune.data.kinds import as_bytes
 from ganprune.data.sizes import LEAST, Framing, Size, size_text
 from ganprune.data.survey import survey
-from ganprune.data.values import WHITE, Range
+from ganprune.data.values import WHITE
 from ganprune.device import resolve_device, set_threads
 from ganprune.errors import UserError
 from ganprune.models.architecture import input_channels
@@ -86,8 +86,10 @@ def translate_files(
     size = _size(trained, settings)
     framing = Framing(values=settings.values, background=settings.background).over(trained.framing)
     values = framing.range_of(SOURCE[direction])
-    _check_values(files, values)
-    for note in [note for folder in folders(images) for note in scan(folder).notes(str(folder))]:
+    seen = survey(files)
+    if values is None and seen.kind:
+        raise pixels.unknown_values(seen.measured, seen.kind)
+    for note in [*folder_notes(images), *seen.page_notes]:
         reporter.note(note)
     make_folder(Path(out), field="out")
     shown = "at their own sizes" if size is None else f"at {size_text(size)}"
@@ -121,9 +123,9 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
     return list(found.values())
 
 
-def folders(paths: Sequence[str | Path]) -> list[Path]:
-    """Return those of the paths that are folders."""
-    return [Path(path) for path in paths if Path(path).is_dir()]
+def folder_notes(paths: Sequence[str | Path]) -> list[str]:
+    """Return what is left out of those of the paths that are folders, a line each."""
+    return [note for path in map(Path, paths) if path.is_dir() for note in scan(path).notes(str(path))]
 
 
 def name_outputs(files: Sequence[Path]) -> list[Path]:
@@ -161,12 +163,6 @@ def _check_targets(files: Sequence[Path], targets: Sequence[Path], overwrite: bo
         raise UserError("out", found, "a folder without these files", remedy)
     if folder := next((target for target in present if target.is_dir()), None):
         raise UserError("out", f"{folder} (a folder)", "a place for a file", "Choose another --out.")
-
-
-def _check_values(files: Sequence[Path], values: Range | str | None) -> None:
-    """Refuse files of which nothing says what is black and white."""
-    if values is None and (found := survey(files)).kind:
-        raise pixels.unknown_values(found.measured, found.kind)
 
 
 def _networks(

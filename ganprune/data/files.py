@@ -14,7 +14,7 @@ EXTENSIONS = {
     ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
 }  # fmt: skip
 # What file systems, viewers and notebooks put among images.
-SYSTEM_FILES = {"thumbs.db", "desktop.ini", "ehthumbs.db"}
+SYSTEM_FILES = {"thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"}
 SYSTEM_FOLDERS = {"__macosx", "@eadir"}
 
 

@@ -56,6 +56,11 @@ class Survey:
             return None
         return " and ".join(f"{count} of {kind or '8 bits'}" for kind, count in self.kinds.items())
 
+    @property
+    def page_notes(self) -> list[str]:
+        """What a user has to be told of files of several images."""
+        return [f"files of several pages or frames, of which the first is read: {self.pages}"] * bool(self.pages)
+
 
 def survey(paths: Iterable[Path]) -> Survey:
     """Read the headers of image files."""
@@ -106,7 +111,8 @@ def find_range(domain: str, surveyed: Survey, train: Sequence[Path]) -> Found:
         expected = "images of one kind, or --values"
         remedy = "Convert them to one kind; or give --values LOW,HIGH: what is black and white in those above 8 bits."
         raise UserError(f"images of domain {domain}", surveyed.mixed, expected, remedy)
-    _check_deep(domain, surveyed.deep)
+    deep = set(surveyed.deep)
+    _check_deep(domain, [path for path in train if path in deep])
     if surveyed.kind is None:
         return Found()
     low, high = extremes(train)

@@ -78,7 +78,7 @@ def _range(values: Any, shown: str | None = None) -> Range:
             if isinstance(value, (str, int, float)) and not isinstance(value, bool):
                 try:
                     numbers.append(float(value))
-                except ValueError:
+                except (ValueError, OverflowError):
                     break
     if len(numbers) != 2:
         _refuse(shown or str(values))

@@ -64,7 +64,7 @@ def test_pairs_and_digest_know_subfolders(image_folder, tmp_path):
     # testA: 01 03 even, 02 04 odd; testB: 00 02 other even, 01 03 odd
     assert images.pairs("test") == [] and len(flat.pairs("test")) == 3
     shutil.move(tmp_path / "testB" / "even" / "02.png", tmp_path / "testB" / "odd" / "02.jpg")
-    assert UnpairedImages(tmp_path, 16).pairs("test") == [(2, 4)]
+    assert UnpairedImages(tmp_path, 16).pairs("test") == [(2, 3)]
 
 
 @pytest.mark.parametrize(
