@@ -183,8 +183,8 @@ class UnpairedImages:
         if framing.values == EACH and not self.folders.kinds:
             framing = replace(framing, values=Values())
         elif framing.values is None:
-            found = {domain: found.values for domain, found in self.folders.ranges.items()}
-            framing = replace(framing, values=Values(**found))
+            ranges = {domain: found.values for domain, found in self.folders.ranges.items()}
+            framing = replace(framing, values=Values(**ranges))
         self.framing = replace(framing, background=framing.background or WHITE)
         self.frame, self.multiple = cast(Size, framing.size), multiple
         self.size = round_up(self.frame, multiple)

@@ -7,7 +7,7 @@ Most files say themselves what is black and white: those of 8 bits and fewer, co
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from ganprune.data.values import Range
 
@@ -30,7 +30,8 @@ def kind_of(image: Image.Image) -> str | None:
 
 def is_deep(image: Image.Image) -> bool:
     """Return whether it is a colour image of 16 bits a channel; only before it is loaded."""
-    return len(image.getbands()) > 1 and any(";16" in str(part[3]) for part in image.tile)
+    parts = image.tile if isinstance(image, ImageFile.ImageFile) else []
+    return len(image.getbands()) > 1 and any(";16" in str(part[3]) for part in parts)
 
 
 def is_transparent(image: Image.Image) -> bool:

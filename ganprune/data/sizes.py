@@ -183,5 +183,5 @@ class Framing:
             if size is not None and value is not None:
                 remedy = f"--size resizes; to cut out of larger images say --load-size and --crop {size_text(size)}."
                 raise UserError(f"--{option}", f"{size_text(value)} with --size", "one of the two", remedy)
-        sizes = (crop, load_size or OWN) if crop else (size, load_size)
-        return cls(*sizes, values, background, pairs)
+        load = load_size or OWN if crop else load_size
+        return cls(crop or size, load, values, background, pairs)
