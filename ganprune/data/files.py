@@ -46,8 +46,8 @@ class Listing(NamedTuple):
 def scan(folder: Path) -> Listing:
     """List a folder; a missing one is empty."""
     direct = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
-    below = sorted(_below(folder))
     inside = list(_images(direct))
+    below = sorted(_below(folder, links=not inside))  # only counted else, which is no reason to go elsewhere
     found = inside or list(_images(below))
     beside = direct if inside else [*direct, *below]
     others = [path for path in beside if path.suffix.lower() not in EXTENSIONS and not _of_system(path.name)]
@@ -101,10 +101,10 @@ def _of_system(name: str) -> bool:
     return name.startswith(".") or name.lower() in SYSTEM_FILES
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def _below(folder: Path, *, links: bool) -> Iterator[Path]:
     """Yield the files in subfolders, each folder once whatever links lead to it; not in hidden ones or systems'."""
     seen = {os.path.realpath(folder)}
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for place, folders, names in os.walk(folder, followlinks=links):
         entered = []
         for name in sorted(folders):
             real = os.path.realpath(os.path.join(place, name))

@@ -34,6 +34,8 @@ def test_what_file_systems_and_notebooks_leave_is_no_image(tmp_path):
 def test_other_files_and_subfolders_beside_images_are_counted(tmp_path):
     write_images(tmp_path / "trainA", ["a"])
     write_images(tmp_path / "trainA" / "rejected", ["b", "c"])
+    write_images(tmp_path / "elsewhere", ["d"])
+    (tmp_path / "trainA" / "link").symlink_to(tmp_path / "elsewhere")
     for name in ("notes.txt", "a.heic", "b.heic", "README"):
         (tmp_path / "trainA" / name).touch()
     assert names(tmp_path / "trainA") == ["a.png"]
