@@ -162,4 +162,4 @@ def test_a_resumed_run_takes_no_other_scale(wide_run):
     result = call("evolve", "--resume", wide_run.directory, "--background", "black")
     assert result.exit_code == 2 and "--background: got black; expected white, as the run began" in result.stderr
     result = call("evolve", "--resume", wide_run.directory, "--no-pairs")
-    assert result.exit_code == 2 and "--pairs" in result.stderr
+    assert result.exit_code == 2 and "--no-pairs: got True; expected False" in result.stderr
