@@ -11,9 +11,9 @@ from ganprune.cli.group import main
 from ganprune.cli.options import (
     FOLDER,
     checkpoint_options,
+    image_options,
     machine_options,
     setting_options,
-    size_options,
     take_framing,
     take_networks,
 )
@@ -27,7 +27,7 @@ WANTED = ("images", "features", "inception_weights", "features_cache", "segmente
 @main.command()
 @click.argument("run", type=FOLDER)
 @click.option("--data", type=FOLDER, help="Images, where RUN is a checkpoint.  [default: the run's own]")
-@size_options
+@image_options
 @click.option("--images", default="test", show_default=True, help="Measure on test or validation images.")
 @click.option(
     "--features", help="Whose features distances are measured on: " + FEATURES_HELP + "  [default: the run's own, auto]"

@@ -8,6 +8,7 @@ from typing import Any
 from ganprune.cli.group import Folded, main
 from ganprune.cli.options import (
     FOLDER,
+    FRAMED,
     evolve_options,
     machine_options,
     option,
@@ -47,8 +48,9 @@ def evolve(out: Path | None, resume: Path | None, **options: Any) -> None:
     with showing("ganprune evolve --resume {}") as reporter:
         if resume:
             factories = {"generator": networks.generator, "discriminator": networks.discriminator}
-            again = typed("resume", "device", "size", "load_size", "crop", *spread, *OPERATORS, *factories)
-            again |= {"load_size": None, **framing.to_json()} if framing else {}
+            again = typed("resume", "device", *FRAMED, *spread, *OPERATORS, *factories)
+            if framing:
+                again |= {**({"load_size": None} if framing.size else {}), **framing.to_json()}
             operators = {name: options[name] for name in OPERATORS if options[name] is not None}
             run = command.resume(
                 resume, operators=operators, factories=factories, options=again,

@@ -8,7 +8,14 @@ from typing import Any
 import click
 
 from ganprune.cli.group import main
-from ganprune.cli.options import FOLDER, SizeType, checkpoint_options, setting_options, take_networks
+from ganprune.cli.options import (
+    FOLDER,
+    SizeType,
+    checkpoint_options,
+    setting_options,
+    take_networks,
+    values_options,
+)
 from ganprune.cli.progress import showing
 from ganprune.settings.export import ExportSettings
 
@@ -35,6 +42,7 @@ export_options = setting_options(ExportSettings, "Options", defaults={})
     metavar="PATH",
     help="Real images to compare on: files, folders or patterns.  [default: the run's test images]",
 )
+@values_options
 @export_options
 @checkpoint_options
 @click.option("--threads", type=int, help="CPU threads.  [default: PyTorch's choice]")

@@ -11,9 +11,9 @@ from ganprune.cli.group import main
 from ganprune.cli.options import (
     FOLDER,
     checkpoint_options,
+    image_options,
     machine_options,
     setting_options,
-    size_options,
     take_framing,
     take_networks,
 )
@@ -26,7 +26,7 @@ ESTIMATED = ("population", "generations", "validation_images")  # what the cost 
 @main.command()
 @click.argument("checkpoint", type=FOLDER)
 @click.option("--data", type=FOLDER, help="Images: to ask the discriminators, and to predict a search.")
-@size_options
+@image_options
 @click.option("--preset", default="quick", show_default=True, help="The search: quick, large or paper.")
 @setting_options(EvolveSettings, "Search", lambda setting: setting.name in ESTIMATED)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every group.")

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from ganprune.cli.group import Option
 from ganprune.data.sizes import Framing, read_size
+from ganprune.data.values import Values, read_background
 from ganprune.models.options import KNOWN, CheckpointOptions
 from ganprune.settings.evolve import EvolveSettings
 from ganprune.settings.fields import Setting, settings_in
@@ -37,6 +38,21 @@ class SizeType(click.ParamType):
         return read_size(value, self.field)
 
 
+class TextType(click.ParamType):
+    """What a function makes of a text.
+
+    Args:
+        name: what the help shows.
+        read: raises UserError where the text can't be.
+    """
+
+    def __init__(self, name: str, read: Callable[[str], Any]):
+        self.name, self.read = name, read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return self.read(value) if isinstance(value, str) else value
+
+
 def together(*options: Decorator) -> Decorator:
     """Return one decorator that adds all these options, in their order."""
 
@@ -54,7 +70,8 @@ preset_option = input_option(
     show_default=True,
     help="Defaults of all that follows: quick, large (256x256) or paper.",
 )
-# What take_framing takes out of a command's options.
+# What take_framing takes out of a command's options; not all commands have all of it.
+FRAMED = ("size", "load_size", "crop", "values", "background", "pairs")
 size_options = together(
     input_option(
         "--size", type=SizeType("size"), help="Resize images to one side length, or height x width such as 192x256."
@@ -67,6 +84,22 @@ size_options = together(
         "--load-size", type=SizeType("load size"), common=False, help="Resize images to this before --crop cuts them."
     ),
 )  # fmt: skip
+values_options = together(
+    input_option(
+        "--values", type=TextType("LOW,HIGH", Values.from_text), common=False,
+        help="File values that are black and white, of images above 8 bits; A/B if they differ.  "
+        "[default: found on the training images]",
+    ),
+    input_option(
+        "--background", type=TextType("COLOUR", read_background), common=False,
+        help="What transparent images are put on: white, black or #RRGGBB.  [default: white]",
+    ),
+)  # fmt: skip
+pairs_option = input_option(
+    "--no-pairs", "pairs", is_flag=True, flag_value=False, default=None, common=False,
+    help="Files of equal names are no pairs: no figures against the truth.",
+)  # fmt: skip
+image_options = together(size_options, values_options, pairs_option)
 machine_options = together(
     machine_option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
     machine_option("--threads", type=int, help="CPU threads.  [default: PyTorch's choice]"),
@@ -80,9 +113,9 @@ worker_options = together(
 
 
 def take_framing(options: dict[str, Any]) -> Framing | None:
-    """Take --size, --load-size and --crop out of a command's options; None where none of them is given."""
-    given = [options.pop(name) for name in ("size", "load_size", "crop")]
-    return Framing.from_options(*given) if any(given) else None
+    """Take the values of :data:`image_options` out of a command's options; None where none of them is given."""
+    given = [options.pop(name, None) for name in FRAMED]
+    return Framing.from_options(*given) if any(value is not None for value in given) else None
 
 
 def take_networks(options: dict[str, Any]) -> CheckpointOptions:
@@ -146,7 +179,7 @@ task_options = together(
         "--data", type=FOLDER, help="Folder with trainA, trainB, testA, testB.  [default: the shipped images]"
     ),
     input_option("--checkpoint", type=FOLDER, help="Folder of a trained CycleGAN.  [default: the shipped one]"),
-    size_options,
+    image_options,
     checkpoint_options,
 )
 evolve_options = setting_options(EvolveSettings, "Machine")

@@ -9,7 +9,15 @@ from typing import Any
 import click
 
 from ganprune.cli.group import Folded, main
-from ganprune.cli.options import FOLDER, machine_options, option, setting_options, size_options, take_framing
+from ganprune.cli.options import (
+    FOLDER,
+    machine_options,
+    option,
+    setting_options,
+    size_options,
+    take_framing,
+    values_options,
+)
 from ganprune.cli.progress import showing
 from ganprune.errors import UserError
 from ganprune.settings.fields import settings_in
@@ -22,6 +30,7 @@ network_option = partial(option, heading="Networks", show_default=True, common=F
 @main.command(cls=Folded)
 @click.argument("data", type=FOLDER)
 @size_options
+@values_options
 @training_options
 @network_option("--ngf", type=int, default=64, help="Filters of the generators' first convolution.")
 @network_option("--blocks", type=int, default=9, help="Residual blocks.")
@@ -35,9 +44,12 @@ def pretrain(data: Path, out: Path | None, resume: Path | None, **options: Any) 
     """Train a CycleGAN from scratch on DATA (folders trainA, trainB, testA, testB)."""
     from ganprune.commands.pretrain import pretrain as train
     from ganprune.data.images import UnpairedImages
+    from ganprune.data.sizes import Framing
     from ganprune.device import resolve_device, set_threads
     from ganprune.models.discriminator import DiscriminatorConfig
     from ganprune.models.generator import GeneratorConfig
+    from ganprune.pipeline.job import taken_for_lines
+    from ganprune.pipeline.task import pretrain_framing
     from ganprune.runs.directory import RunDirectory
 
     framing = take_framing(options)
@@ -49,9 +61,11 @@ def pretrain(data: Path, out: Path | None, resume: Path | None, **options: Any) 
     discriminator = DiscriminatorConfig(ndf=options["ndf"], norm=options["norm"])
     device = resolve_device(options["device"])
     set_threads(options["threads"])
-    images = UnpairedImages(data, framing)
+    images = UnpairedImages(data, Framing.of(framing).over(pretrain_framing(resume) if resume else None))
     where = resume or out or RunDirectory.next_free("runs", "pretrain")
     with showing(f"the same command with --resume {where}", where) as reporter:
+        for note in (*images.notes, *taken_for_lines(images.folders.taken_for(images.given))):
+            reporter.note(note)
         reporter.stage(images.size_note or "training from scratch")
         train(
             images, where, settings, generator=generator, discriminator=discriminator, device=str(device),

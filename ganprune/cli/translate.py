@@ -8,7 +8,15 @@ from typing import Any
 import click
 
 from ganprune.cli.group import main
-from ganprune.cli.options import FOLDER, SizeType, checkpoint_options, machine_options, setting_options, take_networks
+from ganprune.cli.options import (
+    FOLDER,
+    SizeType,
+    checkpoint_options,
+    machine_options,
+    setting_options,
+    take_networks,
+    values_options,
+)
 from ganprune.cli.progress import showing
 from ganprune.settings.translate import TranslateSettings
 
@@ -21,6 +29,7 @@ translate_options = setting_options(TranslateSettings, "Options", defaults={})
 @click.option("--direction", required=True, metavar="A2B|B2A", help="Which of the two generators.")
 @click.option("--out", type=FOLDER, required=True, help="Folder for the results: NAME.png for each image.")
 @click.option("--size", type=SizeType("size"), help="Translate at this size.  [default: the run's own]")
+@values_options
 @translate_options
 @checkpoint_options
 @machine_options

@@ -146,7 +146,7 @@ def _task(
     """Load what is given; with nothing given, what the run ``like`` was made of, or what is shipped."""
     if like and checkpoint is None and data is None:
         config, _ = read_config(open_finished(like))
-        checkpoint, data, size = config["checkpoint"], config["data"], size or Framing.from_json(config)
+        checkpoint, data, size = config["checkpoint"], config["data"], Framing.of(size).over(Framing.from_json(config))
         networks = run_networks(config, networks)
     return load_task(checkpoint, data, size, device, networks)
 

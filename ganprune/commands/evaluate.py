@@ -12,6 +12,7 @@ from ganprune.errors import UserError
 from ganprune.metrics.measures import Wanted
 from ganprune.models.options import CheckpointOptions
 from ganprune.pipeline.generators import holds_run, load_trained
+from ganprune.pipeline.job import taken_for_lines
 from ganprune.pipeline.reporter import Reporter
 from ganprune.pipeline.results import measure
 from ganprune.pipeline.task import load_task
@@ -51,12 +52,13 @@ def evaluate_run(
         raise UserError("run", str(path), "a run directory or a checkpoint's folder", "Check the path.")
     trained = load_trained(path, networks=networks, device=resolve_device(device)) if holds_run(path) else None
     if trained:
-        task = load_task(trained.checkpoint, data or trained.data, size or trained.framing, device, trained.networks)
+        framing = Framing.of(size).over(trained.framing)
+        task = load_task(trained.checkpoint, data or trained.data, framing, device, trained.networks)
     elif data is None:
         raise UserError("data", "nothing", "images to evaluate a checkpoint on", "Give --data with the checkpoint.")
     else:
         task = load_task(path, data, size, device, networks)
-        for note in task.cyclegan.notes:
+        for note in (*task.cyclegan.notes, *task.images.notes, *taken_for_lines(task.images.taken_for)):
             reporter.note(note)
     if task.images.size_note:
         reporter.stage(task.images.size_note)

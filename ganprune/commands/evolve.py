@@ -100,9 +100,9 @@ def resume(
         operators: specifications of the form ``package.module:function`` that the run was begun with, by kind
             ("mutate", ...). They have to be given again, since nothing that a file names is ever imported.
         factories: the same for "generator" and "discriminator".
-        options: settings, and ``checkpoint``, ``data``, ``size``, ``load_size``, ``threads``, ``epoch`` and ``only``,
-            that were given once more. They have to be those of the run, but for the settings that may grow
-            (generations, max_evaluations, max_seconds), which may be larger.
+        options: settings, and ``checkpoint``, ``data``, ``size``, ``load_size``, ``values``, ``background``, ``pairs``,
+            ``threads``, ``epoch`` and ``only``, that were given once more. They have to be those of the run, but for
+            the settings that may grow (generations, max_evaluations, max_seconds), which may be larger.
         device: None for the run's own. On another one results may differ in their last digits.
         workers, cluster: see :func:`compress`; they change nothing but time.
         reporter: whom to tell how far it is.

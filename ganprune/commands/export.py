@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,10 @@ import torch
 from torch import nn
 
 from ganprune.commands.translate import find_images
-from ganprune.data.pixels import list_images, read_image, to_float, with_channels
-from ganprune.data.sizes import Size, round_up, size_json, size_text
+from ganprune.data.files import list_images
+from ganprune.data.pixels import read_image, to_float, with_channels
+from ganprune.data.sizes import Framing, Size, round_up, size_text
+from ganprune.data.values import WHITE, Values
 from ganprune.deploy.facts import Facts, readme
 from ganprune.deploy.fast_form import exported_form
 from ganprune.deploy.files import open_onnx, open_program, require_packages, write_onnx, write_program
@@ -155,7 +157,8 @@ class _Work:
         self.generators = {name: originals[name] for name in pruned} if settings.original else pruned
         self.multiples = {direction: size_multiple([network]) for direction, network in self.generators.items()}
         self.kind = "compact" if trained.pruned and not settings.original else "original"
-        size = settings.size or (trained.framing.size if trained.framing else None)
+        self.framing = Framing(settings.size, None, settings.values, settings.background).over(trained.framing)
+        size = self.framing.size
         if size is None:
             found = f"nothing, and {trained.path} records none"
             raise UserError("size", found, "the size that images will have", "Give --size.")
@@ -216,7 +219,7 @@ class _Work:
 
     def _facts(self, direction: str, name: str) -> Facts:
         free = self.multiples[direction] if name == "torch" or self.settings.dynamic_size else None
-        return Facts.of(self.generators[direction], direction, self.kind, self.size, free)
+        return Facts.of(self.generators[direction], direction, self.kind, self.size, free, self.framing)
 
     def _write(self, direction: str, name: str, stem: Path, facts: Facts) -> Run:
         """Write one generator in one format and return the function that the files hold."""
@@ -232,9 +235,10 @@ class _Work:
 
     def _description(self, direction: str) -> dict[str, Any]:
         """Return what the JSON of the run says of a generator; of a checkpoint's there is none."""
+        framing = replace(self.framing, size=self.size, load=None, values=self.framing.values or Values())
         if self.kind == "original":
-            return {"side": direction, "size": size_json(self.size)}
-        description = {**read_description(self.trained.path / direction), "size": size_json(self.size)}
+            return {"side": direction, **framing.to_json()}
+        description = {**read_description(self.trained.path / direction), **framing.to_json()}
         if self.settings.size is not None:
             description.pop("load_size", None)  # of another size than this one
         return description
@@ -242,9 +246,11 @@ class _Work:
     def _difference(self, run: Run, direction: str, size: Size) -> float:
         """Return the largest absolute difference on the real images, one alone first and then several at once."""
         files, generator, largest = self.images[direction], self.generators[direction], 0.0
+        values, background = self.framing.range_of(SOURCE[direction]), self.framing.background or WHITE
+        read = functools.partial(read_image, values=values, background=background)
         for batch in (files[:1], *(files[start : start + BATCH] for start in range(1, len(files), BATCH))):
             channels = input_channels(generator)
-            real = to_float(torch.stack([with_channels(read_image(file, size), channels) for file in batch]))
+            real = to_float(torch.stack([with_channels(read(file, size), channels) for file in batch]))
             apart = (run(real) - translate(generator, real, self.multiples[direction])).abs().max()
             largest = max(largest, float(apart.nan_to_num(math.inf)))
         return largest

@@ -84,7 +84,7 @@ def inspect_checkpoint(
     sides = {name: side_facts(cyclegan, name, spaces[name], shape, settings) for name in cyclegan}
     taken_for = task.taken_for if task else cyclegan.taken_for
     found: dict[str, Any] = {
-        "notes": cyclegan.notes,
+        "notes": [*cyclegan.notes, *(task.images.notes if task else [])],
         "taken_for": taken_for,
         "size": list(shape),
         "sides": sides,

@@ -354,7 +354,8 @@ def tuning_seconds(
     if not all(takes(network, small) for network in task.cyclegan.networks().values()):
         small = images.size
     domains, channels = list(images.domains), images.channels
-    data = UnpairedImages(images.root, small, multiple=images.multiple, channels=channels, needed=domains)
+    framing = replace(images.framing, size=small, load=None)
+    data = UnpairedImages(images.root, framing, multiple=images.multiple, channels=channels, needed=domains)
 
     def tuner(steps: int) -> TunedBuilder:
         return TunedBuilder(
@@ -400,7 +401,7 @@ def image_bytes(task: Task, name: str) -> int:
 def decoded_bytes(task: Task, name: str) -> int:
     """Return the bytes that a decoded image of a set, such as "trainA", is kept in; all are about as large."""
     images = task.images.sets()[name]
-    return images._load(0).numel() if len(images) else 0
+    return images._load(0).nbytes if len(images) else 0
 
 
 def kept_bytes(task: Task, amount: Amount, individuals: float, name: str) -> float:

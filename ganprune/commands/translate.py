@@ -6,6 +6,7 @@ read or written. No input is ever overwritten.
 
 from __future__ import annotations
 
+import functools
 import glob
 import itertools
 import os
@@ -20,10 +21,15 @@ from PIL import Image
 from torch import nn
 
 from ganprune.data import pixels
-from ganprune.data.sizes import LEAST, Size, size_text
+from ganprune.data.files import EXTENSIONS, list_images, scan
+from ganprune.data.kinds import as_bytes
+from ganprune.data.sizes import LEAST, Framing, Size, size_text
+from ganprune.data.survey import survey
+from ganprune.data.values import WHITE
 from ganprune.device import resolve_device, set_threads
 from ganprune.errors import UserError
 from ganprune.models.architecture import input_channels
+from ganprune.models.cyclegan import SOURCE
 from ganprune.models.options import CheckpointOptions
 from ganprune.models.sizing import size_multiple, translate
 from ganprune.pipeline.generators import Trained, load_trained
@@ -78,10 +84,18 @@ def translate_files(
     trained = load_trained(path, networks=networks, device=target)
     shown_by = _networks(trained, direction, settings, target, reporter)
     size = _size(trained, settings)
+    framing = Framing(values=settings.values, background=settings.background).over(trained.framing)
+    values = framing.range_of(SOURCE[direction])
+    seen = survey(files)
+    if values is None and seen.kind:
+        raise pixels.unknown_values(seen.measured, seen.kind)
+    for note in [*folder_notes(images), *seen.page_notes]:
+        reporter.note(note)
     make_folder(Path(out), field="out")
     shown = "at their own sizes" if size is None else f"at {size_text(size)}"
     reporter.stage(f"translating {len(files)} image{'s' * (len(files) > 1)} {direction} {shown}", len(files))
-    return _Work(shown_by, size, settings).run(list(zip(files, targets, strict=True)), reporter.images)
+    read = functools.partial(pixels.open_image, values=values, background=framing.background or WHITE)
+    return _Work(shown_by, size, settings, read).run(list(zip(files, targets, strict=True)), reporter.images)
 
 
 def find_images(paths: Sequence[str | Path]) -> list[Path]:
@@ -94,12 +108,12 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
     for text in paths:
         path = Path(text)
         if path.is_dir():
-            files = pixels.list_images(path)
+            files = list_images(path)
         elif path.exists():
             files = [path]
         else:
             matches = map(Path, sorted(glob.glob(str(text), recursive=True)))
-            files = [p for p in matches if p.is_file() and p.suffix.lower() in pixels.EXTENSIONS]
+            files = [p for p in matches if p.is_file() and p.suffix.lower() in EXTENSIONS]
         if not files:
             raise UserError("image", str(text), "a file, a folder of images or a pattern", "Check the path.")
         for file in files:
@@ -107,6 +121,11 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
     if not found:
         raise UserError("images", "none", "files, folders or patterns", "Name some.")
     return list(found.values())
+
+
+def folder_notes(paths: Sequence[str | Path]) -> list[str]:
+    """Return what is left out of those of the paths that are folders, a line each."""
+    return [note for path in map(Path, paths) if path.is_dir() for note in scan(path).notes(str(path))]
 
 
 def name_outputs(files: Sequence[Path]) -> list[Path]:
@@ -172,7 +191,7 @@ def _size(trained: Trained, settings: TranslateSettings) -> Size | None:
 class _Job(NamedTuple):
     source: Path
     target: Path
-    image: Image.Image  # as it is
+    image: Image.Image  # as it is, decoded
     sized: Image.Image  # as it is translated
 
 
@@ -183,10 +202,17 @@ class _Work:
         networks: generators, ours last.
         size: that images are resized to; None for their own.
         settings: how.
+        read: decodes an image file.
     """
 
-    def __init__(self, networks: Sequence[nn.Module], size: Size | None, settings: TranslateSettings):
-        self.networks, self.size, self.settings = networks, size, settings
+    def __init__(
+        self,
+        networks: Sequence[nn.Module],
+        size: Size | None,
+        settings: TranslateSettings,
+        read: Callable[[Path], Image.Image],
+    ):
+        self.networks, self.size, self.settings, self.open = networks, size, settings, read
         self.multiples = [size_multiple([network]) for network in networks]
         self.channels = input_channels(networks[-1])
         self.done = Translated()
@@ -203,7 +229,7 @@ class _Work:
         """Yield the images; skip what can't be read."""
         for source, target in files:
             try:
-                image = pixels.open_image(source)
+                image = self.open(source)
             except UserError as error:
                 self.done.skipped.append(str(error.value))
                 continue
@@ -233,10 +259,10 @@ class _Work:
             self._write(job, [pixels.to_pil(result[index]) for result in results])
 
     def _write(self, job: _Job, results: list[Image.Image]) -> None:
-        pictures = [job.sized, *results] if self.settings.strips else results[-1:]
+        pictures = [as_bytes(job.sized), *results] if self.settings.strips else results[-1:]
         if self.settings.original_size:
             pictures = [pixels.resize(picture, (job.image.height, job.image.width)) for picture in pictures]
-            pictures[0] = job.image if self.settings.strips else pictures[0]
+            pictures[0] = as_bytes(job.image) if self.settings.strips else pictures[0]
         make_folder(job.target.parent, field="out")
         with replacing(job.target, field="out") as temporary:
             _side_by_side(pictures).save(temporary, format="PNG")

@@ -24,6 +24,7 @@ from ganprune.compare.statistics import FORMAT, points, summarise
 from ganprune.compare.tables import markdown, write_tables
 from ganprune.cost.latency_table import LATENCY, to_json
 from ganprune.data.sizes import size_json
+from ganprune.data.values import WHITE
 from ganprune.errors import UserError
 from ganprune.evolution.coevolution import coevolve
 from ganprune.evolution.individual import pack_bits, unpack_bits
@@ -128,6 +129,7 @@ def _begin(directory: RunDirectory, config: Mapping[str, Any], resume: bool) -> 
     asked = {name: value for name, value in config.items() if name != "seeds"}  # more of them may be added
     known = saved.get("contenders")
     asked["contenders"] = {**dict.fromkeys(known if isinstance(known, dict) else ()), **asked["contenders"]}
+    saved = {"values": {}, "background": WHITE, **saved}  # which older comparisons do not say
     refuse_changes(saved, asked, "the comparison began", "Repeat its options, or use a new --out.")
     directory.write_json(CONFIG, config)
 

@@ -1,8 +1,9 @@
 """Unpaired images on disk: trainA/trainB, testA/testB and, if there, valA/valB.
 
-Files are decoded once and kept as bytes; batches are float tensors in [-1, 1]. Scoring uses fixed batches without
-augmentation. Images have any size: what the networks can't take is mirrored up to what they can, at the right and at
-the bottom, and results are cut back.
+Files are decoded once and kept as bytes, or as float32 where they hold more than 8 bits; batches are float tensors in
+[-1, 1]. Which values of files are black and white is the same for all images of a domain. Scoring uses fixed batches
+without augmentation. Images have any size: what the networks can't take is mirrored up to what they can, at the right
+and at the bottom, and results are cut back.
 """
 
 from __future__ import annotations
@@ -17,8 +18,12 @@ from typing import cast
 
 import torch
 
-from ganprune.data.pixels import CHANNELS, cut, list_images, mirror_up, read_image, to_float, with_channels
+from ganprune.data.files import pair_name
+from ganprune.data.folders import Folders
+from ganprune.data.kinds import FULL
+from ganprune.data.pixels import CHANNELS, cut, mirror_up, open_image, read_image, to_float, with_channels
 from ganprune.data.sizes import STRIDE, Framing, Size, read_size, round_up, size_text
+from ganprune.data.values import EACH, WHITE, Values
 from ganprune.errors import UserError
 
 DOMAINS = ("A", "B")
@@ -26,24 +31,30 @@ MOST_BY_DEFAULT = 256
 CALIBRATION_IMAGES = 32
 
 
-def pair_name(path: Path, domain: str) -> str:
-    """Return what the files of one thing have in common in both domains: ``17`` of ``17_A.jpg`` and ``17_B.jpg``."""
-    return path.stem.removesuffix(f"_{domain}")
-
-
 class ImageSet(Sequence[torch.Tensor]):
-    """Image files at one size, decoded on first use and kept as uint8.
+    """Image files at one size, decoded on first use and kept at levels from 0 to 255.
 
     Args:
         paths: image files.
         size: side length in pixels, (height, width), or a framing with a size.
         multiple: both sides of the tensors are multiples of this: (H, W) is ``size`` rounded up, and mirrored up.
         channels: C: 3, or 1 for greyscale.
+        domain: "A" or "B", whose values are meant.
+        root: the folder of the data set, in which the files lie in a folder of their role; None where there is none.
     """
 
-    def __init__(self, paths: Sequence[Path], size: int | Size | Framing, multiple: int = STRIDE, *, channels: int = 3):
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        size: int | Size | Framing,
+        multiple: int = STRIDE,
+        *,
+        channels: int = 3,
+        domain: str = "A",
+        root: Path | None = None,
+    ):
         self.paths, self.multiple, self.channels = list(paths), multiple, channels
-        self.framing = size if isinstance(size, Framing) else Framing(read_size(size))
+        self.domain, self.root, self.framing = domain, root, Framing.of(size)
         assert self.framing.size is not None
         self.frame = self.framing.size
         self._decoded: dict[int, torch.Tensor] = {}
@@ -52,7 +63,7 @@ class ImageSet(Sequence[torch.Tensor]):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> torch.Tensor:  # type: ignore[override]
-        """Return image ``index``: (C, H, W), uint8; of a larger one the middle."""
+        """Return image ``index``: (C, H, W), levels from 0 to 255, uint8 or float32; of a larger one the middle."""
         image = self._load(index)
         return self._framed(image, *(spare // 2 for spare in self._spare(image)))
 
@@ -60,7 +71,9 @@ class ImageSet(Sequence[torch.Tensor]):
         """Return image ``index`` at the size that ours is cut out of."""
         if index not in self._decoded:
             load = self.framing.load or self.frame
-            image = read_image(self.paths[index], None if isinstance(load, str) else load)
+            values, background = self.framing.range_of(self.domain), self.framing.background or WHITE
+            size = None if isinstance(load, str) else load
+            image = read_image(self.paths[index], size, values=values, background=background)
             if min(self._spare(image)) < 0:
                 found = f"{self.paths[index]} ({size_text((image.shape[1], image.shape[2]))})"
                 expected = f"at least the crop, {size_text(self.frame)}"
@@ -99,7 +112,11 @@ class ImageSet(Sequence[torch.Tensor]):
 
     def with_paths(self, paths: Sequence[Path]) -> ImageSet:
         """Return a set of other files, at the same size."""
-        return ImageSet(paths, self.framing, self.multiple, channels=self.channels)
+        return ImageSet(paths, self.framing, self.multiple, channels=self.channels, domain=self.domain, root=self.root)
+
+    def name(self, path: Path) -> str:
+        """Return a file's name, with the subfolders of its role's folder that it lies in."""
+        return path.name if self.root is None else "/".join(path.relative_to(self.root).parts[1:])
 
 
 @dataclass(frozen=True)
@@ -114,6 +131,9 @@ class Split:
 class UnpairedImages:
     """Two domains of images: folders trainA, trainB, testA, testB, and valA, valB where they exist.
 
+    Images lie directly in these or, where none does, in subfolders. In files of more than 8 bits, black and white are
+    what ``size.values`` says, or else what is found on the domain's training images; never one file's own.
+
     Without validation folders, min(100, 10 %) of the sorted training files of each domain are set aside for it. Test
     images are never used to choose anything.
 
@@ -127,12 +147,13 @@ class UnpairedImages:
             would have other channels than files can hold.
 
     Attributes:
-        framing: how images come to their size.
+        given: the framing that was asked for.
+        framing: how files become images: the same, with nothing left open.
         frame: (height, width) of what is translated, scored and shown.
         size: (height, width) of the tensors: ``frame``, rounded up to ``multiple``.
 
     Raises:
-        UserError: a folder is missing or empty, or no size can be that.
+        UserError: a folder is missing or empty, no size can be that, or nothing says what is black and white.
     """
 
     def __init__(
@@ -153,14 +174,19 @@ class UnpairedImages:
             if self.channels[domain] not in CHANNELS:
                 found = f"domain {domain} with {self.channels[domain]} channels"
                 raise UserError("images", found, "1 or 3", "Images of files have no others: use another generator.")
-        files = {
-            role + domain: list_images(self.root / (role + domain)) for role in ("train", "test") for domain in domains
-        }
-        framing = size if isinstance(size, Framing) else Framing(None if size is None else read_size(size))
+        self.folders = Folders(self.root, domains)
+        files = self.folders.files
+        self.given = framing = Framing.of(size)
         if framing.size is None:
-            shorter = min(read_image(files["train" + domains[0]][0]).shape[1:])
+            shorter = min(open_image(files["train" + domains[0]][0], values=FULL).size)
             framing = replace(framing, size=read_size(min(shorter, MOST_BY_DEFAULT)))
-        self.framing, self.frame, self.multiple = framing, cast(Size, framing.size), multiple
+        if framing.values == EACH and not self.folders.kinds:
+            framing = replace(framing, values=Values())
+        elif framing.values is None:
+            ranges = {domain: found.values for domain, found in self.folders.ranges.items()}
+            framing = replace(framing, values=Values(**ranges))
+        self.framing = replace(framing, background=framing.background or WHITE)
+        self.frame, self.multiple = cast(Size, framing.size), multiple
         self.size = round_up(self.frame, multiple)
         self.domains = {domain: self._split(domain, files) for domain in domains}
 
@@ -171,9 +197,8 @@ class UnpairedImages:
 
     def _split(self, domain: str, files: dict[str, list[Path]]) -> Split:
         train = files["train" + domain]
-        folder = self.root / ("val" + domain)
-        if folder.is_dir():
-            validation = list_images(folder)
+        if "val" + domain in files:
+            validation = files["val" + domain]
         else:
             count = min(100, len(train) // 10)
             if count < 1:
@@ -183,7 +208,9 @@ class UnpairedImages:
             chosen = {int(index * step) for index in range(count)}  # spread over the sorted names
             validation = [path for index, path in enumerate(train) if index in chosen]
             train = [path for index, path in enumerate(train) if index not in chosen]
-        images = ImageSet(train, self.framing, self.multiple, channels=self.channels[domain])
+        images = ImageSet(
+            train, self.framing, self.multiple, channels=self.channels[domain], domain=domain, root=self.root
+        )
         return Split(images, images.with_paths(validation), images.with_paths(files["test" + domain]))
 
     def __getitem__(self, domain: str) -> Split:
@@ -200,7 +227,17 @@ class UnpairedImages:
     @property
     def taken_for(self) -> list[str]:
         """What was inferred, and might be otherwise: "what: value (option that says otherwise)", a line each."""
-        return []
+        lines = self.folders.taken_for(self.given)
+        paired = {role: len(self.pairs(role)) for role in ("test", "validation")}
+        if any(paired.values()):
+            counted = ", ".join(f"{count} of {role}" for role, count in paired.items() if count)
+            lines.append(f"pairs, by equal names: {counted} (--no-pairs)")
+        return lines
+
+    @property
+    def notes(self) -> list[str]:
+        """What of the folders is not used, and what is used in part, a line each."""
+        return self.folders.notes(self.given)
 
     def cut(self, images: torch.Tensor) -> torch.Tensor:
         """Return (..., H, W) tensors of :attr:`size` at the size of :attr:`frame`, without what was mirrored."""
@@ -240,14 +277,18 @@ class UnpairedImages:
     def pairs(self, role: str) -> list[tuple[int, int]]:
         """Return indices (in A, in B) of images of the same thing: files of the same name in both domains.
 
-        Names are compared without their ending and without ``_A`` or ``_B`` before it.
+        Names are compared with their subfolders, without their ending and without ``_A`` or ``_B`` before it. There
+        are none where the framing says so.
 
         Args:
             role: "train", "validation" or "test".
         """
-        if len(self.domains) < len(DOMAINS):
+        if len(self.domains) < len(DOMAINS) or self.framing.pairs is False:
             return []
-        names = {domain: [pair_name(path, domain) for path in getattr(self[domain], role).paths] for domain in DOMAINS}
+        sets = {domain: getattr(self[domain], role) for domain in DOMAINS}
+        names = {
+            domain: [pair_name(images.name(path), domain) for path in images.paths] for domain, images in sets.items()
+        }
         other = {name: index for index, name in enumerate(names["B"])}
         return [(index, other[name]) for index, name in enumerate(names["A"]) if name in other]
 
@@ -256,7 +297,7 @@ class UnpairedImages:
         digest = hashlib.sha256()
         for images in self.sets().values():
             for index, path in enumerate(images.paths):
-                digest.update(os.fsencode(path.name))
+                digest.update(os.fsencode(images.name(path)))
                 digest.update(images[index].numpy().tobytes())
         return digest.hexdigest()
 

@@ -1,5 +1,7 @@
 """Image files and tensors: decoding, resizing, value ranges, and sizes that networks can take.
 
+Images are kept at levels from 0 (black) to 255 (white): bytes, or float32 with fractions where a file holds more.
+
 Pillow decodes and resizes, since torchvision's ``resize`` of a Pillow image calls the same function, and importing it
 takes a second that each process would pay. Where torchvision's results differ, the functions here are our own: its
 greyscale truncates (up to 1 of 255 off), its conversion to bytes does not round (the same), its normalisation to
@@ -10,7 +12,7 @@ transparency in place of putting white behind it, and its reflection can't go be
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,58 +20,64 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+from ganprune.data.kinds import FULL, LEVELS, is_transparent, kind_of, levels, levels_by_itself
 from ganprune.data.sizes import Size, read_size
+from ganprune.data.values import EACH, WHITE, Range
 from ganprune.errors import UserError
 
-EXTENSIONS = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 MAX_PIXELS = 80_000_000
 CHANNELS = (1, 3)  # of the images that files hold
 
 
-def list_images(folder: Path) -> list[Path]:
-    """Return the image files directly inside a folder, sorted by name.
+def read_image(
+    path: Path, size: int | Size | None = None, *, values: Range | str | None = None, background: str = WHITE
+) -> torch.Tensor:
+    """Decode one file to RGB: (3, H, W), levels from 0 to 255, turned upright as its EXIF data say.
 
-    Raises:
-        UserError: the folder does not exist or holds no image.
-    """
-    if not folder.is_dir():
-        raise UserError("image folder", str(folder), "an existing folder", "Check --data and its folder names.")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and path.is_file())
-    if not paths:
-        kinds = ", ".join(sorted(extension[1:] for extension in EXTENSIONS))
-        raise UserError("image folder", f"{folder} (no images)", f"files ending in {kinds}", "Put images into it.")
-    return paths
-
-
-def read_image(path: Path, size: int | Size | None = None) -> torch.Tensor:
-    """Decode one file to RGB: (3, H, W), uint8, turned upright as its EXIF data say.
-
-    Greyscale, palette and transparent images are converted (on white).
+    Greyscale and palette images are converted, and transparent ones are put on the background. Of a file of several
+    images it is the first. They are uint8, but float32 where the file holds more than 8 bits of grey.
 
     Args:
         path: an image file.
         size: resize to (height, width) (bicubic, antialiased) unless it has that size already.
+        values: what is black and white in files of more than 8 bits; "each" for each by its own range; None to refuse
+            them, unless they say it themselves.
+        background: "white", "black" or "#rrggbb".
 
     Raises:
-        UserError: the file is damaged, truncated, huge or no image; it is named.
+        UserError: the file is damaged, truncated, huge or no image, or nothing says what its values mean; it is named.
     """
-    image = open_image(path)
+    image = open_image(path, values=values, background=background)
     return to_pixels(image if size is None else resize(image, read_size(size)))
 
 
-def open_image(path: Path) -> Image.Image:
-    """Decode one file as :func:`read_image` does, at its own size, to a PIL image in RGB; raises the same."""
+def open_image(path: Path, *, values: Range | str | None = None, background: str = WHITE) -> Image.Image:
+    """Decode one file as :func:`read_image` does, at its own size, to a PIL image; raises the same.
+
+    It is in RGB, or of levels from 0 to 255 in mode "F" where the file holds more than 8 bits of grey.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of files that are read none the less
             with opened(path) as image:
-                return _flatten(ImageOps.exif_transpose(image))
+                kind = kind_of(image)
+                if kind is None or values is not None:
+                    known = values if kind or values == EACH else FULL  # Pillow gives a PGM's own white as 65535
+                    return _flatten(ImageOps.exif_transpose(image), known, background)
     except Exception as error:  # decoders of damaged files fail in every way there is
         reason = str(error) or type(error).__name__
         raise UserError(
             "image", f"{path} ({reason})", "a readable image file", "Replace or remove the file."
         ) from error
+    raise unknown_values([path], kind)
+
+
+def unknown_values(paths: Sequence[Path], kind: str) -> UserError:
+    """Return the message for files of which nothing says what is black and white."""
+    others = f" and {len(paths) - 1} more" * (len(paths) > 1)
+    remedy = "Give --values LOW,HIGH, the values that are black and white in all of them, such as 0,4095 or -1,1."
+    return UserError("image", f"{paths[0]}{others} ({kind})", "images whose black and white are known", remedy)
 
 
 @contextmanager
@@ -88,14 +96,19 @@ def opened(path: Path) -> Iterator[Image.Image]:
 
 
 def to_pixels(image: Image.Image) -> torch.Tensor:
-    """Return a PIL image in RGB as (3, H, W), uint8."""
+    """Return a PIL image in RGB as (3, H, W), uint8; one of levels in mode "F" as (3, H, W), float32."""
+    if image.mode == "F":
+        grey = torch.from_numpy(np.array(image)).clamp_(0, LEVELS)  # resizing goes beyond
+        return grey.expand(3, -1, -1).contiguous()
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
 def with_channels(image: torch.Tensor, channels: int) -> torch.Tensor:
-    """Return an RGB image, (3, H, W) uint8, with 3 channels or with 1, its luma (ITU-R BT.601)."""
+    """Return an RGB image, (3, H, W), with 3 channels or with 1, its luma (ITU-R BT.601)."""
     if channels == 3:
         return image
+    if image.is_floating_point():
+        return image[:1].clone()  # those are grey
     weights = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
     return image.float().mul(weights).sum(0, keepdim=True).round().to(torch.uint8)
 
@@ -128,21 +141,18 @@ def resize(image: Image.Image, size: Size) -> Image.Image:
     return image if image.size == size[::-1] else image.resize(size[::-1], Image.Resampling.BICUBIC)
 
 
-def _flatten(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":  # 16 bits; wider kinds hold 8 or 16 by their own range
-        values = np.asarray(image, dtype=np.float64)
-        sixteen = image.mode.startswith("I;16") or image.format == "PNG" or values.max() > 255
-        values = values / 257 if sixteen else values
-        return Image.fromarray(np.clip(values.round(), 0, 255).astype(np.uint8)).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+def _flatten(image: Image.Image, values: Range | str | None, background: str) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        return levels(image, values) if isinstance(values, tuple) else levels_by_itself(image).convert("RGB")
+    if is_transparent(image):
         image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+        return Image.alpha_composite(Image.new("RGBA", image.size, background), image).convert("RGB")
     return image.convert("RGB")
 
 
 def to_float(images: torch.Tensor) -> torch.Tensor:
-    """Map uint8 [0, 255] to float32 [-1, 1]."""
-    return images.float().div_(127.5).sub_(1.0)
+    """Map levels [0, 255], uint8 or float32, to float32 [-1, 1]."""
+    return images.to(torch.float32, copy=True).div_(127.5).sub_(1.0)
 
 
 def to_uint8(images: torch.Tensor) -> torch.Tensor:

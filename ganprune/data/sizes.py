@@ -1,5 +1,7 @@
 """Image sizes: pairs of height and width, read from what users write, and the sizes that networks can be given.
 
+And :class:`Framing`: all that a user or a run says of how files become images.
+
 A square size is written as one number, in files too: ``256`` is ``256x256``. Any other is ``HEIGHTxWIDTH``.
 """
 
@@ -7,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from ganprune.data.values import EACH, Range, Values, read_background
 from ganprune.errors import UserError
 
 Size = tuple[int, int]  # height, width
@@ -68,13 +71,17 @@ def round_up(size: Size, multiple: int = STRIDE) -> Size:
 
 @dataclass(frozen=True)
 class Framing:
-    """How images of any size come to one size.
+    """How the files of a data set become images: of one size, on one scale. None always stands for "not said".
 
     Attributes:
         size: (height, width) of what is translated, scored and shown; None for the first training image's shorter side,
             both ways, at most 256.
         load: None: images are resized to ``size``. A size: they are resized to that, and ``size`` is cut out of them,
             at a random place in training, else in the middle. "own": it is cut out of them as they are.
+        values: what is black and white in files of more than 8 bits; None to find it out; "each" for each file by
+            itself, as runs were made before they recorded it.
+        background: what transparent images are put on: "white", "black" or "#rrggbb"; None for white.
+        pairs: False where files of equal names are no pairs.
 
     Raises:
         UserError: there is nothing to cut, or it is larger than what it is cut out of.
@@ -82,6 +89,9 @@ class Framing:
 
     size: Size | None = None
     load: Size | str | None = None
+    values: Values | str | None = None
+    background: str | None = None
+    pairs: bool | None = None
 
     def __post_init__(self) -> None:
         if self.load is None:
@@ -96,27 +106,75 @@ class Framing:
             found, most = size_text(self.size), size_text(self.load)
             raise UserError("crop", found, f"at most the load size, {most}", "Lower --crop, or raise --load-size.")
 
+    def range_of(self, domain: str) -> Range | str | None:
+        """Return what is black and white in files of more than 8 bits of a domain, or "each"; None if nothing says."""
+        return self.values[domain] if isinstance(self.values, Values) else self.values
+
+    def over(self, saved: Framing | None) -> Framing:
+        """Return this framing with what it does not say taken from another."""
+        if saved is None:
+            return self
+        sized = self if self.size is not None else saved
+        return Framing(
+            sized.size, sized.load, *(
+                getattr(saved, name) if getattr(self, name) is None else getattr(self, name)
+                for name in ("values", "background", "pairs")
+            ),
+        )  # fmt: skip
+
+    def without_size(self) -> Framing:
+        """Return what it says of values, background and pairs only."""
+        return replace(self, size=None, load=None)
+
     def to_json(self) -> dict[str, Any]:
-        """Return what :meth:`from_json` reads; ``load_size`` only where images are cut."""
-        assert self.size is not None
-        if self.load is None:
-            return {"size": size_json(self.size)}
-        load = self.load if isinstance(self.load, str) else size_json(self.load)
-        return {"size": size_json(self.size), "load_size": load}
+        """Return what is said, as :meth:`from_json` reads it; ``load_size`` only where images are cut."""
+        data: dict[str, Any] = {}
+        if self.size is not None:
+            data["size"] = size_json(self.size)
+        if self.load is not None:
+            data["load_size"] = self.load if isinstance(self.load, str) else size_json(self.load)
+        if isinstance(self.values, Values):
+            data["values"] = self.values.to_json()
+        if self.background is not None:
+            data["background"] = self.background
+        if self.pairs is not None:
+            data["pairs"] = self.pairs
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Framing:
-        """Return the framing that a file's ``size`` and ``load_size`` say.
+        """Return the framing that a file's ``size``, ``load_size``, ``values``, ``background`` and ``pairs`` say.
 
         Raises:
-            UserError: they are no sizes.
+            UserError: they can't be.
         """
-        load = data.get("load_size")
-        return cls(read_size(data["size"]), load if load in (None, OWN) else read_size(load, "load size"))
+        load, background, pairs = (data.get(name) for name in ("load_size", "background", "pairs"))
+        if pairs not in (None, True, False):
+            raise UserError("pairs", str(pairs), "true or false", "Restore the file.")
+        return cls(
+            read_size(data["size"]),
+            load if load in (None, OWN) else read_size(load, "load size"),
+            Values.from_json(data["values"]) if "values" in data else EACH,
+            None if background is None else read_background(background),
+            pairs,
+        )
 
     @classmethod
-    def from_options(cls, size: Size | None, load_size: Size | None, crop: Size | None) -> Framing:
-        """Return the framing that the options --size, --load-size and --crop ask for.
+    def of(cls, size: int | Size | Framing | None) -> Framing:
+        """Return a framing of what a caller gives as a size."""
+        return size if isinstance(size, Framing) else cls(None if size is None else read_size(size))
+
+    @classmethod
+    def from_options(
+        cls,
+        size: Size | None,
+        load_size: Size | None,
+        crop: Size | None,
+        values: Values | None = None,
+        background: str | None = None,
+        pairs: bool | None = None,
+    ) -> Framing:
+        """Return the framing that the options --size, --load-size, --crop and those of values ask for.
 
         Raises:
             UserError: --size is given with one of the others, or --load-size without --crop.
@@ -125,4 +183,5 @@ class Framing:
             if size is not None and value is not None:
                 remedy = f"--size resizes; to cut out of larger images say --load-size and --crop {size_text(size)}."
                 raise UserError(f"--{option}", f"{size_text(value)} with --size", "one of the two", remedy)
-        return cls(crop, load_size or OWN) if crop else cls(size, load_size)
+        load = load_size or OWN if crop else load_size
+        return cls(crop or size, load, values, background, pairs)

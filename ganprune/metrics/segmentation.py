@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ganprune.data.images import ImageSet, pair_name
-from ganprune.data.pixels import EXTENSIONS, opened
+from ganprune.data.files import pair_name, scan, without_ending
+from ganprune.data.images import ImageSet
+from ganprune.data.pixels import opened
 from ganprune.data.sizes import Size, read_size, size_text
 from ganprune.errors import UserError, did_you_mean
 from ganprune.models.cyclegan import SOURCE
@@ -57,15 +58,15 @@ class Segmentation:
         Raises:
             UserError: one is missing, unreadable, of another size or no map of class indices; it is named.
         """
-        maps = sorted(path for path in self.labels.iterdir() if path.suffix.lower() in EXTENSIONS)
-        by_name = {path.stem: path for path in maps}
+        by_name = {without_ending(path.relative_to(self.labels).as_posix()): path for path in scan(self.labels).images}
         found = []
         for source in sources.paths:
-            path = by_name.get(source.stem) or by_name.get(pair_name(source, SOURCE[self.side]))
+            name = without_ending(sources.name(source))
+            path = by_name.get(name) or by_name.get(pair_name(sources.name(source), SOURCE[self.side]))
             if path is None:
                 expected = f"a label map for each image of {self.side}"
                 remedy = "Add it. Maps are named like the images that are translated."
-                raise UserError("labels", f"{self.labels} without {source.stem}.png", expected, remedy)
+                raise UserError("labels", f"{self.labels} without {name}.png", expected, remedy)
             found.append(read_labels(path, sources.frame))
         return torch.stack(found)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ganprune.data.sizes import Framing
+from ganprune.data.values import WHITE
 from ganprune.errors import UserError
 from ganprune.models.options import CheckpointOptions
 from ganprune.pipeline.task import Task, load_task
@@ -72,10 +73,14 @@ def grow(config: Mapping[str, Any], settings: EvolveSettings, options: Mapping[s
         UserError: others differ from the run's; each is named.
     """
     saved = {name: config.get(name) for name in ("checkpoint", "data", "size", "load_size", "threads")}
+    saved |= {"values": config.get("values"), "background": config.get("background", WHITE)}
+    saved["no_pairs"] = config.get("pairs") is False
     saved |= {name: config["networks"].get(name) for name in ("epoch", "only")}
     saved |= flat(settings)
     places = {name: str(Path(options[name]).resolve()) for name in PATHS if options.get(name)}
     asked = {**options, **places}
+    if "pairs" in asked:
+        asked["no_pairs"] = not asked.pop("pairs")
     grown = {
         name: new for name, old, new in changes(saved, asked) if name in MAY_GROW and old is not None and new > old
     }

@@ -21,6 +21,7 @@ from ganprune.models.layouts import CONFIG_NAME
 from ganprune.models.options import SIDES, CheckpointOptions
 from ganprune.pipeline.config import open_finished, read_config, run_networks
 from ganprune.pipeline.results import load_pair
+from ganprune.pipeline.task import saved_framing
 from ganprune.runs.directory import CONFIG, SUMMARY, RunDirectory
 from ganprune.settings.evolve import EvolveSettings
 
@@ -124,11 +125,11 @@ def load_trained(
             checkpoint or default_checkpoint(), data or default_images(), networks=networks, settings=settings,
         )  # fmt: skip
     if present := [name for name in SIDES if directory.exists(f"{name}.json")]:
-        framing = _framing(read_description(path / present[0]))
+        framing = saved_framing(read_description(path / present[0]))
         return Trained(path, load_pair(directory, device, present, networks), framing, networks=networks)
     cyclegan = load_cyclegan(path, options=networks, device=device)
     own = {name: side.generator for name, side in cyclegan.items()}
-    framing = _framing(config.get("data")) if isinstance(config, dict) else None
+    framing = saved_framing(config.get("data")) if isinstance(config, dict) else None
     return Trained(path, own, framing, pruned=False, networks=networks)
 
 
@@ -140,8 +141,3 @@ def _sides(run: RunDirectory) -> list[str]:
     if not sides:
         raise UserError(str(run.path(SUMMARY)), "no sides", "a finished run's summary", "Restore the file.")
     return sides
-
-
-def _framing(data: Any) -> Framing | None:
-    """Return the framing that a file's entries say, if they do."""
-    return Framing.from_json(data) if isinstance(data, dict) and "size" in data else None

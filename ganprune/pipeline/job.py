@@ -194,7 +194,7 @@ def begin(
     threads = set_threads(threads)
     task = load()
     if task.checkpoint and began_with is None:
-        for note in (*task.cyclegan.notes, *taken_for_lines(task.taken_for)):
+        for note in (*task.cyclegan.notes, *task.images.notes, *taken_for_lines(task.taken_for)):
             reporter.note(note)
     if searches:
         check_search(settings.search, list(task.cyclegan))

@@ -19,6 +19,7 @@ from ganprune.models.cyclegan import CycleGAN, domain_channels
 from ganprune.models.options import CheckpointOptions
 from ganprune.models.sizing import check_size, size_multiple
 from ganprune.models.weights import weights_digest
+from ganprune.runs.directory import CONFIG, RunDirectory
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def load_task(
     Args:
         checkpoint: folder or file.
         data: folder of images. Those of a domain that nothing is translated from may be missing.
-        size: of the images; see :class:`UnpairedImages`.
+        size: of the images; see :class:`UnpairedImages`. What it leaves open of their values is as the checkpoint's
+            own images had it, if that was made by ``ganprune pretrain``.
         device: "auto", "cpu", "cuda" or "cuda:N".
         networks: how the checkpoint is to be read.
 
@@ -70,13 +72,37 @@ def load_task(
         raise UserError(missing, "nothing", f"a --{missing} to go with --{given}", "Give both, or neither.")
     target, networks = resolve_device(device), networks or CheckpointOptions()
     cyclegan = load_cyclegan(checkpoint or default_checkpoint(), options=networks, device=target)
+    own = pretrain_framing(checkpoint) if checkpoint else None
+    framing = Framing.of(size).over(own.without_size() if own else None)
     images = UnpairedImages(
-        data or default_images(), size, multiple=size_multiple(cyclegan.generators()),
+        data or default_images(), framing, multiple=size_multiple(cyclegan.generators()),
         channels=domain_channels(cyclegan), needed=[side.source for side in cyclegan.values()],
     )  # fmt: skip
     check_size(cyclegan, images.size)
     places = [str(Path(path).resolve()) if path else None for path in (checkpoint, data)]
     return Task(cyclegan, images, places[0], places[1], networks)
+
+
+def pretrain_framing(checkpoint: str | Path) -> Framing | None:
+    """Return how the images were read that ``ganprune pretrain`` made a checkpoint of; None of another checkpoint.
+
+    Raises:
+        UserError: it says something that can't be.
+    """
+    directory = RunDirectory(checkpoint)
+    if not directory.exists(CONFIG):
+        return None
+    try:
+        config = directory.read_json(CONFIG)
+    except UserError:  # another program's
+        return None
+    made = isinstance(config, dict) and config.get("command") == "pretrain"
+    return saved_framing(config.get("data")) if made else None
+
+
+def saved_framing(data: Any) -> Framing | None:
+    """Return the framing that a file's entries say, if they do."""
+    return Framing.from_json(data) if isinstance(data, dict) and "size" in data else None
 
 
 def load_toy() -> Task:

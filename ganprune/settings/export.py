@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ganprune.data.sizes import Size
+from ganprune.data.values import Values
 from ganprune.errors import UserError, did_you_mean
 from ganprune.settings.fields import Settings, setting
 
@@ -32,6 +33,8 @@ class ExportSettings(SpeedSettings):
         formats: any of "onnx", "pt2" and "torch".
         directions: of "A2B" and "B2A"; none for all there are.
         size: (height, width) of the images; None for that of the generators' own.
+        values, background: what is black and white in images of more than 8 bits, and what transparent ones are put on;
+            None for what the generators' own images had.
         original: the unpruned generators are exported.
         dynamic_size: height and width are free, but for what the generators need them to be multiples of.
         check_images: how many real images are compared.
@@ -41,6 +44,8 @@ class ExportSettings(SpeedSettings):
     formats: tuple[str, ...] = ("onnx",)
     directions: tuple[str, ...] = ()
     size: Size | None = None
+    values: Values | None = None
+    background: str | None = None
     original: bool = setting(False, "Export the unpruned generators.")
     dynamic_size: bool = setting(False, "Leave height and width free (multiples of 4, for our generators).")
     check_images: int = setting(32, "How many real images to compare on.", low=1)

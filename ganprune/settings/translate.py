@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ganprune.data.sizes import Size, size_text
+from ganprune.data.values import Values
 from ganprune.errors import UserError
 from ganprune.settings.fields import Settings, setting
 
@@ -20,10 +21,14 @@ class TranslateSettings(Settings):
         original: the unpruned generator translates.
         strips: each result is a strip: source, original's translation where there is one, and ours.
         batch: images at once.
+        values, background: what is black and white in images of more than 8 bits, and what transparent ones are put on;
+            None for what the generators' own images had.
         overwrite: whether files in the way are replaced; inputs never are.
     """
 
     size: Size | None = None
+    values: Values | None = None
+    background: str | None = None
     native: bool = setting(False, "Translate each image at its own size.")
     original_size: bool = setting(False, "Resize each result to its image's own size.")
     original: bool = setting(False, "Use the unpruned generator.")

@@ -19,7 +19,8 @@ from toytask import contents, copy_images
 import ganprune
 from ganprune.commands.evolve import resume
 from ganprune.data import pixels
-from ganprune.data.images import UnpairedImages, list_images, read_image
+from ganprune.data.files import list_images
+from ganprune.data.images import UnpairedImages, read_image
 from ganprune.errors import UserError, printable
 from ganprune.evolution import Genetic, coevolve
 from ganprune.models.checkpoint import load_cyclegan

@@ -165,6 +165,16 @@ def test_a_hand_edited_list_of_contenders_is_refused(task, finished, tmp_path):
         compare(task, CONTENDERS, max_evaluations=BUDGET, seeds=[1, 2], out=edited.directory, resume=True)
 
 
+def test_one_from_before_values_were_recorded_goes_on(task, finished, tmp_path):
+    shutil.copytree(finished.directory.directory, tmp_path / "old")
+    old = RunDirectory(tmp_path / "old")
+    config = old.read_json("config.json")
+    assert config.pop("values") == {} and config.pop("background") == "white"
+    old.write_json("config.json", config)
+    again = compare(task, CONTENDERS, max_evaluations=BUDGET, seeds=[1, 2], out=old.directory, resume=True)
+    assert again.summary == finished.summary
+
+
 def test_nor_can_one_of_images_that_come_to_their_size_otherwise(finished, checkpoint, image_folder):
     cut = load_task(checkpoint, image_folder, Framing((SIZE, SIZE), OWN), "cpu")
     with pytest.raises(UserError, match=r"load_size, data_sha256: got own, .*; expected None, "):

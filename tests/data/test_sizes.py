@@ -1,8 +1,11 @@
 """Sizes as users write them, as files hold them, and how images come to them."""
 
+from dataclasses import replace
+
 import pytest
 
 from ganprune.data.sizes import OWN, Framing, read_size, round_up, size_json, size_text
+from ganprune.data.values import EACH, Values
 from ganprune.errors import UserError
 
 
@@ -49,14 +52,23 @@ def test_rounding_goes_up(size, multiple, rounded):
     "framing", [Framing((64, 64)), Framing((48, 64)), Framing((48, 64), (60, 80)), Framing((48, 64), OWN)]
 )
 def test_framings_survive_files(framing):
+    framing = replace(framing, values=Values(B=(-1, 1)), background="#102030", pairs=False)
     assert Framing.from_json(framing.to_json()) == framing
 
 
 def test_files_of_older_runs_hold_one_number():
-    assert Framing.from_json({"size": 64, "device": "cpu"}) == Framing((64, 64))
+    assert Framing.from_json({"size": 64, "device": "cpu"}) == Framing((64, 64), values=EACH)
     assert Framing((64, 64)).to_json() == {"size": 64}
     with pytest.raises(UserError, match="size: got 'x'"):
         Framing.from_json({"size": "x"})
+
+
+def test_what_is_not_said_is_taken_from_another_framing():
+    saved = Framing((48, 48), OWN, Values((0, 1)), "black", False)
+    assert Framing().over(saved) == saved and Framing((64, 64)).over(None) == Framing((64, 64))
+    assert Framing((64, 64)).over(saved) == Framing((64, 64), None, Values((0, 1)), "black", False)
+    given = Framing(values=Values((0, 9)), background="white")
+    assert given.over(saved) == Framing((48, 48), OWN, Values((0, 9)), "white", False)
 
 
 def test_options_make_a_framing():

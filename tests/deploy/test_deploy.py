@@ -13,6 +13,8 @@ from safetensors import safe_open
 from torch import nn
 
 from ganprune import load_generator
+from ganprune.data.sizes import Framing
+from ganprune.data.values import Values
 from ganprune.deploy import files as deploy_files
 from ganprune.deploy.facts import KEY, Facts, readme
 from ganprune.deploy.fast_form import BlockedConv2d, Centred, Framed, inference_form
@@ -123,6 +125,20 @@ def test_a_frame_mirrors_and_cuts_as_translation_does():
 
 def facts_of(generator, size=(16, 16), multiple=None):
     return Facts.of(generator, "A2B", "compact", size, multiple)
+
+
+def test_facts_say_what_is_black_and_white_above_8_bits():
+    framing = Framing(values=Values((-1000, 1000), (0, 4095)), background="black")
+    facts = Facts.of(toy_generator(), "A2B", "compact", (16, 16), 4, framing)
+    data, values = facts.to_json(), np.array([-1000.0, 0, 1000])
+    way = data["from_values"].removesuffix(", limited to -1 and 1")
+    assert eval(way, {"x": values}).tolist() == [-1, 0, 1]
+    assert eval(data["to_values"], {"y": np.array([-1.0, 1])}).tolist() == [0, 4095]
+    text = readme([facts], {}, [])
+    assert data["from_values"] in text and data["to_values"] in text and "put on black" in text
+    plain = facts_of(toy_generator())
+    assert "from_values" not in plain.to_json() and plain.to_json()["background"] == "white"
+    assert "values of more" not in readme([plain], {}, [])
 
 
 @pytest.fixture(params=["onnx", "pt2"])

@@ -158,6 +158,17 @@ def test_label_maps_that_can_not_be_used_are_refused(tmp_path):
         read_labels(path, SIZE)
 
 
+def test_maps_of_images_in_subfolders_lie_in_the_same_subfolders(tmp_path):
+    for name, value in (("n1", 1), ("n2", 2)):
+        (tmp_path / "labels" / name).mkdir(parents=True)
+        save(tmp_path / "labels" / name / "0.png", np.full((SIZE, SIZE), value))
+    sources = ImageSet(
+        [tmp_path / "testB" / "n2" / "0.jpg", tmp_path / "testB" / "n1" / "0_B.jpg"], SIZE, root=tmp_path
+    )
+    truth = Segmentation(lambda x: x, tmp_path / "labels").truth(sources)
+    assert [int(labels.max()) for labels in truth] == [2, 1]
+
+
 def test_each_source_image_has_its_map_by_name(tmp_path):
     for name in ("3", "17"):
         save(tmp_path / f"{name}.png", np.full((SIZE, SIZE), int(name)))
