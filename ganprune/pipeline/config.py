@@ -72,7 +72,7 @@ def grow(config: Mapping[str, Any], settings: EvolveSettings, options: Mapping[s
         UserError: others differ from the run's; each is named.
     """
     saved = {name: config.get(name) for name in ("checkpoint", "data", "size", "load_size", "threads")}
-    saved |= {name: config["networks"].get(name) for name in ("epoch", "only")}
+    saved |= {name: config["networks"].get(name) for name in ("epoch", "side", "only")}
     saved |= flat(settings)
     places = {name: str(Path(options[name]).resolve()) for name in PATHS if options.get(name)}
     asked = {**options, **places}
@@ -106,7 +106,7 @@ def open_finished(path: str | Path) -> RunDirectory:
 
 def run_networks(config: Mapping[str, Any], given: CheckpointOptions) -> CheckpointOptions:
     """Return how a run's checkpoint is to be read; the caller gives factories again, and nothing else."""
-    for name in ("epoch", "only"):
+    for name in ("epoch", "side", "only"):
         if getattr(given, name) is not None:
             found = f"{getattr(given, name)} with a run"
             raise UserError(f"--{name}", found, "a checkpoint", "The run keeps what it was begun with; leave it out.")

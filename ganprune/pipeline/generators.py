@@ -74,7 +74,7 @@ class Trained:
         if self.checkpoint is None:
             found, remedy = f"{self.path}, which is no run", "Only a run has pruned an original."
             raise UserError("original", found, "a run directory", remedy)
-        cyclegan = load_cyclegan(self.checkpoint, options=self.networks, device=device)
+        cyclegan = load_cyclegan(self.checkpoint, options=self.networks.without_discriminators(), device=device)
         return {name: side.generator for name, side in cyclegan.items()}
 
     def originals_if_there(
@@ -126,7 +126,7 @@ def load_trained(
     if present := [name for name in SIDES if directory.exists(f"{name}.json")]:
         framing = _framing(read_description(path / present[0]))
         return Trained(path, load_pair(directory, device, present, networks), framing, networks=networks)
-    cyclegan = load_cyclegan(path, options=networks, device=device)
+    cyclegan = load_cyclegan(path, options=networks.without_discriminators(), device=device)
     own = {name: side.generator for name, side in cyclegan.items()}
     framing = _framing(config.get("data")) if isinstance(config, dict) else None
     return Trained(path, own, framing, pruned=False, networks=networks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,27 @@ def load_task(
     check_size(cyclegan, images.size)
     places = [str(Path(path).resolve()) if path else None for path in (checkpoint, data)]
     return Task(cyclegan, images, places[0], places[1], networks)
+
+
+def load_what_can_be(load: Callable[[CheckpointOptions], Task], networks: CheckpointOptions) -> Task:
+    """Load a task whose discriminators nobody needs: without them, and a note, where they can't be used.
+
+    Args:
+        load: loads the task with such options.
+        networks: how the checkpoint is to be read.
+
+    Raises:
+        UserError: it can't be loaded without discriminators either.
+    """
+    try:
+        return load(networks)
+    except UserError as error:
+        try:
+            task = load(networks.without_discriminators())
+        except UserError:
+            raise error from None
+        task.cyclegan.notes.append(f"discriminators are left out, as nothing needs them: {error}")
+        return task
 
 
 def load_toy() -> Task:
