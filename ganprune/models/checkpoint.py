@@ -11,7 +11,7 @@ import functools
 import itertools
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,7 +41,6 @@ from ganprune.runs.files import check_format, parse_json, replace, replacing
 from ganprune.specs import given_parameters
 
 FORMAT = 1
-OR_NONE = {"generator": "", "discriminator": " (none leaves it out)"}
 
 
 class Found(NamedTuple):
@@ -114,7 +113,8 @@ def load_cyclegan(
         files, notes = _read_foreign(layout, options), [f"{folder}: layout {layout.name}"]
     networks: dict[Place, nn.Module] = {}
     for found in files:
-        network = networks[found.side, found.part] = _make(found, options)
+        with _dispensable(found.part):
+            network = networks[found.side, found.part] = _make(found, options)
         size = f"{sum(tensor.numel() for tensor in network.parameters()):,} parameters"
         notes.append(f"{found.side} {found.part}: {specification(network)} ({size}, {found.path.name})")
     notes += layout.notes
@@ -159,10 +159,24 @@ def _read_foreign(layout: Layout, options: CheckpointOptions) -> Iterator[Found]
         if options.leaves_out(part, side):
             layout.notes.append(f"{side} has no discriminator, as asked for: L_GenA instead of L_DisA")
             continue
-        if entry.state is None:
-            entry = network_in(entry, functools.partial(_is_one, options, part), layout)
-        assert entry.state is not None
-        yield Found(side, part, check_numbers(entry.state, entry.path), entry.path)
+        with _dispensable(part):
+            if entry.state is None:
+                entry = network_in(entry, functools.partial(_is_one, options, part), layout)
+            assert entry.state is not None
+            state = check_numbers(entry.state, entry.path)
+        yield Found(side, part, state, entry.path)
+
+
+@contextmanager
+def _dispensable(part: str) -> Iterator[None]:
+    """Say in messages about a discriminator that it is not needed."""
+    try:
+        yield
+    except UserError as error:
+        if part != "discriminator":
+            raise
+        remedy = f"{error.remedy} Or leave it out: --discriminator none."
+        raise UserError(error.field, error.value, error.expected, remedy) from error
 
 
 def _is_one(options: CheckpointOptions, part: str, state: State) -> bool:
@@ -184,7 +198,7 @@ def _read_architecture(path: Path) -> dict[str, Any]:
 
 def _make(found: Found, options: CheckpointOptions) -> nn.Module:
     """Build the network that tensors belong to, and load them."""
-    remedy = f"Check that the file belongs to it, or say what it is by --{found.part}{OR_NONE[found.part]}."
+    remedy = f"Check that the file belongs to it, or say what it is by --{found.part}."
     factory = options.factory(found.part, found.side)
     if factory is not None:
         network = make_network(found.part, factory)
@@ -235,7 +249,7 @@ def _saved_or_inferred(found: Found) -> Architecture:
     try:
         return (infer_generator if found.part == "generator" else infer_discriminator)(found.state, found.path)
     except (IndexError, ValueError, KeyError, StopIteration) as error:  # names or shapes that no such network has
-        remedy = f"Check --checkpoint, or say --{found.part}{OR_NONE[found.part]}."
+        remedy = f"Check --checkpoint, or say --{found.part}."
         raise UserError(found.part, f"{found.path} ({reason(error)})", "the tensors of a CycleGAN", remedy) from error
 
 

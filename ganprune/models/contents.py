@@ -15,7 +15,7 @@ import torch
 from ganprune.errors import UserError
 from ganprune.models.layouts import SUFFIXES, Entry, Layout, arrange, listed, no_epochs, pick, stem
 from ganprune.models.names import DISCRIMINATOR, GENERATOR, Name, read_name
-from ganprune.models.weights import State, read_data, unprefixed
+from ganprune.models.weights import SAVE_STATE, State, read_data, unprefixed
 
 DEEPEST = 4  # dicts inside one another
 PREFIX_PARTS = 3  # names before a tensor's own that may say a network, as in model.netG_A.
@@ -36,7 +36,7 @@ def read_entries(path: Path, whole: Whole = lambda state: False) -> list[Entry]:
     data = read_data(path)
     found = list(_state_dicts(data, ())) if isinstance(data, Mapping) else []
     if not found:
-        raise UserError("checkpoint", f"{path} ({_described(data)})", "tensors by name", "Save model.state_dict().")
+        raise UserError("checkpoint", f"{path} ({_described(data)})", "tensors by name", SAVE_STATE)
     return [entry for keys, state in found for entry in _entries(keys, unprefixed(state), path, whole)]
 
 
@@ -70,10 +70,10 @@ def _entries(keys: tuple[str, ...], state: State, path: Path, whole: Whole) -> I
 
 def _prefixes(state: State) -> dict[str, Name]:
     """Return the prefixes that say a network; none where they say no generator and are not before every tensor."""
-    named = [said for key in state if (said := _prefix(key)) is not None]
-    found = dict(named)
-    generator = any(name.part == GENERATOR for name in found.values())
-    return found if generator or (len(found) == 1 and len(named) == len(state)) else {}
+    said = {key: prefix for key in state if (prefix := _prefix(key)) is not None}
+    convolutions = [key for key, (_, name) in said.items() if name.part == GENERATOR and state[key].ndim == 4]
+    found = dict(said.values())
+    return found if len(convolutions) > 1 or (len(found) == 1 and len(said) == len(state)) else {}
 
 
 def _prefix(key: str) -> tuple[str, Name] | None:
@@ -88,7 +88,8 @@ def _prefix(key: str) -> tuple[str, Name] | None:
             longer = read_name(f"{part}_{parts[end]}")
             if longer is not None and (longer.side or longer.letter):
                 name, end = longer, end + 1
-        return ".".join(parts[:end]) + ".", name
+        averaged = name.averaged or (place > 0 and (read_name("_".join(parts[:place])) or name).averaged)  # ema.netG_A.
+        return ".".join(parts[:end]) + ".", name._replace(averaged=averaged)
     return None
 
 
@@ -110,7 +111,7 @@ def lone_file(path: Path, epoch: str | None, side: str | None, whole: Whole) -> 
     if epoch is not None:
         raise no_epochs(epoch, f"the file {path}")
     entries = _with_file_name(read_entries(path, whole), path)
-    layout = arrange([entry for entry in entries if entry.name.part is not None], str(path), side)
+    layout = arrange(entries, str(path), side)
     if len(layout.networks) == 1:
         ((name, _),) = layout.networks
         alone = f"{path.name} is taken for the generator {name}, alone: no discriminator, so L_GenA, and no cycle term"

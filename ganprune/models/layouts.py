@@ -72,8 +72,8 @@ def find_layout(folder: Path, epoch: str | None = None, side: str | None = None)
     ]  # fmt: skip
     networks = [entry for entry in entries if entry.name.part is not None]
     if any(entry.name.part == GENERATOR for entry in networks):
-        chosen = _of_epoch(networks, epoch, folder)
-        layout = arrange(chosen, str(folder), side)
+        others = [entry for entry in entries if entry.name.part is None]
+        layout = arrange([*_of_epoch(networks, epoch, folder), *others], str(folder), side)
         return replace(layout, name=next(stem(entry.path) for entry in layout.networks.values()))
     if networks:
         found = f"{folder} with {listed(entry.label for entry in networks)} only"
@@ -104,7 +104,7 @@ def arrange(entries: Sequence[Entry], where: str, side: str | None = None) -> La
     """Return which network is on which side.
 
     Args:
-        entries: networks of one epoch, with a generator.
+        entries: networks of one epoch, with a generator; what is none of it by its name is noted.
         where: they are, for the messages.
         side: what the only direction is; None for what its name says, and A2B if it says nothing.
 
@@ -118,7 +118,7 @@ def arrange(entries: Sequence[Entry], where: str, side: str | None = None) -> La
         if candidates := [entry for entry in sided if entry.name.side == name]:
             chosen[name, GENERATOR] = pick(candidates, where, layout)
     if not sided:
-        chosen[SIDES[0], GENERATOR] = pick(generators, where, layout)
+        chosen[side or SIDES[0], GENERATOR] = pick(generators, where, layout)
         if side is None:
             layout.taken_for.append("side: A2B, as no name says it (--side B2A)")
     elif len(sided) < len(generators):
@@ -131,6 +131,8 @@ def arrange(entries: Sequence[Entry], where: str, side: str | None = None) -> La
         layout.taken_for.append(f"directions: {said} (names such as netG_A2B say otherwise)")
     _add_discriminators(chosen, [entry for entry in entries if entry.name.part == DISCRIMINATOR], layout)
     chosen = one_direction(chosen, side, where)
+    if unknown := [entry.label for entry in entries if entry.name.part is None]:
+        layout.notes.append(f"{listed(unknown)} is left out: no generator or discriminator by its name")
     _note_missing(chosen, where, layout)
     return replace(layout, networks=chosen)
 
@@ -169,7 +171,7 @@ def pick(candidates: Sequence[Entry], where: str, layout: Layout) -> Entry:
     first, *others_ = sorted(candidates, key=_rank)
     if others_ and _rank(others_[0]) == _rank(first):
         found = f"{where} with {listed(entry.label for entry in candidates)}"
-        remedy = "Keep one, or save its state_dict alone: torch.save(netG_A2B.state_dict(), 'netG_A2B.pth')."
+        remedy = "Keep one, or save each with its side: torch.save(generator.state_dict(), 'netG_A2B.pth')."
         raise UserError("checkpoint", found, f"one {first.name.part or 'network'} of a side", remedy)
     layout.notes.extend(f"{entry.label} is left out: {first.label} is taken" for entry in others_)
     return first

@@ -23,9 +23,9 @@ OTHER_FILES = (
     (b"<", "a web page", "Download the file itself."),
     (b"version https://git-lfs", "a pointer of Git LFS", "Get the file itself: git lfs pull."),
 )
-SAVE_DICTS = (
-    "If you trust the file, save its dicts alone: import torch; d = torch.load({!r}, weights_only=False); "
-    "torch.save({{k: v for k, v in d.items() if isinstance(v, dict)}}, 'clean.pth')"
+SAVE_TENSORS = (
+    "If you trust the file, save its tensors alone: import torch; d = torch.load({!r}, weights_only=False); "
+    "torch.save({{k: v for k, v in d.items() if isinstance(v, dict) and 'tensor(' in str(v)}}, 'clean.pth')"
 )
 SAVE_STATE = "Save the weights alone, in the program that made it: torch.save(generator.state_dict(), 'netG_A2B.pth')."
 
@@ -74,18 +74,19 @@ def read_pth(path: Path) -> State:
 
 def _why_unread(error: Exception, path: Path) -> tuple[str, str]:
     """Return what is in the way of reading a file, in our words, and what to do about it."""
-    text = str(error)
+    start, text = _start(path), str(error)
     if kind := re.search(r"GLOBAL ([\w.]+) was not an allowed", text):
         if kind[1].split(".")[0] in HARMLESS:
-            return f"it holds {kind[1]}", SAVE_DICTS.format(str(path))
+            return f"it holds {kind[1]}", SAVE_TENSORS.format(str(path))
         return f"it holds {kind[1]}, which only code can make", SAVE_STATE
     if "TorchScript" in text:
         return "a TorchScript program", SAVE_STATE
-    for start, found, remedy in OTHER_FILES:
-        if _start(path).lstrip().startswith(start):
+    for beginning, found, remedy in OTHER_FILES:
+        if start.lstrip().startswith(beginning):
             return found, remedy
     said = text.partition("WeightsUnpickler error:")[2].strip()  # what stands before it is advice to run the file
-    return reason(said or error, 120), "Copy the checkpoint again, or save model.state_dict() with torch.save."
+    found = f"no PyTorch file, or damaged: {reason(said or error, 120)}" if start else "empty"
+    return found, "Copy the checkpoint again, or save model.state_dict() with torch.save."
 
 
 def _start(path: Path) -> bytes:

@@ -88,6 +88,7 @@ def test_averaged_weights_come_first_and_that_is_said(tmp_path):
         "keys": {"params": generator(2), "params_ema": generator(1)},
         "networks": {"G_A2B": generator(2), "G_A2B_ema": generator(1)},
         "prefixes": {"state_dict": prefixed(G=generator(2), G_ema=generator(1))},
+        "a copy of the whole": {"state_dict": prefixed(**{"netG_A": generator(2), "ema.netG_A": generator(1)})},
     }.items():
         cyclegan = load_cyclegan(saved(tmp_path / f"{name}.pth", data))
         assert marks(cyclegan) == {"A2B.generator": 1}
@@ -164,6 +165,20 @@ def test_the_usual_names_come_before_copies_of_them(tmp_path):
     assert "latest_net_G.pth is left out: its side is not said" in cyclegan.notes
 
 
+def test_what_is_beside_the_networks_is_said(tmp_path):
+    networks = {"G": generator(1), "D_Y": discriminator(2), "D_X": discriminator(3), "F": generator(4)}
+    cyclegan = load_cyclegan(saved(tmp_path / "a.pth", networks))
+    assert marks(cyclegan) == {"A2B.generator": 1, "A2B.discriminator": 2}
+    assert "F is left out: no generator or discriminator by its name" in cyclegan.notes
+    assert "D_X is left out: its generator is not there" in cyclegan.notes
+    turned = load_cyclegan(tmp_path / "a.pth", options=CheckpointOptions(side="B2A"))
+    assert marks(turned) == {"B2A.generator": 1, "B2A.discriminator": 3}
+    for name in ("latest_net_G", "latest_net_F"):
+        saved(tmp_path / "folder" / f"{name}.pth", generator(1))
+    notes = load_cyclegan(tmp_path / "folder").notes
+    assert "latest_net_F.pth is left out: no generator or discriminator by its name" in notes
+
+
 def test_two_files_of_one_network_are_named(tmp_path):
     for name in ("apple_netG_A2B", "horse_netG_A2B"):
         saved(tmp_path / f"{name}.pth", generator(1))
@@ -231,8 +246,12 @@ def test_an_unknown_discriminator_says_that_it_can_be_left_out(tmp_path):
     path = saved(
         tmp_path / "a.pth", {"G_AB": generator(1), "D_B": discriminator(2) | {"model.9.weight": torch.ones(1)}}
     )
-    with pytest.raises(UserError, match=r"say what it is by --discriminator \(none leaves it out\)"):
+    with pytest.raises(UserError, match=r"say what it is by --discriminator\. Or leave it out: --discriminator"):
         load_cyclegan(path)
+    saved(tmp_path / "folder" / "G_AB.pth", generator(1))
+    (tmp_path / "folder" / "D_B.pth").write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"D_B\.pth \(.* Or leave it out: --discriminator none\.$"):
+        load_cyclegan(tmp_path / "folder")
 
 
 def test_a_factory_takes_tensors_whose_prefixes_look_like_networks(tmp_path):
@@ -252,7 +271,7 @@ def test_a_factory_takes_tensors_whose_prefixes_look_like_networks(tmp_path):
     ],
 )
 def test_what_is_in_the_way_is_named_with_how_to_save_a_clean_file(tmp_path, monkeypatch, thing, kind):
-    path = saved(tmp_path / "a.pth", {"state_dict": generator(1), "more": thing})
+    path = saved(tmp_path / "a.pth", {"state_dict": generator(1), "more": thing, "hyper_parameters": {"args": thing}})
     with pytest.raises(UserError, match=kind) as caught:
         load_cyclegan(path)
     monkeypatch.chdir(tmp_path)
@@ -269,7 +288,7 @@ def test_a_whole_network_is_not_read(tmp_path):
     ("data", "said"),
     [
         (b"<!DOCTYPE html>", r"a web page"), (b"version https://git-lfs.github.com/spec/v1", r"git lfs pull"),
-        (b"", r"EOFError"), (b"no such thing", r"expected a PyTorch state dict"),
+        (b"", r"a\.pth \(empty\)"), (b"no such thing", r"\(no PyTorch file, or damaged: .*expected a PyTorch state"),
     ],
 )  # fmt: skip
 def test_files_that_are_something_else_are_named(tmp_path, data, said):
