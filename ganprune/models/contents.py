@@ -14,7 +14,7 @@ import torch
 
 from ganprune.errors import UserError
 from ganprune.models.layouts import SUFFIXES, Entry, Layout, arrange, listed, no_epochs, pick, stem
-from ganprune.models.names import DISCRIMINATOR, GENERATOR, Name, read_name
+from ganprune.models.names import DISCRIMINATOR, GENERATOR, UNSIDED, Name, read_name
 from ganprune.models.weights import SAVE_STATE, State, read_data, unprefixed
 
 DEEPEST = 4  # dicts inside one another
@@ -84,13 +84,20 @@ def _prefix(key: str) -> tuple[str, Name] | None:
         if name is None or name.part is None or name.words or name.epoch:
             continue
         end = place + 1
-        if name.side is None and name.letter is None and end < len(parts):  # generators.A2B.
-            longer = read_name(f"{part}_{parts[end]}")
-            if longer is not None and (longer.side or longer.letter):
-                name, end = longer, end + 1
+        longer = read_name(f"{part}_{parts[end]}") if end < len(parts) else None
+        if longer is not None and (longer.side or longer.letter) and not _complete(name, parts[end]):
+            name, end = longer, end + 1
         averaged = name.averaged or (place > 0 and (read_name("_".join(parts[:place])) or name).averaged)  # ema.netG_A.
         return ".".join(parts[:end]) + ".", name._replace(averaged=averaged)
     return None
+
+
+def _complete(name: Name, following: str) -> bool:
+    """Return whether a part of a prefix says all, or what follows it says more: generators.A2B. or A2B.generator."""
+    if name.side is None and name.letter is None:
+        return False
+    more = read_name(following)
+    return name.family is not UNSIDED or name.part == DISCRIMINATOR or more is None or more.part is None
 
 
 def lone_file(path: Path, epoch: str | None, side: str | None, whole: Whole) -> Layout:

@@ -122,6 +122,22 @@ def test_one_file_of_all_gives_each_side_the_discriminator_of_its_output(tmp_pat
     assert family.guessed == any(text.startswith("directions: ") for text in cyclegan.taken_for)
 
 
+@pytest.mark.parametrize("order", ["{side}.{part}", "model.{part}s.{side}", "nets.{part}_{side}"])
+@pytest.mark.parametrize("nested", [True, False])
+def test_parts_and_sides_may_be_said_one_after_the_other(tmp_path, order, nested):
+    networks = {"A2B.generator": generator(1), "A2B.discriminator": discriminator(2)}
+    networks |= {"B2A.generator": generator(3), "B2A.discriminator": discriminator(4)}
+    data = {}
+    for name, state in networks.items():
+        side, part = name.split(".")
+        keys = order.format(side=side, part=part).split(".")
+        place = data
+        for key in keys[:-1] if nested else ():
+            place = place.setdefault(key, {})
+        place |= {keys[-1]: state} if nested else prefixed(**{".".join(keys): state})
+    assert marks(load_cyclegan(saved(tmp_path / "a.pt", data))) == ALL
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".pth.tar", ".safetensors"])
 @pytest.mark.parametrize("name", ["{}", "{}_epoch_7", "7_{}", "horse2zebra_{}_men_7"])
 @pytest.mark.parametrize("family", [FAMILIES[0], FAMILIES[3], FAMILIES[6]], ids=lambda family: family.examples[0])
