@@ -131,7 +131,8 @@ class EvolveSettings(Settings):
     def needs_discriminators(self) -> bool:
         """Whether the search or a training asks discriminators; figures that do are left out where there are none."""
         asking = ("adversarial", "disa", "feature_matching")
-        trained = self.finetune.steps > 0 and any(self.training.weights[term] for term in asking)
+        weights = self.finetune.training(lam=self.fitness.lam, precision="float32", seed=self.seed).weights
+        trained = self.finetune.steps > 0 and any(weights[term] for term in asking)
         tuned = self.tuning.wanted and self.tuning.objective == "cyclegan"
         return self.fitness.loss == "disa" or trained or tuned
 
