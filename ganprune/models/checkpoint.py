@@ -34,7 +34,7 @@ from ganprune.models.contents import lone_file, network_in
 from ganprune.models.cyclegan import PARTS, CycleGAN, Side
 from ganprune.models.description import Architecture
 from ganprune.models.infer import infer_discriminator, infer_generator
-from ganprune.models.layouts import CONFIG_NAME, WEIGHTS_NAME, Layout, Place, find_layout, one_direction
+from ganprune.models.layouts import CONFIG_NAME, WEIGHTS_NAME, Layout, Place, find_layout, guessed_judge, one_direction
 from ganprune.models.options import SIDES, CheckpointOptions, make_network
 from ganprune.models.weights import State, check_numbers, check_tensors, load_into, read_safetensors
 from ganprune.runs.files import check_format, parse_json, replace, replacing
@@ -157,8 +157,10 @@ def _read_foreign(layout: Layout, options: CheckpointOptions) -> Iterator[Found]
     """Yield the networks of a layout, and add to it what is left out in their files."""
     for (side, part), entry in layout.networks.items():
         if options.leaves_out(part, side):
-            layout.notes.append(f"{side} has no discriminator, as asked for: L_GenA instead of L_DisA")
+            layout.notes.append(f"{side} discriminator is left out: L_GenA instead of L_DisA")
             continue
+        if part == "discriminator" and (text := guessed_judge(layout, side)):
+            layout.taken_for.append(text)
         with _dispensable(part):
             if entry.state is None:
                 entry = network_in(entry, functools.partial(_is_one, options, part), layout)

@@ -6,6 +6,7 @@ names them: see :data:`ganprune.models.names.FAMILIES`.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -134,7 +135,8 @@ def arrange(entries: Sequence[Entry], where: str, side: str | None = None) -> La
     if unknown := [entry.label for entry in entries if entry.name.part is None]:
         layout.notes.append(f"{listed(unknown)} is left out: no generator or discriminator by its name")
     _note_missing(chosen, where, layout)
-    return replace(layout, networks=chosen)
+    places = itertools.product(SIDES, (GENERATOR, DISCRIMINATOR))
+    return replace(layout, networks={place: chosen[place] for place in places if place in chosen})
 
 
 def one_direction(networks: Mapping[Place, Any], side: str | None, where: str) -> dict[Place, Any]:
@@ -186,7 +188,7 @@ def _rank(entry: Entry) -> tuple[int, bool, int]:
 def _add_discriminators(chosen: dict[Place, Entry], entries: Sequence[Entry], layout: Layout) -> None:
     """Add each generator's discriminator, by the habit of the generators' names."""
     generator = next(iter(chosen.values())).name
-    sides, guessed = [name for name, _ in chosen], []
+    sides = [name for name, _ in chosen]
     found: dict[str, list[Entry]] = {name: [] for name in sides}
     for entry in sorted(entries, key=lambda e: (e.name.words != generator.words, not e.name.averaged, e.label)):
         side = judged_side(entry.name, generator.family)
@@ -200,10 +202,14 @@ def _add_discriminators(chosen: dict[Place, Entry], entries: Sequence[Entry], la
         else:
             found[side].append(entry)
             chosen[side, DISCRIMINATOR] = entry
-            if entry.name.letter is not None and not generator.family.certain:
-                guessed.append(f"{entry.label} judges {chosen[side, GENERATOR].label}'s images")
-    if guessed:
-        layout.taken_for.append(f"discriminators: {', '.join(guessed)} (--discriminator none leaves them out)")
+
+
+def guessed_judge(layout: Layout, side: str) -> str | None:
+    """Return what to say of a side's discriminator where its name does not say whose it is; None where it does."""
+    entry, family = layout.networks[side, DISCRIMINATOR], layout.networks[side, GENERATOR].name.family
+    if entry.name.letter is None or family.certain:
+        return None
+    return f"{side} discriminator: {entry.label}, by the habit of such names (--discriminator none leaves it out)"
 
 
 def _note_missing(chosen: Mapping[Place, Entry], where: str, layout: Layout) -> None:

@@ -59,7 +59,8 @@ class Trained:
             raise UserError("direction", direction, " or ".join(SIDES), did_you_mean(direction, SIDES))
         if direction not in self.generators:
             found = f"{direction}, which {self.path} lacks"
-            raise UserError("direction", found, ", ".join(self.generators), "Use another --direction.")
+            alone = f" Or say what it is: --side {direction}." * (not self.pruned and len(self.generators) == 1)
+            raise UserError("direction", found, ", ".join(self.generators), f"Use another --direction.{alone}")
         if (channels := input_channels(self.generators[direction])) not in CHANNELS:
             found = f"{direction} with {channels} image channels"
             raise UserError("generator", found, "3 or 1, as image files have", "Use another --direction.")

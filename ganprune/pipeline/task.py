@@ -96,7 +96,7 @@ def load_what_can_be(load: Callable[[CheckpointOptions], Task], networks: Checkp
             task = load(networks.without_discriminators())
         except UserError:
             raise error from None
-        task.cyclegan.notes.append(f"discriminators are left out, as nothing needs them: {error}")
+        task.cyclegan.notes.append(f"discriminators are left out, as nothing needs them: {error.value}")
         return task
 
 

@@ -123,7 +123,7 @@ def test_discriminators_that_nothing_needs_may_be_damaged(tmp_path, image_folder
     options = {"finetune_steps": 0, "generations": 1, "loss": "gena"}
     run = toy_run(tmp_path, image_folder, tmp_path / "run", Reporter(note=notes.append), **options)
     assert run.read_json("config.json")["networks"] == {"discriminator": "none"}
-    assert any("discriminators are left out, as nothing needs them: checkpoint: got" in note for note in notes)
+    assert any(f"left out, as nothing needs them: {tmp_path / 'netD_B.pth'} (" in note for note in notes)
     for needing in ({"loss": "disa"}, {"finetune_steps": 2}, {"tune": "cyclegan", "tune_steps": 1}):
         with pytest.raises(UserError, match=r"netD_B\.pth \("):
             toy_run(tmp_path, image_folder, tmp_path / "new", **{**options, **needing})

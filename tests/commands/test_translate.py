@@ -287,5 +287,7 @@ def test_damaged_discriminators_are_not_read(photos, tmp_path):
 
 def test_a_lone_generator_is_the_side_that_is_said(photos, tmp_path):
     torch.save(toy_generator(seed=3).state_dict(), tmp_path / "mine.pth")
-    refused(call("mine.pth", photos / "a.png", "--size", 16, direction="B2A"), "B2A, which mine.pth lacks")
+    refused(
+        call("mine.pth", photos / "a.png", "--size", 16, direction="B2A"), "B2A, which mine.pth lacks", "--side B2A"
+    )
     assert call("mine.pth", photos / "a.png", "--size", 16, "--side", "B2A", direction="B2A").exit_code == 0

@@ -118,7 +118,9 @@ def test_one_file_of_all_gives_each_side_the_discriminator_of_its_output(tmp_pat
     states = [generator(1), discriminator(2), generator(3), discriminator(4)]
     cyclegan = load_cyclegan(saved(tmp_path / "latest.ckpt", make(family.examples, states)))
     assert marks(cyclegan) == ALL
-    assert family.certain == (not cyclegan.taken_for)
+    judges = [text for text in cyclegan.taken_for if " discriminator: " in text]
+    assert len(judges) == (0 if family.certain else 2)
+    assert all(family.examples[place] in "".join(judges) for place in (1, 3) if judges)
     assert family.guessed == any(text.startswith("directions: ") for text in cyclegan.taken_for)
 
 
@@ -247,9 +249,11 @@ def test_discriminators_that_are_not_wanted_are_not_read(tmp_path):
     for text in ("none", "none/none"):
         cyclegan = load_cyclegan(tmp_path, options=CheckpointOptions(discriminator=text))
         assert list(cyclegan.networks()) == ["A2B.generator", "B2A.generator"]
+    unsure = saved(tmp_path / "unsure.ckpt", {"G_AB": generator(1), "D_B": discriminator(2)})
+    assert load_cyclegan(unsure, options=CheckpointOptions(discriminator="none")).taken_for == []
     saved(tmp_path / "netD_A.pth", discriminator(7))
     cyclegan = load_cyclegan(tmp_path, options=CheckpointOptions(discriminator="none/patch"))
-    assert "A2B has no discriminator, as asked for: L_GenA instead of L_DisA" in cyclegan.notes
+    assert "A2B discriminator is left out: L_GenA instead of L_DisA" in cyclegan.notes
     assert marks(cyclegan)["B2A.discriminator"] == 7 and cyclegan["A2B"].discriminator is None
     with pytest.raises(UserError, match=r"netD_B\.pth \("):
         load_cyclegan(tmp_path)
