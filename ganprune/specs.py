@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, get_type_hints
 
-from ganprune.errors import UserError, did_you_mean
+from ganprune.errors import UserError, did_you_mean, reason
 
 HERE = ""  # how sys.path names the current directory
 
@@ -42,7 +42,7 @@ def load_function(kind: str, spec: str, target: str) -> Callable[..., Any]:
         module = importlib.import_module(module_name)
     except (ImportError, ValueError, TypeError) as error:
         raise UserError(
-            kind, spec, "an importable package.module:function", f"Importing {module_name!r} failed: {error}."
+            kind, spec, "an importable package.module:function", f"Importing {module_name!r} failed: {reason(error)}."
         ) from error
     function = getattr(module, attribute, None)
     if not callable(function):

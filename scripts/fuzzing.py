@@ -6,6 +6,7 @@ of what it is documented to write.
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import shutil
@@ -30,10 +31,10 @@ from ganprune.errors import UserError
 from ganprune.evolution import Genetic, Score, coevolve, make_toolbox
 from ganprune.filters.saving import load_generator
 from ganprune.models.checkpoint import load_cyclegan, save_cyclegan
-from ganprune.models.cyclegan import new_cyclegan
+from ganprune.models.cyclegan import PARTS, new_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
-from ganprune.models.layouts import LAYOUTS
+from ganprune.models.names import FAMILIES
 from ganprune.pipeline.config import read_config
 from ganprune.pipeline.front import read_fronts
 from ganprune.pipeline.search import prepare
@@ -123,9 +124,10 @@ def make_corpus(folder: Path) -> list[Loader]:
     _write_images(folder / "data")
     cyclegan = new_cyclegan(GeneratorConfig(ngf=2, blocks=1), DiscriminatorConfig(ndf=2, layers=1), 0)
     save_cyclegan(cyclegan, folder / "own")
-    for layout, files in LAYOUTS.items():
+    layouts = {family.examples[0]: [f"{name}.pth" for name in family.examples] for family in FAMILIES}
+    for layout, names in layouts.items():
         (folder / layout).mkdir()
-        for (side, part), name in files.items():
+        for (side, part), name in zip(itertools.product(cyclegan, PARTS), names, strict=True):
             zipped = side == "A2B"  # both containers that torch.load knows
             state = getattr(cyclegan[side], part).state_dict()
             torch.save(state, folder / layout / name, _use_new_zipfile_serialization=zipped)
@@ -144,8 +146,8 @@ def make_corpus(folder: Path) -> list[Loader]:
         *(Loader(f"image {kind}", (f"kinds/{kind}",), _image_loader(kind)) for kind in KINDS),
         Loader("checkpoint", ("own/cyclegan.json", "own/cyclegan.safetensors"), lambda p: load_cyclegan(p / "own")),
         *(
-            Loader(layout, tuple(f"{layout}/{name}" for name in files.values()), _checkpoint_loader(layout))
-            for layout, files in LAYOUTS.items()
+            Loader(layout, tuple(f"{layout}/{name}" for name in names), _checkpoint_loader(layout))
+            for layout, names in layouts.items()
         ),
         Loader("generator", ("run/A2B.json", "run/A2B.safetensors"), lambda p: load_generator(p / "run" / "A2B")),
         Loader("config", ("run/config.json",), lambda p: read_config(RunDirectory.open(p / "run"))),

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ganprune.data.pixels import to_pil
 from ganprune.device import at_once, one_thread, resolve_device, set_threads
-from ganprune.errors import UserError, did_you_mean
+from ganprune.errors import UserError, did_you_mean, reason
 from ganprune.report.figures import GAP, TITLE_HEIGHT, image_grid, save_grid
 
 
@@ -26,6 +26,18 @@ def test_a_message_names_field_value_expectation_and_remedy():
 def test_errors_survive_pickling():
     error = pickle.loads(pickle.dumps(UserError("batch", 0, "1 or more", "Correct it.")))
     assert (error.field, error.value, str(error)) == ("batch", 0, "batch: got 0; expected 1 or more. Correct it.")
+
+
+def test_a_message_is_one_screen_and_says_both_ends_of_what_is_too_long():
+    text = str(UserError("x" * 10, "a" * 5000 + "b", "c" * 5000, "Do d." * 5000))
+    assert len(text) < 24 * 80 and text.startswith("xxxxxxxxxx: got aaa") and "aab; expected" in text
+
+
+def test_what_others_say_comes_in_one_line_without_terminal_codes():
+    error = ValueError("\n \x1b[1mtoo \x1b]8;;http://x\x07many\x1b[0m words\nand a traceback")
+    assert reason(error) == "too many words"
+    assert reason(error, 10) == "too many ..."
+    assert reason(ValueError()) == "ValueError"
 
 
 @pytest.mark.parametrize(

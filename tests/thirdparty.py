@@ -109,6 +109,17 @@ def course_generator(width=4, image=3):
     return CourseGenerator(image, width)
 
 
+class Holder(nn.Module):
+    """A generator inside a module, as some save it."""
+
+    def __init__(self):
+        super().__init__()
+        self.generator = CourseGenerator()
+
+    def forward(self, x):
+        return self.generator(x)
+
+
 def pooled_discriminator():
     return PooledDiscriminator()
 

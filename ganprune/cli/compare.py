@@ -81,7 +81,10 @@ def compare(contenders: tuple[str, ...], common: str, seeds: str, toy: bool, **o
     if resume and out:
         raise UserError("--out", "given with --resume", "one of the two", "A resumed comparison stays where it is.")
     places = take_task(options)
-    own, given = ("data", "checkpoint", "epoch", "generator", "discriminator", "only"), places["networks"].to_json()
+    own, given = (
+        ("data", "checkpoint", "epoch", "generator", "discriminator", "side", "only"),
+        places["networks"].to_json(),
+    )
     if toy and any({**places, **given}.get(name) for name in ("size", *own)):
         message = f"Leave out sizes, --{', --'.join(own)}."
         raise UserError("--toy", "given with other data", "one of the two", message)

@@ -17,7 +17,7 @@ from ganprune.pipeline.front import save_fronts
 from ganprune.pipeline.job import Job, begin
 from ganprune.pipeline.reporter import Reporter
 from ganprune.pipeline.search import Search, prepare
-from ganprune.pipeline.task import load_task
+from ganprune.pipeline.task import Task, load_task, load_what_can_be
 from ganprune.runs.directory import CONFIG, LOGBOOK, STATE, RunDirectory
 from ganprune.settings.evolve import EvolveSettings
 from ganprune.settings.fields import changed
@@ -62,8 +62,14 @@ def compress(
         Interrupted: Ctrl-C or SIGTERM; :func:`resume` goes on.
     """
     check_workers(workers, cluster)
+    settings, networks = settings or EvolveSettings(), networks or CheckpointOptions()
+
+    def load(options: CheckpointOptions) -> Task:
+        return load_task(checkpoint, data, size, device, options)
+
+    needed = settings.needs_discriminators
     job = begin(
-        "evolve", settings or EvolveSettings(), lambda: load_task(checkpoint, data, size, device, networks),
+        "evolve", settings, lambda: load(networks) if needed else load_what_can_be(load, networks),
         searches=True, out=out, threads=threads_per_worker(threads, workers), reporter=reporter,
     )  # fmt: skip
     configuration = job.configuration()
@@ -101,8 +107,9 @@ def resume(
             ("mutate", ...). They have to be given again, since nothing that a file names is ever imported.
         factories: the same for "generator" and "discriminator".
         options: settings, and ``checkpoint``, ``data``, ``size``, ``load_size``, ``values``, ``background``, ``pairs``,
-            ``threads``, ``epoch`` and ``only``, that were given once more. They have to be those of the run, but for
-            the settings that may grow (generations, max_evaluations, max_seconds), which may be larger.
+            ``threads``, ``epoch``, ``side``, ``trained`` and ``only``, that were given once more. They have to be those
+            of the run, but for the settings that may grow (generations, max_evaluations, max_seconds), which may be
+            larger.
         device: None for the run's own. On another one results may differ in their last digits.
         workers, cluster: see :func:`compress`; they change nothing but time.
         reporter: whom to tell how far it is.

@@ -20,7 +20,7 @@ from torch import nn
 
 from ganprune.assets import classifier_folder
 from ganprune.data.pixels import to_float, to_rgb, to_uint8
-from ganprune.errors import UserError, did_you_mean
+from ganprune.errors import UserError, did_you_mean, reason
 from ganprune.metrics.classifier import SIZE, Classifier, load_classifier
 from ganprune.models.weights import read_pth
 from ganprune.runs.files import replacing
@@ -129,7 +129,10 @@ def _download(url: str) -> dict[str, torch.Tensor]:
     try:
         return torch.hub.load_state_dict_from_url(url, map_location="cpu", progress=False, weights_only=True)
     except Exception as error:  # no network, no room, a damaged copy in the cache
-        found, remedy = f"none, and {url} can't be had ({error})", "Get it elsewhere and give --inception-weights PATH."
+        found, remedy = (
+            f"none, and {url} can't be had ({reason(error)})",
+            "Get it elsewhere and give --inception-weights PATH.",
+        )
         raise UserError("inception weights", found, "torch-fidelity's weights file", remedy) from error
 
 

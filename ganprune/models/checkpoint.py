@@ -1,16 +1,17 @@
 """The files that hold a CycleGAN, whole or in part.
 
-Foreign files, in the layouts of :mod:`ganprune.models.layouts`, are read with ``torch.load(weights_only=True)`` only;
+Foreign files, called as :mod:`ganprune.models.names` knows them, are read with ``torch.load(weights_only=True)`` only;
 ours are safetensors beside a JSON file with the architecture.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from ganprune.errors import UserError
+from ganprune.errors import UserError, reason
 from ganprune.models.architecture import (
     KINDS,
     build,
@@ -29,12 +30,22 @@ from ganprune.models.architecture import (
     skeleton,
     specification,
 )
+from ganprune.models.contents import lone_file, network_in
 from ganprune.models.cyclegan import PARTS, CycleGAN, Side
 from ganprune.models.description import Architecture
 from ganprune.models.infer import infer_discriminator, infer_generator
-from ganprune.models.layouts import CONFIG_NAME, WEIGHTS_NAME, Place, find_layout
+from ganprune.models.layouts import (
+    CONFIG_NAME,
+    WEIGHTS_NAME,
+    Layout,
+    Place,
+    find_layout,
+    guessed_judge,
+    one_direction,
+    turned,
+)
 from ganprune.models.options import SIDES, CheckpointOptions, make_network
-from ganprune.models.weights import State, check_tensors, load_into, read_safetensors, read_weights
+from ganprune.models.weights import State, check_numbers, check_tensors, load_into, read_safetensors
 from ganprune.runs.files import check_format, parse_json, replace, replacing
 from ganprune.specs import given_parameters
 
@@ -90,7 +101,8 @@ def load_cyclegan(
     """Load a trained CycleGAN, or what there is of one, with the right discriminator on each side.
 
     Args:
-        folder: our own format, or one of ``layouts.LAYOUTS``; or a single file with a generator's weights.
+        folder: our own format, files called as in ``names.FAMILIES``, or a single file with one generator or several
+            networks.
         options: epoch, architectures and side, where they are not to be found out; see :class:`CheckpointOptions`.
         device: where the networks go.
 
@@ -104,18 +116,18 @@ def load_cyclegan(
     if not (folder.is_dir() or folder.is_file()):
         raise UserError("checkpoint", str(folder), "an existing folder", "Check --checkpoint.")
     if (folder / CONFIG_NAME).is_file():
-        files, notes, left_out = _read_own(folder, options), [f"{folder}: ganprune's own format"], []
+        files, layout, notes = _read_own(folder, options), Layout("", {}), [f"{folder}: ganprune's own format"]
     else:
-        layout = find_layout(folder, options.epoch)
-        files = (Found(*place, read_weights(file), file) for place, file in layout.files.items())
-        notes, left_out = [f"{folder}: layout {layout.name}"], layout.notes
+        layout = _layout(folder, options)
+        files, notes = _read_foreign(layout, options), [f"{folder}: layout {layout.name}"]
     networks: dict[Place, nn.Module] = {}
     for found in files:
-        network = networks[found.side, found.part] = _make(found, options)
+        with _dispensable(found.part):
+            network = networks[found.side, found.part] = _make(found, options)
         size = f"{sum(tensor.numel() for tensor in network.parameters()):,} parameters"
         notes.append(f"{found.side} {found.part}: {specification(network)} ({size}, {found.path.name})")
-    notes += left_out
-    cyclegan = CycleGAN(*_make_sides(networks, notes), notes=notes)
+    notes += layout.notes
+    cyclegan = CycleGAN(*_make_sides(networks, notes), notes=notes, taken_for=layout.taken_for)
     if options.only is not None:
         cyclegan = cyclegan.only(options.only)
     for network in cyclegan.networks().values():
@@ -134,10 +146,55 @@ def _read_own(folder: Path, options: CheckpointOptions) -> Iterator[Found]:
     sides = [side for side in SIDES if f"{side}.generator" in architecture]
     if not sides:
         raise UserError("checkpoint", f"{folder} without a generator", "at least one", "Save it again.")
-    for side, part in itertools.product(sides, PARTS):
-        if (saved := architecture.get(key := f"{side}.{part}")) is not None:
+    keys = {(side, part): f"{side}.{part}" for side, part in itertools.product(sides, PARTS)}
+    keys = turned(one_direction(keys, options.side, str(folder)), options.trained)
+    for (side, part), key in keys.items():
+        if (saved := architecture.get(key)) is not None and not options.leaves_out(part, side):
             state = {name.removeprefix(f"{key}."): t for name, t in tensors.items() if name.startswith(f"{key}.")}
             yield Found(side, part, state, path, saved)
+
+
+def _layout(path: Path, options: CheckpointOptions) -> Layout:
+    """Return which network is which in foreign files."""
+    layout = find_layout(path, options.epoch, options.side) if path.is_dir() else path
+    if not isinstance(layout, Layout):
+        epoch = options.epoch if path.is_file() else None  # in a folder, the file's name has it
+        layout = lone_file(layout, epoch, options.side, functools.partial(_is_one, options, PARTS[0]))
+    return dataclasses.replace(layout, networks=turned(layout.networks, options.trained))
+
+
+def _read_foreign(layout: Layout, options: CheckpointOptions) -> Iterator[Found]:
+    """Yield the networks of a layout, and add to it what is left out in their files."""
+    for (side, part), entry in layout.networks.items():
+        if options.leaves_out(part, side):
+            layout.notes.append(f"{side} discriminator is left out: L_GenA instead of L_DisA")
+            continue
+        if part == "discriminator" and (text := guessed_judge(layout, side)):
+            layout.taken_for.append(text)
+        with _dispensable(part):
+            if entry.state is None:
+                entry = network_in(entry, functools.partial(_is_one, options, part), layout)
+            assert entry.state is not None
+            state = check_numbers(entry.state, entry.path)
+        yield Found(side, part, state, entry.path)
+
+
+@contextmanager
+def _dispensable(part: str) -> Iterator[None]:
+    """Say in messages about a discriminator that it is not needed."""
+    try:
+        yield
+    except UserError as error:
+        if part != "discriminator":
+            raise
+        remedy = f"{error.remedy} Or leave it out: --discriminator none."
+        raise UserError(error.field, error.value, error.expected, remedy) from error
+
+
+def _is_one(options: CheckpointOptions, part: str, state: State) -> bool:
+    """Return whether a factory's network takes tensors as they are, although their prefixes name networks."""
+    given = {text for side in SIDES if (text := options.factory(part, side)) is not None}
+    return any(make_network(part, text).state_dict().keys() <= state.keys() for text in given)
 
 
 def _read_architecture(path: Path) -> dict[str, Any]:
@@ -146,7 +203,9 @@ def _read_architecture(path: Path) -> dict[str, Any]:
         check_format(data, FORMAT, path)
         return dict(data["architecture"])
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError("checkpoint", f"{path} ({error})", "a JSON file with architecture", "Copy it again.") from error
+        raise UserError(
+            "checkpoint", f"{path} ({reason(error)})", "a JSON file with architecture", "Copy it again."
+        ) from error
 
 
 def _make(found: Found, options: CheckpointOptions) -> nn.Module:
@@ -155,11 +214,32 @@ def _make(found: Found, options: CheckpointOptions) -> nn.Module:
     factory = options.factory(found.part, found.side)
     if factory is not None:
         network = make_network(found.part, factory)
+        wanted = network.state_dict().keys()
+        found = next((each for each in _readings(found) if wanted <= each.state.keys()), found)
     else:
+        found = _recognised(found)
         config = _architecture(found, options.specification(found.part, found.side))
         check_tensors(skeleton(config), found.state, found.path, remedy)  # before anything of that size is built
         network = build(config)
     return load_into(network, found.state, found.path, remedy)
+
+
+def _recognised(found: Found) -> Found:
+    """Return the tensors without what stands before all their names, if only then they are those of a known network."""
+    for each in _readings(found):
+        with suppress(UserError):
+            _saved_or_inferred(each)
+            return each
+    return found
+
+
+def _readings(found: Found) -> Iterator[Found]:
+    """Yield the tensors as they are called, then without the first part of their names while all have the same one."""
+    yield found
+    state = found.state
+    while len({key.partition(".")[0] for key in state}) == 1 and all("." in key for key in state):
+        state = {key.partition(".")[2]: tensor for key, tensor in state.items()}
+        yield found._replace(state=state)
 
 
 def _architecture(found: Found, text: str | None) -> Architecture:
@@ -182,7 +262,7 @@ def _saved_or_inferred(found: Found) -> Architecture:
         return (infer_generator if found.part == "generator" else infer_discriminator)(found.state, found.path)
     except (IndexError, ValueError, KeyError, StopIteration) as error:  # names or shapes that no such network has
         remedy = f"Check --checkpoint, or say --{found.part}."
-        raise UserError(found.part, f"{found.path} ({error})", "the tensors of a CycleGAN", remedy) from error
+        raise UserError(found.part, f"{found.path} ({reason(error)})", "the tensors of a CycleGAN", remedy) from error
 
 
 def _make_sides(networks: Mapping[Place, nn.Module], notes: list[str]) -> Iterator[Side]:

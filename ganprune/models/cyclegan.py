@@ -17,9 +17,8 @@ from torch import nn
 from ganprune.errors import UserError, did_you_mean
 from ganprune.models.architecture import build, input_channels, output_channels
 from ganprune.models.description import Architecture
-from ganprune.models.options import SIDES
+from ganprune.models.options import OTHER, SIDES
 
-OTHER = {"A2B": "B2A", "B2A": "A2B"}
 SOURCE = {"A2B": "A", "B2A": "B"}
 TARGET = {"A2B": "B", "B2A": "A"}
 PARTS = ("generator", "discriminator")

@@ -3,18 +3,19 @@
 ``--generator`` and ``--discriminator`` take a specification, or two joined by a slash, A2B's first::
 
     resnet:padding=zero,upsampling=bilinear     a known architecture; what is not said is inferred from the tensors
+    none                                        of discriminators: they are not even read
     package.module:factory                      a function or class that makes the network, also with :KEY=VALUE,...
 
-The second form imports code: it is read only from what a user has given in this call, never from a file.
+The last form imports code: it is read only from what a user has given in this call, never from a file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from ganprune.errors import UserError, did_you_mean
+from ganprune.errors import UserError, did_you_mean, reason
 from ganprune.settings.fields import Settings, setting
 from ganprune.specs import given_parameters, load_function
 
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 SIDES = ("A2B", "B2A")
-KNOWN = {"generator": ("resnet", "unet"), "discriminator": ("patch",)}
-KINDS_HELP = (
-    "What the {}s are: {}:KEY=VALUE,..., or package.module:factory (imported); A2B/B2A if they differ.  "
-    "[default: read off]"
-)
+OTHER = {"A2B": "B2A", "B2A": "A2B"}
+BACKWARDS = "BtoA"
+NONE = "none"  # the specification of discriminators that are left out
+KNOWN = {"generator": ("resnet", "unet"), "discriminator": ("patch", NONE)}
+KINDS_HELP = "What the {}s are: {}, or package.module:factory (imported); A2B/B2A if they differ.  [default: read off]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,8 @@ class CheckpointOptions(Settings):
     Attributes:
         epoch: of ``EPOCH_net_G_A.pth``; None for "latest".
         generator, discriminator: specifications; None to infer everything.
+        side: what a generator is that is the only one there; None for what its name says, or A2B.
+        trained: the ``--direction`` of the training. After "BtoA", the files of the usual names hold the other sides.
         only: the one side to prune; None for all that there are.
 
     Raises:
@@ -43,18 +46,29 @@ class CheckpointOptions(Settings):
     """
 
     epoch: str | None = setting(None, "Epoch of EPOCH_net_G_A.pth.  [default: latest]")
-    generator: str | None = setting(None, KINDS_HELP.format("generator", "resnet or unet"))
-    discriminator: str | None = setting(None, KINDS_HELP.format("discriminator", "patch"))
+    generator: str | None = setting(None, KINDS_HELP.format("generator", "resnet or unet:KEY=VALUE,..."))
+    discriminator: str | None = setting(
+        None, KINDS_HELP.format("discriminator", "patch:KEY=VALUE,..., none (left out)")
+    )
+    side: str | None = setting(None, "A2B or B2A: what a lone generator is.  [default: by its name]", choices=SIDES)
+    trained: str | None = setting(
+        None, "AtoB or BtoA: the --direction that the networks were trained with.  [default: AtoB]",
+        choices=("AtoB", BACKWARDS),
+    )  # fmt: skip
     only: str | None = setting(
         None, "A2B or B2A: prune that generator; the other stays as it is.", choices=SIDES, common=True
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.side is not None and self.trained is not None:
+            remedy = "--side says all of a lone generator."
+            raise UserError("--trained", f"{self.trained} with --side {self.side}", "one of the two", remedy)
         for part, known in KNOWN.items():
             for text in (self.specification(part, side) for side in SIDES):
                 name = (text or "").partition(":")[0]
-                if text is not None and name not in known and not is_reference(part, text):
+                said = name in known and not (text or "").startswith(f"{NONE}:")
+                if text is not None and not said and not is_reference(part, text):
                     expected = f"{', '.join(known)}, or package.module:factory"
                     raise UserError(part, text, expected, did_you_mean(name, known))
 
@@ -68,6 +82,14 @@ class CheckpointOptions(Settings):
             expected = "one specification, or A2B's and B2A's joined by a slash"
             raise UserError(part, text or "''", expected, f"Correct --{part}.")
         return parts[0] if side == SIDES[0] else parts[-1]
+
+    def leaves_out(self, part: str, side: str) -> bool:
+        """Return whether that network is not wanted."""
+        return self.specification(part, side) == NONE
+
+    def without_discriminators(self) -> CheckpointOptions:
+        """Return the same options for whoever has no use for discriminators."""
+        return replace(self, discriminator=NONE)
 
     def factory(self, part: str, side: str) -> str | None:
         """Return the reference to code that makes the network, if that is what is said."""
@@ -131,7 +153,7 @@ def make_network(part: str, text: str) -> nn.Module:
     try:
         network = function(**arguments)
     except Exception as error:  # anything may go wrong in code that we did not write
-        found = f"{text} ({type(error).__name__}: {error})"
+        found = f"{text} ({type(error).__name__}: {reason(error)})"
         raise UserError("factory", found, "a function that makes a network", "Correct it.") from error
     if not isinstance(network, nn.Module):
         found = f"{text}, which returns {type(network).__name__}"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -15,6 +17,17 @@ from ganprune.errors import UserError, reason
 
 State = dict[str, torch.Tensor]
 BELONGS = "Check that the file belongs to this architecture."
+# Whose objects people save beside their networks.
+HARMLESS = ("argparse", "numpy", "pathlib", "datetime", "types", "omegaconf", "easydict", "yacs", "ml_collections")
+OTHER_FILES = (
+    (b"<", "a web page", "Download the file itself."),
+    (b"version https://git-lfs", "a pointer of Git LFS", "Get the file itself: git lfs pull."),
+)
+SAVE_TENSORS = (
+    "If you trust the file, save its tensors alone: import torch; d = torch.load({!r}, weights_only=False); "
+    "torch.save({{k: v for k, v in d.items() if isinstance(v, dict) and 'tensor(' in str(v)}}, 'clean.pth')"
+)
+SAVE_STATE = "Save the weights alone, in the program that made it: torch.save(generator.state_dict(), 'netG_A2B.pth')."
 
 
 def read_safetensors(path: Path) -> State:
@@ -24,45 +37,78 @@ def read_safetensors(path: Path) -> State:
     try:
         state = load_file(path)
     except Exception as error:  # damaged headers come out as errors of every kind
-        raise UserError("checkpoint", f"{path} ({error})", "an undamaged file", "Copy the checkpoint again.") from error
-    return _plain(state, path)
+        found, remedy = f"{path} ({reason(error)})", "Copy the checkpoint again."
+        raise UserError("checkpoint", found, "an undamaged file", remedy) from error
+    return check_numbers(state, path)
 
 
-def read_weights(path: Path) -> State:
-    """Read a file of either kind, by its ending; errors as :func:`read_safetensors` and :func:`read_pth`."""
-    return _unprefixed(read_safetensors(path)) if path.suffix == ".safetensors" else read_pth(path)
+def read_data(path: Path) -> Any:
+    """Read a file of weights, by its ending: the tensors of a safetensors file, or whatever PyTorch reads of another
+    without executing anything from it.
+
+    Raises:
+        UserError: the file is damaged, or holds objects that only code can make; their kind is named.
+    """
+    if path.suffix == ".safetensors":
+        return read_safetensors(path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged files come out as errors of every kind
+        found, remedy = _why_unread(error, path)
+        expected = "a PyTorch state dict of tensors and nothing else"
+        raise UserError("checkpoint", f"{path} ({found})", expected, remedy) from error
 
 
 def read_pth(path: Path) -> State:
-    """Read a PyTorch state dict without executing anything from it.
-
-    A DataParallel prefix is dropped here, the running statistics that old instance norms saved in :func:`load_into`.
+    """Read a PyTorch state dict, with nothing around it.
 
     Raises:
         UserError: the file is damaged, or holds anything but tensors by name.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(
-            "checkpoint", f"{path} ({reason(error, 120)})", "a PyTorch state dict of tensors and nothing else",
-            "Save model.state_dict() with torch.save; a file that holds code is not read, since it could do anything.",
-        ) from error  # fmt: skip
+    state = read_data(path)
     items = state.items() if isinstance(state, Mapping) else [(None, None)]
     if not all(isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in items):
         raise UserError("checkpoint", f"{path} ({type(state).__name__})", "tensors by name", "Save model.state_dict().")
-    return _unprefixed(_plain(state, path))
+    return unprefixed(check_numbers(state, path))
 
 
-def _unprefixed(state: Mapping[str, torch.Tensor]) -> State:
-    """Drop what DataParallel and torch.compile put before the names."""
-    return {re.sub(r"^((module|_orig_mod)\.)+", "", key): value for key, value in state.items()}
+def _why_unread(error: Exception, path: Path) -> tuple[str, str]:
+    """Return what is in the way of reading a file, in our words, and what to do about it."""
+    start, text = _start(path), str(error)
+    if kind := re.search(r"GLOBAL ([\w.]+) was not an allowed", text):
+        if kind[1].split(".")[0] in HARMLESS:
+            return f"it holds {kind[1]}", SAVE_TENSORS.format(str(path))
+        return f"it holds {kind[1]}, which only code can make", SAVE_STATE
+    if "TorchScript" in text:
+        return "a TorchScript program", SAVE_STATE
+    for beginning, found, remedy in OTHER_FILES:
+        if start.lstrip().startswith(beginning):
+            return found, remedy
+    said = text.partition("WeightsUnpickler error:")[2].strip()  # what stands before it is advice to run the file
+    found = f"no PyTorch file, or damaged: {reason(said or error, 120)}" if start else "empty"
+    return found, "Copy the checkpoint again, or save model.state_dict() with torch.save."
 
 
-def _plain(state: Mapping[str, torch.Tensor], path: Path) -> State:
+def _start(path: Path) -> bytes:
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(64)
+    return b""
+
+
+def unprefixed(state: Mapping[str, torch.Tensor]) -> State:
+    """Drop what DataParallel, torch.compile and averaging put before the names, and averaging's count of steps."""
+    return {re.sub(r"^((module|_orig_mod)\.)+", "", key): value for key, value in state.items() if key != "n_averaged"}
+
+
+def check_numbers(state: Mapping[str, torch.Tensor], path: Path) -> State:
+    """Return tensors whose numbers are plain and in the file.
+
+    Raises:
+        UserError: one is not; it is named.
+    """
     for key, value in state.items():
-        if reason := _unusable(value):
-            raise UserError("checkpoint", f"{path}: tensor {key} {reason}", "plain numbers", "Save model.state_dict().")
+        if why := _unusable(value):
+            raise UserError("checkpoint", f"{path}: tensor {key} {why}", "plain numbers", "Save model.state_dict().")
     return dict(state)
 
 

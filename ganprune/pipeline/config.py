@@ -18,6 +18,7 @@ from ganprune.settings.fields import flat, from_json, settings_in
 
 FORMAT = 2  # of config.json
 PATHS = ("checkpoint", "data", "inception_weights")  # resolved, where they are given once more
+FOUND_BY = ("epoch", "side", "trained", "only")  # which networks of a checkpoint are which
 RESUMABLE = ("evolve", "finetune")
 COMMANDS = (*RESUMABLE, "pick", "baseline")
 CONFIG_TYPES: dict[str, tuple[type, ...]] = {
@@ -75,7 +76,7 @@ def grow(config: Mapping[str, Any], settings: EvolveSettings, options: Mapping[s
     saved = {name: config.get(name) for name in ("checkpoint", "data", "size", "load_size", "threads")}
     saved |= {"values": config.get("values"), "background": config.get("background", WHITE)}
     saved["no_pairs"] = config.get("pairs") is False
-    saved |= {name: config["networks"].get(name) for name in ("epoch", "only")}
+    saved |= {name: config["networks"].get(name) for name in FOUND_BY}
     saved |= flat(settings)
     places = {name: str(Path(options[name]).resolve()) for name in PATHS if options.get(name)}
     asked = {**options, **places}
@@ -111,7 +112,7 @@ def open_finished(path: str | Path) -> RunDirectory:
 
 def run_networks(config: Mapping[str, Any], given: CheckpointOptions) -> CheckpointOptions:
     """Return how a run's checkpoint is to be read; the caller gives factories again, and nothing else."""
-    for name in ("epoch", "only"):
+    for name in FOUND_BY:
         if getattr(given, name) is not None:
             found = f"{getattr(given, name)} with a run"
             raise UserError(f"--{name}", found, "a checkpoint", "The run keeps what it was begun with; leave it out.")

@@ -22,10 +22,10 @@ from ganprune.pipeline.task import Task
 PART = 96  # side length of the part of an image that networks are shown
 JUDGED, TRANSLATED = 64 * 64 * 64, 8 * 64 * 64  # pixels of each domain: for discriminators, and for generators
 CLEARLY = 0.75  # of two distances, the smaller one is at most this share of the other
-TURNED = "the checkpoint was probably trained with --direction BtoA: give --side B2A"
+TURNED = "the checkpoint was probably trained with --direction BtoA: give --trained BtoA"
 UNCLEAR = (
     "either the files of the discriminators are swapped, or the checkpoint was trained with --direction BtoA; the "
-    "generators don't tell. Try --side B2A, and look at images before a long search"
+    "generators don't tell. Try --trained BtoA, and look at images before a long search"
 )
 
 

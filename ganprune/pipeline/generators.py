@@ -60,7 +60,8 @@ class Trained:
             raise UserError("direction", direction, " or ".join(SIDES), did_you_mean(direction, SIDES))
         if direction not in self.generators:
             found = f"{direction}, which {self.path} lacks"
-            raise UserError("direction", found, ", ".join(self.generators), "Use another --direction.")
+            alone = f" Or say what it is: --side {direction}." * (not self.pruned and len(self.generators) == 1)
+            raise UserError("direction", found, ", ".join(self.generators), f"Use another --direction.{alone}")
         if (channels := input_channels(self.generators[direction])) not in CHANNELS:
             found = f"{direction} with {channels} image channels"
             raise UserError("generator", found, "3 or 1, as image files have", "Use another --direction.")
@@ -75,7 +76,7 @@ class Trained:
         if self.checkpoint is None:
             found, remedy = f"{self.path}, which is no run", "Only a run has pruned an original."
             raise UserError("original", found, "a run directory", remedy)
-        cyclegan = load_cyclegan(self.checkpoint, options=self.networks, device=device)
+        cyclegan = load_cyclegan(self.checkpoint, options=self.networks.without_discriminators(), device=device)
         return {name: side.generator for name, side in cyclegan.items()}
 
     def originals_if_there(
@@ -127,7 +128,7 @@ def load_trained(
     if present := [name for name in SIDES if directory.exists(f"{name}.json")]:
         framing = saved_framing(read_description(path / present[0]))
         return Trained(path, load_pair(directory, device, present, networks), framing, networks=networks)
-    cyclegan = load_cyclegan(path, options=networks, device=device)
+    cyclegan = load_cyclegan(path, options=networks.without_discriminators(), device=device)
     own = {name: side.generator for name, side in cyclegan.items()}
     framing = saved_framing(config.get("data")) if isinstance(config, dict) else None
     return Trained(path, own, framing, pruned=False, networks=networks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,27 @@ def pretrain_framing(checkpoint: str | Path) -> Framing | None:
 def saved_framing(data: Any) -> Framing | None:
     """Return the framing that a file's entries say, if they do."""
     return Framing.from_json(data) if isinstance(data, dict) and "size" in data else None
+
+
+def load_what_can_be(load: Callable[[CheckpointOptions], Task], networks: CheckpointOptions) -> Task:
+    """Load a task whose discriminators nobody needs: without them, and a note, where they can't be used.
+
+    Args:
+        load: loads the task with such options.
+        networks: how the checkpoint is to be read.
+
+    Raises:
+        UserError: it can't be loaded without discriminators either.
+    """
+    try:
+        return load(networks)
+    except UserError as error:
+        try:
+            task = load(networks.without_discriminators())
+        except UserError:
+            raise error from None
+        task.cyclegan.notes.append(f"discriminators are left out, as nothing needs them: {error.value}")
+        return task
 
 
 def load_toy() -> Task:

@@ -128,6 +128,15 @@ class EvolveSettings(Settings):
         return self.fitness.cost == "latency" or self.budget.max_latency_ms is not None
 
     @property
+    def needs_discriminators(self) -> bool:
+        """Whether the search or a training asks discriminators; figures that do are left out where there are none."""
+        asking = ("adversarial", "disa", "feature_matching")
+        weights = self.finetune.training(lam=self.fitness.lam, precision="float32", seed=self.seed).weights
+        trained = self.finetune.steps > 0 and any(weights[term] for term in asking)
+        tuned = self.tuning.wanted and self.tuning.objective == "cyclegan"
+        return self.fitness.loss == "disa" or trained or tuned
+
+    @property
     def training(self) -> TrainingSettings:
         """What the trainer is to do in the last fine-tune."""
         return self.finetune.training(lam=self.fitness.lam, precision=self.precision, seed=self.seed)

@@ -7,6 +7,7 @@ import onnxruntime
 import pytest
 import torch
 from click.testing import CliRunner
+from networks import toy_generator
 from toytask import contents, toy_run
 
 import ganprune
@@ -218,3 +219,11 @@ def test_an_export_of_a_run_of_crops_keeps_its_scale_unless_another_size_is_aske
     assert load_trained("own").framing == Framing((16, 16), (18, 24))
     assert call(made.directory, *plain, "--size", 32, out="other").exit_code == 0
     assert load_trained("other").framing == Framing((32, 32))
+
+
+def test_damaged_discriminators_are_not_read(image_folder, tmp_path):
+    torch.save(toy_generator().state_dict(), tmp_path / "netG_A2B.pth")
+    (tmp_path / "netD_B.pth").write_bytes(b"damaged")
+    result = call(tmp_path, "--format", "torch", "--size", 16, "--images", image_folder / "testA")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "out" / "A2B.pth").is_file()

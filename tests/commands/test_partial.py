@@ -27,7 +27,9 @@ from ganprune.models.checkpoint import save_cyclegan
 from ganprune.models.cyclegan import CycleGAN, Side, domain_channels
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.options import CheckpointOptions
+from ganprune.pipeline.config import configured_task
 from ganprune.pipeline.reporter import Reporter
+from ganprune.pipeline.task import check_fingerprint
 from ganprune.settings.training import TrainingSettings
 from ganprune.training import CycleGANTrainer
 
@@ -112,6 +114,28 @@ def test_a_lone_generator_needs_images_of_its_source_only(tmp_path, image_folder
     with pytest.raises(UserError, match=r"features: got 0 test images of domain A; .*--features none"):
         toy_run(tmp_path / "one", data, tmp_path / "new", features="shipped")
     assert not (tmp_path / "new").exists()
+
+
+def test_discriminators_that_nothing_needs_may_be_damaged(tmp_path, image_folder):
+    torch.save(toy_generator().state_dict(), tmp_path / "netG_A2B.pth")
+    (tmp_path / "netD_B.pth").write_bytes(b"damaged")
+    notes = []
+    options = {"finetune_steps": 0, "generations": 1, "loss": "gena"}
+    run = toy_run(tmp_path, image_folder, tmp_path / "run", Reporter(note=notes.append), **options)
+    assert run.read_json("config.json")["networks"] == {"discriminator": "none"}
+    assert any(f"left out, as nothing needs them: {tmp_path / 'netD_B.pth'} (" in note for note in notes)
+    for needing in ({"loss": "disa"}, {"finetune_steps": 2}, {"tune": "cyclegan", "tune_steps": 1}):
+        with pytest.raises(UserError, match=r"netD_B\.pth \("):
+            toy_run(tmp_path, image_folder, tmp_path / "new", **{**options, **needing})
+
+
+def test_what_was_left_out_stays_left_out_when_a_run_goes_on(tmp_path, image_folder, checkpoint):
+    networks = CheckpointOptions(discriminator="none/patch")
+    options = {"finetune_steps": 0, "generations": 1, "networks": networks}
+    config = toy_run(checkpoint, image_folder, tmp_path / "run", **options).read_json("config.json")
+    task = configured_task(config, "cpu")
+    assert task.cyclegan["A2B"].discriminator is None and task.cyclegan["B2A"].discriminator is not None
+    check_fingerprint(task, config)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from conftest import write_images
+from networks import toy_generator
 from PIL import Image
 from toytask import contents, toy_run
 
@@ -273,3 +274,20 @@ def test_ctrl_c_keeps_what_is_done(run, photos, monkeypatch):
     result = call(run.directory, photos, "--batch", 1)
     assert result.exit_code == 130 and "What was translated so far is in out." in result.stderr
     assert sorted(os.listdir("out")) == ["a.png", "b.png"]
+
+
+def test_damaged_discriminators_are_not_read(photos, tmp_path):
+    generator = toy_generator(seed=3)
+    (tmp_path / "public").mkdir()
+    torch.save({"state_dict": generator.state_dict()}, tmp_path / "public" / "netG_A2B.pth")
+    (tmp_path / "public" / "netD_B.pth").write_bytes(b"damaged")
+    assert call("public", photos / "a.png", "--size", 16).exit_code == 0
+    assert close(pixels("out/a.png"), wanted(generator.eval(), photos / "a.png", (16, 16)))
+
+
+def test_a_lone_generator_is_the_side_that_is_said(photos, tmp_path):
+    torch.save(toy_generator(seed=3).state_dict(), tmp_path / "mine.pth")
+    refused(
+        call("mine.pth", photos / "a.png", "--size", 16, direction="B2A"), "B2A, which mine.pth lacks", "--side B2A"
+    )
+    assert call("mine.pth", photos / "a.png", "--size", 16, "--side", "B2A", direction="B2A").exit_code == 0

@@ -19,11 +19,11 @@ from ganprune.models.cyclegan import CycleGAN, Side
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
 from ganprune.models.infer import infer_discriminator, infer_generator
-from ganprune.models.layouts import CONFIG_NAME, LAYOUTS, WEIGHTS_NAME
+from ganprune.models.layouts import CONFIG_NAME, WEIGHTS_NAME
 from ganprune.models.options import CheckpointOptions
 from ganprune.models.sizing import check_size
 from ganprune.models.unet import UnetConfig
-from ganprune.models.weights import read_pth
+from ganprune.models.weights import read_data
 
 MARKS = {  # which constant the first bias of each file holds, and so which network must end up where
     "latest_net_G_A": {
@@ -91,6 +91,18 @@ def test_public_layouts_give_each_side_the_discriminator_of_its_output(tmp_path,
     for mark, place in PLACES.items():
         bias = networks[place].model[1 if place.endswith("generator") else 0].bias
         assert (bias == mark).all(), f"{place} holds another network"
+
+
+@pytest.mark.parametrize("layout", MARKS)
+def test_files_of_a_backwards_training_hold_the_other_sides(tmp_path, layout):
+    networks = load_cyclegan(
+        write_layout(tmp_path / "public", layout), options=CheckpointOptions(trained="BtoA")
+    ).networks()
+    for mark, place in PLACES.items():
+        other = place.replace("A2B", "-").replace("B2A", "A2B").replace("-", "B2A")
+        assert (networks[other].model[1 if place.endswith("generator") else 0].bias == mark).all()
+    with pytest.raises(UserError, match="--trained: got BtoA with --side A2B; expected one of the two"):
+        CheckpointOptions(trained="BtoA", side="A2B")
 
 
 def test_sides_know_their_domains_and_partner(cyclegan):
@@ -208,11 +220,11 @@ def damage(name, value):
         (damage("model.4.bias", torch.ones(3)), r"model\.4\.bias of shape \(3,\); expected shape \(8,\)"),
         (damage("model.7.bias", torch.full((16,), float("nan"))), r"model\.7\.bias with NaN or Inf"),
         (damage("model.7.bias", torch.full((16,), float("inf"))), r"model\.7\.bias with NaN or Inf"),
-        (lambda s: {"netG": s}, r"latest_net_G_A\.pth \(dict\); expected tensors by name"),
-        (lambda s: {0: torch.ones(1)}, r"latest_net_G_A\.pth \(dict\); expected tensors by name"),
+        (lambda s: {"netD": s}, r"latest_net_G_A\.pth with netD; expected a generator"),
+        (lambda s: {0: torch.ones(1)}, r"latest_net_G_A\.pth \(dict of 0\); expected tensors by name"),
         (lambda s: torch.ones(3), r"latest_net_G_A\.pth \(Tensor\); expected tensors by name"),
         (lambda s: {"encoder.weight": torch.ones(1)}, r"first tensor encoder\.weight\); expected a ResNet generator"),
-        (lambda s: {}, r"first tensor None\); expected a ResNet generator"),
+        (lambda s: {}, r"latest_net_G_A\.pth \(dict of nothing\); expected tensors by name"),
     ],
 )
 def test_a_wrong_tensor_of_a_public_file_is_named(tmp_path, change, message):
@@ -233,24 +245,26 @@ def test_something_else_than_a_discriminator_is_named(tmp_path):
 @pytest.mark.parametrize("layout", MARKS)
 def test_a_missing_generator_leaves_the_other_side_alone(tmp_path, layout):
     folder = write_layout(tmp_path / "public", layout)
-    names = {place: f"{stem.format(epoch='latest')}.pth" for place, stem in LAYOUTS[layout].items()}
-    (folder / names["B2A", "generator"]).unlink()
+    names = {PLACES[mark]: file for file, mark in MARKS[layout].items()}
+    (folder / names["B2A.generator"]).unlink()
     cyclegan = load_cyclegan(folder)
     assert list(cyclegan) == ["A2B"] and cyclegan.reverse("A2B") is None
     assert list(cyclegan.networks()) == ["A2B.generator", "A2B.discriminator"]
     notes = "\n".join(cyclegan.notes)
-    assert f"{names['B2A', 'discriminator']} is left out: its generator is not there" in notes
-    assert f"{names['B2A', 'generator'].removesuffix('.pth')} is not in {folder}: no cycle term" in notes
+    assert f"{names['B2A.discriminator']} is left out: its generator is not there" in notes
+    assert f"{names['B2A.generator'].removesuffix('.pth')} is not in {folder}: no cycle term" in notes
 
 
 @pytest.mark.parametrize("layout", MARKS)
 def test_a_missing_discriminator_leaves_its_side_without(tmp_path, layout):
     folder = write_layout(tmp_path / "public", layout)
-    (folder / f"{LAYOUTS[layout]['A2B', 'discriminator'].format(epoch='latest')}.pth").unlink()
+    missing = next(file for file, mark in MARKS[layout].items() if PLACES[mark] == "A2B.discriminator")
+    (folder / missing).unlink()
     cyclegan = load_cyclegan(folder)
     assert list(cyclegan) == ["A2B", "B2A"]
     assert cyclegan["A2B"].discriminator is None and cyclegan["B2A"].discriminator is not None
-    assert "A2B has no discriminator: L_GenA instead of L_DisA" in "\n".join(cyclegan.notes)
+    text = f"{missing.removesuffix('.pth')} is not in {folder}: A2B has no discriminator: L_GenA instead of L_DisA"
+    assert text in cyclegan.notes
 
 
 def test_discriminators_alone_are_refused(tmp_path):
@@ -352,7 +366,7 @@ def test_a_truncated_pth_file_is_named(tmp_path, keep, zipped):
     data = path.read_bytes()
     path.write_bytes(data[: int(keep * len(data)) if isinstance(keep, float) else keep])
     with pytest.raises(UserError, match=r"latest_net_G_A\.pth \(.*\); expected a PyTorch state dict"):
-        read_pth(path)
+        read_data(path)
 
 
 @pytest.mark.parametrize(

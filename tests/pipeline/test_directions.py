@@ -66,7 +66,7 @@ def evidence_of(data, generators, judges):
     "generators, judges, told",
     [
         ((UP, DOWN), (1, -1), None),
-        ((DOWN, UP), (-1, 1), "trained with --direction BtoA: give --side B2A"),  # all of its files, that is
+        ((DOWN, UP), (-1, 1), "trained with --direction BtoA: give --trained BtoA"),  # all of its files, that is
         ((UP, DOWN), (-1, 1), "the files of the two discriminators are probably swapped"),
         ((DOWN, UP), (1, -1), "the files of the two generators are probably swapped"),
         ((DOWN, UP), (None, None), "trained with --direction BtoA"),
