@@ -28,6 +28,7 @@ from ganprune.models.checkpoint import load_cyclegan
 from ganprune.models.cyclegan import CycleGAN
 from ganprune.models.options import CheckpointOptions
 from ganprune.models.sizing import check_size, size_multiple
+from ganprune.pipeline.statistics import statistics_notes
 from ganprune.pipeline.task import Task, load_task
 from ganprune.settings.evolve import EvolveSettings
 
@@ -90,7 +91,7 @@ def inspect_checkpoint(
         "taken_for": taken_for,
         "size": list(shape),
         "sides": sides,
-        "warnings": [],
+        "warnings": statistics_notes(task) if task else [],
     }
     if task is not None:
         stage("asking the discriminators")

@@ -20,10 +20,10 @@ from PIL import Image
 from torch import nn
 
 from ganprune.data import pixels
-from ganprune.data.sizes import LEAST, Size, size_text
+from ganprune.data.sizes import Size, size_text
 from ganprune.device import resolve_device, set_threads
 from ganprune.errors import UserError
-from ganprune.models.architecture import input_channels
+from ganprune.models.architecture import input_channels, least_side
 from ganprune.models.options import CheckpointOptions
 from ganprune.models.sizing import size_multiple, translate
 from ganprune.pipeline.generators import Trained, load_trained
@@ -189,6 +189,7 @@ class _Work:
         self.networks, self.size, self.settings = networks, size, settings
         self.multiples = [size_multiple([network]) for network in networks]
         self.channels = input_channels(networks[-1])
+        self.least = max(map(least_side, networks))
         self.done = Translated()
 
     def run(self, files: Sequence[tuple[Path, Path]], report: Callable[[int, int], Any] | None) -> Translated:
@@ -208,9 +209,9 @@ class _Work:
                 self.done.skipped.append(str(error.value))
                 continue
             sized = image if self.size is None else pixels.resize(image, self.size)
-            if min(sized.size) < LEAST:
+            if min(sized.size) < self.least:
                 shown = size_text((sized.height, sized.width))
-                self.done.skipped.append(f"{source} ({shown}, smaller than {LEAST} pixels: give --size)")
+                self.done.skipped.append(f"{source} ({shown}, smaller than {self.least} pixels: give --size)")
             else:
                 yield _Job(source, target, image, sized)
 

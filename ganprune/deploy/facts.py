@@ -12,7 +12,7 @@ from torch.export import Dim
 
 from ganprune import __version__
 from ganprune.data.sizes import LEAST, Size, size_json, size_text
-from ganprune.models.architecture import input_channels, output_channels
+from ganprune.models.architecture import input_channels, least_side, output_channels
 
 FORMAT = 1
 KEY = "preprocessing"  # under which a file's metadata hold the facts, as JSON
@@ -30,6 +30,7 @@ class Facts:
         multiple: what height and width have to be multiples of; None where only ``size`` will do.
         channels: of the images that it is given.
         output_channels: of those that it gives.
+        least: side length of images, at least.
     """
 
     direction: str
@@ -38,11 +39,13 @@ class Facts:
     multiple: int | None
     channels: int
     output_channels: int = 3
+    least: int = LEAST
 
     @classmethod
     def of(cls, generator: nn.Module, direction: str, kind: str, size: Size, multiple: int | None) -> Facts:
         """Return the facts of a generator."""
-        return cls(direction, kind, size, multiple, input_channels(generator), output_channels(generator))
+        channels = input_channels(generator), output_channels(generator)
+        return cls(direction, kind, size, multiple, *channels, least_side(generator))
 
     def to_json(self) -> dict[str, Any]:
         """Return the facts in words and numbers that need no ganprune to be understood."""
@@ -74,7 +77,7 @@ class Facts:
         free: dict[int, Any] = {0: Dim("batch")}
         if (multiple := self.multiple) is not None:
             for dim, name in ((2, "height"), (3, "width")):
-                one = Dim(name if multiple == 1 else f"{name}_{multiple}", min=-(-LEAST // multiple))
+                one = Dim(name if multiple == 1 else f"{name}_{multiple}", min=-(-self.least // multiple))
                 free[dim] = one if multiple == 1 else multiple * one
         return (free,)
 

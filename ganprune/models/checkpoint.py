@@ -6,7 +6,6 @@ ours are safetensors beside a JSON file with the architecture.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 from collections.abc import Iterator, Mapping
@@ -34,6 +33,7 @@ from ganprune.models.description import Architecture
 from ganprune.models.infer import infer_discriminator, infer_generator
 from ganprune.models.layouts import CONFIG_NAME, WEIGHTS_NAME, Place, find_layout
 from ganprune.models.options import SIDES, CheckpointOptions, make_network
+from ganprune.models.readings import settle
 from ganprune.models.weights import State, check_tensors, load_into, read_safetensors, read_weights
 from ganprune.runs.files import check_format, parse_json, replace, replacing
 from ganprune.specs import given_parameters
@@ -95,10 +95,12 @@ def load_cyclegan(
         device: where the networks go.
 
     Returns:
-        The sides that there are, float32, in evaluation mode; its ``notes`` say what was found and what was not.
+        The sides that there are, float32, in evaluation mode; its ``notes`` say what was found and what was not, its
+        ``taken_for`` what was inferred and might be otherwise.
 
     Raises:
-        UserError: there is no generator, or a tensor is missing, extra or misshapen; it is named.
+        UserError: there is no generator, a tensor is missing, extra or misshapen (it is named), or it can't be told
+            whether the networks have norms.
     """
     folder, options = Path(folder), options or CheckpointOptions()
     if not (folder.is_dir() or folder.is_file()):
@@ -110,12 +112,19 @@ def load_cyclegan(
         files = (Found(*place, read_weights(file), file) for place, file in layout.files.items())
         notes, left_out = [f"{folder}: layout {layout.name}"], layout.notes
     networks: dict[Place, nn.Module] = {}
+    read_off: dict[Place, Mapping[str, Any]] = {}
+    paths: dict[Place, Path] = {}
     for found in files:
-        network = networks[found.side, found.part] = _make(found, options)
+        place = found.side, found.part
+        networks[place], paths[place] = _make(found, options), found.path
+        if found.saved is None and options.factory(found.part, found.side) is None:
+            read_off[place] = _given(found, options.specification(found.part, found.side))
+    taken_for = settle(networks, read_off)
+    for (side, part), network in networks.items():
         size = f"{sum(tensor.numel() for tensor in network.parameters()):,} parameters"
-        notes.append(f"{found.side} {found.part}: {specification(network)} ({size}, {found.path.name})")
+        notes.append(f"{side} {part}: {specification(network)} ({size}, {paths[side, part].name})")
     notes += left_out
-    cyclegan = CycleGAN(*_make_sides(networks, notes), notes=notes)
+    cyclegan = CycleGAN(*_make_sides(networks, notes), notes=notes, taken_for=taken_for)
     if options.only is not None:
         cyclegan = cyclegan.only(options.only)
     for network in cyclegan.networks().values():
@@ -166,13 +175,16 @@ def _architecture(found: Found, text: str | None) -> Architecture:
     """Return the saved or inferred architecture, with what the user's ``text`` says in its place."""
     if text is None:
         return _saved_or_inferred(found)
-    kind, _, values = text.partition(":")
-    known = KINDS[kind][0]
-    base: Architecture | None = None
+    known, given, base = KINDS[text.partition(":")[0]][0], _given(found, text), None
     with suppress(UserError):  # what the user says may be all that there is to know
         base = _saved_or_inferred(found)
-    base = base if isinstance(base, known) else known()
-    return dataclasses.replace(base, **given_parameters(found.part, kind, known, values))
+    return base.said(**given) if isinstance(base, known) else known(**given)
+
+
+def _given(found: Found, text: str | None) -> dict[str, Any]:
+    """Return what a user's ``text`` says of a known architecture."""
+    kind, _, values = (text or "").partition(":")
+    return given_parameters(found.part, kind, KINDS[kind][0], values) if kind else {}
 
 
 def _saved_or_inferred(found: Found) -> Architecture:

@@ -25,6 +25,7 @@ from ganprune.pipeline.reference import reference_fitness
 from ganprune.pipeline.reporter import Reporter
 from ganprune.pipeline.results import draw_samples, make_measures, measure
 from ganprune.pipeline.search import algorithms
+from ganprune.pipeline.statistics import statistics_notes
 from ganprune.pipeline.task import Task, check_fingerprint, fingerprint
 from ganprune.runs.directory import CONFIG, STATE, SUMMARY, RunDirectory
 from ganprune.settings.evolve import EvolveSettings
@@ -205,6 +206,9 @@ def begin(
     task.images.read_all()
     if began_with is not None:
         check_fingerprint(task, began_with)
+    else:
+        for note in statistics_notes(task):
+            reporter.note(note)
     return Job(command, task, settings, threads, reporter, started)
 
 

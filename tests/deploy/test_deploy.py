@@ -30,6 +30,8 @@ GENERATORS = {
     "affine": lambda dtype: toy_generator(dtype, affine=True),
     "batch": lambda dtype: toy_generator(dtype, norm="batch"),
     "zero padding": lambda dtype: toy_generator(dtype, padding="zero", dropout=True),
+    "no norms": lambda dtype: toy_generator(dtype, norm="none"),
+    "three halvings": lambda dtype: toy_generator(dtype, ngf=2, downsamplings=3),
     "grey": lambda dtype: toy_generator(dtype, in_channels=1, out_channels=1),
     "unet": lambda dtype: enliven(UNet()).to(dtype).eval(),
     "separable": lambda dtype: enliven(separable()).to(dtype).eval(),
@@ -79,7 +81,8 @@ def test_onnx_gets_its_own_norms_centred_images_and_a_blocked_last_layer():
     zero = toy_generator(padding="zero")
     zero.model[0] = nn.ZeroPad2d(3)  # an image's mean does not reach the border then
     assert Centred not in kinds(inference_form(zero, real, onnx=True))
-    assert Centred not in kinds(inference_form(toy_generator(norm="batch"), real, onnx=True))
+    for norm in ("batch", "none"):
+        assert Centred not in kinds(inference_form(toy_generator(norm=norm), real, onnx=True))
 
 
 @pytest.mark.parametrize(
