@@ -41,7 +41,7 @@ class Architecture(Settings):
         """Return this architecture with what a user says of it; the rest, biases too, stays as the tensors have it."""
         biased = given.get("bias", self.biased)
         changed = replace(self, **{**given, "bias": None})
-        return changed if changed.biased == biased else replace(changed, bias=biased)
+        return changed if changed.biased == biased else replace(changed, bias=biased)  # type: ignore[call-arg]
 
     def to_json(self) -> dict[str, Any]:
         """Return the architecture as a saved JSON file holds it."""

@@ -180,6 +180,20 @@ def test_height_and_width_may_be_free(written):
 
 
 @pytest.mark.slow
+def test_height_and_width_of_a_deep_generators_images_may_be_free_too(written):
+    generator = toy_generator(ngf=1, downsamplings=4, blocks=1)
+    _, run = written(generator, size=(32, 48), multiple=16)
+    for size in ((32, 32), (64, 48)):
+        real = toy_images(1, size, dtype=torch.float32)
+        assert (run(real) - translate(generator, real, 16)).abs().max() < 1e-4
+
+
+def test_images_of_deep_generators_are_at_least_so_large():
+    assert facts_of(toy_generator()).least == facts_of(toy_generator(downsamplings=0)).least == 16
+    assert facts_of(toy_generator(ngf=1, downsamplings=4)).least == 32
+
+
+@pytest.mark.slow
 def test_files_do_not_tell_where_they_were_made(written):
     path, _ = written(toy_generator())
     content = path.read_bytes()
