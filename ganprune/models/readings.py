@@ -96,7 +96,7 @@ def settle(networks: dict[Place, nn.Module], read_off: Given) -> list[str]:
     """
     how: dict[Place, str] = {}
     open_norms = [place for place, given in read_off.items() if _norm_is_open(networks[place], given)]
-    bare = [place for place in open_norms if not _config(networks[place]).biased and _counts(networks, place)]
+    bare = [place for place in open_norms if not _config(networks[place]).biased and _is_used(networks, place)]
     if bare:
         how |= dict.fromkeys(bare, _settle_bare(networks, read_off, bare))
     biased = [place for place in open_norms if biases_count(networks[place])]
@@ -115,7 +115,7 @@ def _norm_is_open(network: nn.Module, given: Mapping[str, Any]) -> bool:
     return "norm" not in given and config.norm == "instance" and not config.affine
 
 
-def _counts(networks: Networks, place: Place) -> bool:
+def _is_used(networks: Networks, place: Place) -> bool:
     """Whether a network is used: discriminators of pairs of images are left out."""
     side, part = place
     taken = input_channels(networks[place])
