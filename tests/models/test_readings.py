@@ -112,6 +112,16 @@ def test_what_cannot_be_told_is_asked_and_the_answer_holds_for_all(tmp_path):
         assert not any("norms of the generators" in line for line in cyclegan.taken_for)
 
 
+def test_networks_that_cannot_be_measured_are_asked_about(tmp_path, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("an odd layer")
+
+    monkeypatch.setattr("ganprune.models.readings.measure", fails)
+    write(tmp_path, {("A2B", "generator"): toy_generator(bias=False)})
+    with pytest.raises(UserError, match=r"it can't be measured: .*an odd layer.*Give --generator resnet:norm=none"):
+        load_cyclegan(tmp_path)
+
+
 def test_discriminators_of_pairs_are_not_asked_about(tmp_path):
     write(tmp_path, {("A2B", "generator"): toy_generator()})
     write(tmp_path, {("A2B", "discriminator"): build(DiscriminatorConfig(ndf=4, bias=False, in_channels=6))})
