@@ -11,12 +11,12 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from ganprune.data.sizes import LEAST, read_size, round_up
+from ganprune.data.sizes import read_size, round_up
 from ganprune.errors import UserError
 from ganprune.evolution.individual import unpack_bits
 from ganprune.filters.layers import Norm, hooks
 from ganprune.filters.slicing import fit_to_tensors
-from ganprune.models.architecture import config_from_json, input_channels, skeleton
+from ganprune.models.architecture import config_from_json, input_channels, least_side, skeleton
 from ganprune.models.checkpoint import FORMAT
 from ganprune.models.generator import ResnetGenerator
 from ganprune.models.options import make_network
@@ -115,7 +115,7 @@ def _check_widths(network: nn.Module, path: Path, size: Any) -> None:
         norm.num_features = inputs[0].shape[1]
 
     small = size is None or isinstance(network, ResnetGenerator)
-    sides = (LEAST, LEAST) if small else read_size(size, f"size in {path.with_suffix('.json')}")
+    sides = (least_side(network),) * 2 if small else read_size(size, f"size in {path.with_suffix('.json')}")
     norms = {name: m for name, m in network.named_modules() if isinstance(m, Norm) and m.weight is None}
     try:
         with torch.inference_mode(), hooks(norms, learn):

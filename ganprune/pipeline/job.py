@@ -26,6 +26,7 @@ from ganprune.pipeline.reference import reference_fitness
 from ganprune.pipeline.reporter import Reporter
 from ganprune.pipeline.results import draw_samples, make_measures, measure
 from ganprune.pipeline.search import algorithms
+from ganprune.pipeline.statistics import statistics_notes
 from ganprune.pipeline.task import Task, check_fingerprint, fingerprint
 from ganprune.runs.directory import CONFIG, STATE, SUMMARY, RunDirectory
 from ganprune.settings.evolve import EvolveSettings
@@ -207,7 +208,7 @@ def begin(
     if began_with is not None:
         check_fingerprint(task, began_with)
     elif task.checkpoint:
-        for warning in warnings_of(gather_evidence(task)):
+        for warning in (*warnings_of(gather_evidence(task)), *statistics_notes(task)):
             reporter.note(f"Warning: {warning}")
     return Job(command, task, settings, threads, reporter, started)
 

@@ -452,7 +452,13 @@ def save(network, space, bits, stem):
 
 
 @pytest.mark.parametrize("suffix", ["", ".json", ".safetensors"])
-@pytest.mark.parametrize("options", [{}, {"affine": True}, {"norm": "batch"}, {"dropout": True, "ngf": 3}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {}, {"affine": True}, {"norm": "batch"}, {"dropout": True, "ngf": 3}, {"norm": "none"},
+        {"norm": "batch", "statistics": "batch"}, {"downsamplings": 3, "ngf": 2},
+    ],
+)  # fmt: skip
 def test_saved_generators_come_back_exactly(tmp_path, options, suffix):
     network, space = float_case(**options)
     bits = random_bits(space, 1)
@@ -464,6 +470,22 @@ def test_saved_generators_come_back_exactly(tmp_path, options, suffix):
     assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
     assert all(p.requires_grad for p in load_generator(tmp_path / "A2B.v1.json", trainable=True).parameters())
     assert json.loads((tmp_path / "A2B.v1.json").read_text())["side"] == "A2B"
+
+
+def test_a_saved_generator_of_four_halvings_comes_back(tmp_path):
+    network = toy_generator(ngf=1, downsamplings=4, blocks=1)
+    save_generator(network, tmp_path / "A2B", architecture=network.config.to_json(), bits="1:1")
+    image = toy_images(1, (32, 32), torch.float32)
+    assert torch.equal(load_generator(tmp_path / "A2B")(image), network(image))
+
+
+def test_a_description_of_before_there_were_depths_and_statistics_is_read(saved):
+    path = saved.with_name("A2B.json")
+    data = json.loads(path.read_text())
+    for name in ("downsamplings", "statistics"):
+        del data["architecture"][name]
+    path.write_text(json.dumps(data))
+    assert load_generator(saved).config == GeneratorConfig(ngf=4, blocks=2)
 
 
 @pytest.fixture

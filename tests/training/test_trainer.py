@@ -10,6 +10,7 @@ from networks import toy_cyclegan, toy_generator
 from safetensors.torch import load_file, save_file
 
 from ganprune.commands.pretrain import pretrain
+from ganprune.data.images import UnpairedImages
 from ganprune.errors import UserError
 from ganprune.models.checkpoint import load_cyclegan
 from ganprune.models.cyclegan import new_cyclegan
@@ -375,6 +376,21 @@ def test_pretraining_writes_a_checkpoint_a_logbook_and_samples(images, tmp_path)
     assert run.read_json("config.json")["settings"]["seed"] == 3
     assert [entry["step"] for entry in run.read_jsonl("logbook.jsonl")] == [6]
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["samples-000004.png", "samples-000006.png"]
+
+
+def test_pretraining_without_norms_is_saved_as_such(images, tmp_path):
+    configs = {name: replace(config, norm="none") for name, config in CONFIGS.items()}
+    cyclegan = pretrain(images, tmp_path, replace(SETTINGS, steps=1, decay_steps=0), **configs)
+    loaded = load_cyclegan(tmp_path)
+    assert same(weights(loaded), weights(cyclegan)) and loaded.taken_for == []
+    assert {network.config.norm for network in loaded.networks().values()} == {"none"}
+
+
+def test_pretraining_a_deep_generator_takes_images_of_its_multiples(images, tmp_path):
+    deep = {**CONFIGS, "generator": GeneratorConfig(ngf=2, blocks=1, downsamplings=3)}
+    odd = UnpairedImages(images.root, 20)
+    with pytest.raises(UserError, match=r"size: got 20x20; expected multiples of 8 .*multiple=8"):
+        pretrain(odd, tmp_path, SETTINGS, **deep)
 
 
 @pytest.mark.slow
