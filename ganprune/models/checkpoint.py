@@ -132,7 +132,7 @@ def load_cyclegan(
             networks[place], paths[place] = _make(found, options), found.path
         if found.saved is None and options.factory(found.part, found.side) is None:
             read_off[place] = _given(found, options.specification(found.part, found.side))
-    taken_for = [*settle(networks, read_off), *layout.taken_for]  # whose files are all read by now
+    taken_for = [*layout.taken_for, *settle(networks, read_off)]
     for (side, part), network in networks.items():
         size = f"{sum(tensor.numel() for tensor in network.parameters()):,} parameters"
         notes.append(f"{side} {part}: {specification(network)} ({size}, {paths[side, part].name})")
