@@ -27,6 +27,7 @@ from ganprune.models.architecture import describe, input_channels, output_channe
 from ganprune.models.checkpoint import load_cyclegan
 from ganprune.models.cyclegan import CycleGAN
 from ganprune.models.options import CheckpointOptions
+from ganprune.models.scores import judged
 from ganprune.models.sizing import check_size, size_multiple
 from ganprune.pipeline.task import Task, load_task
 from ganprune.settings.evolve import EvolveSettings
@@ -193,5 +194,6 @@ def discriminator_scores(task: Task, name: str) -> dict[str, Any] | None:
     most = min(SCORED, 2 * images_at_once((height, width), task.device))
     shown = (images[domain].train.tensor(range(min(most, len(images[domain].train)))) for domain in domains)
     parts = (real[..., :height, :width] for real in shown)
-    own, source = (float(run(side.discriminator, real, task.device).mean()) for real in parts)
+    judge = functools.partial(judged, side.discriminator)
+    own, source = (float(run(judge, real, task.device).mean()) for real in parts)
     return {"own_domain": own, "source_domain": source, "probably_swapped": own < source}
