@@ -341,8 +341,8 @@ class _Rehearsal:
         to_pil(shown[0])
 
     def _export(self, name: str, network: nn.Module, folder: Path) -> None:
-        """Write the default format of ``ganprune export``."""
-        if missing_packages():
+        """Write the default format of ``ganprune export``; it is known to express networks of our own."""
+        if describe(network)["kind"] != FOREIGN or missing_packages():
             return
         multiple = size_multiple([network])
         facts = Facts.of(network.cpu(), name, "compact", self.task.images.frame, None)
