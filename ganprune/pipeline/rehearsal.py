@@ -11,11 +11,9 @@ A run is not changed by it: networks are copies, random states are put back, fil
 from __future__ import annotations
 
 import copy
-import functools
 import random
 import tempfile
-import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,8 +28,7 @@ from ganprune.data.sizes import LEAST, Size, round_up, size_text
 from ganprune.deploy.facts import Facts
 from ganprune.deploy.fast_form import exported_form
 from ganprune.deploy.files import missing_packages, write_onnx
-from ganprune.device import images_at_once
-from ganprune.errors import UserError, reason
+from ganprune.errors import UserError
 from ganprune.evolution.individual import pack_bits
 from ganprune.filters.builder import make_builders
 from ganprune.filters.saving import load_generator, save_generator
@@ -40,8 +37,8 @@ from ganprune.metrics.evaluate import evaluate
 from ganprune.metrics.measures import Measures
 from ganprune.models.architecture import FOREIGN, describe, input_channels, output_channels
 from ganprune.models.cyclegan import OTHER
-from ganprune.models.scores import judged
 from ganprune.models.sizing import check_size, size_multiple, translate
+from ganprune.pipeline.batches import SKIP, batch_sizes, pass_batches, trying
 from ganprune.pipeline.reporter import Reporter
 from ganprune.pipeline.results import draw_samples
 from ganprune.pipeline.search import make_fitness
@@ -53,9 +50,7 @@ from ganprune.training.tuning import tuned
 
 IMAGES = 2  # of each domain and role
 SIDE = 64  # of what is cut out of larger images, at least
-DEPENDS = 1e-3  # of an output's range: differences that are more than rounding
-ROUNDING = 1e-4  # the same, of a network that was saved and loaded
-SKIP = "Correct it, or skip the dry run: --no-dry-run."
+ROUNDING = 1e-4  # on [-1, 1]: what may differ of a network that was saved and loaded
 
 
 def rehearse(
@@ -128,26 +123,6 @@ def _random_states_put_back(device: torch.device) -> Iterator[None]:
             np.random.set_state(states[1])
 
 
-@contextmanager
-def _stage(stage: str, network: str, remedy: str = SKIP) -> Iterator[None]:
-    """Say of whatever goes wrong within the block where it did."""
-    where = f"dry run, {stage}: {network}"
-    try:
-        yield
-    except UserError as error:
-        raise UserError(f"{where}: {error.field}", error.value, error.expected, error.remedy) from error
-    except Exception as error:  # networks that we did not write fail as they like
-        found = f"{_failing(error)}{type(error).__name__}: {reason(error)}"
-        raise UserError(where, found, "networks with which this can be done", remedy) from error
-
-
-def _failing(error: BaseException) -> str:
-    """Return the class of the network in which an error arose, with a colon; "" where it was outside of any."""
-    selves = (frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__))
-    modules = [module for module in selves if isinstance(module, nn.Module)]
-    return f"{type(modules[0]).__name__}: " if modules else ""
-
-
 @dataclass
 class _Rehearsal:
     """One try.
@@ -156,7 +131,7 @@ class _Rehearsal:
         task: copies of the networks, and few images.
         settings: of the run.
         searches, finishes: see :func:`rehearse`.
-        scored: images that an evaluation passes at once.
+        sizes: of the batches to come; see :func:`batch_sizes`.
         notes: what is to be told.
     """
 
@@ -164,16 +139,16 @@ class _Rehearsal:
     settings: EvolveSettings
     searches: bool
     finishes: bool
-    scored: int
+    sizes: tuple[set[int], set[int]]
     notes: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, task: Task, frame: Size, settings: EvolveSettings, searches: bool, finishes: bool) -> _Rehearsal:
-        with _stage("copying", "all networks"):
+        with trying("copying", "all networks"):
             cyclegan = copy.deepcopy(task.cyclegan)
         few = replace(task, cyclegan=cyclegan, images=_few(task.images, frame))
-        scored = min(images_at_once(task.images.size, task.device), settings.scoring.validation_images)
-        return cls(few, settings, searches, finishes, scored)
+        sizes = batch_sizes(task, settings, searches=searches, finishes=finishes)
+        return cls(few, settings, searches, finishes, sizes)
 
     @property
     def whom(self) -> str:
@@ -181,7 +156,7 @@ class _Rehearsal:
 
     def run(self) -> list[str]:
         """Do everything once and return the notes."""
-        self.pass_batches()
+        self.notes += pass_batches(self.task, self.sizes)
         compact, bits = self.prune()
         if not self.finishes:
             return self.notes
@@ -193,53 +168,6 @@ class _Rehearsal:
             for name, network in loaded.items():
                 self.offer(name, network, Path(folder))
         return self.notes
-
-    # --- batches
-
-    @torch.inference_mode()
-    def pass_batches(self) -> None:
-        """Pass images one by one and together; networks of our own are known to take any number."""
-        for name, side in self.task.cyclegan.items():
-            real = self.task.images[side.source].train.tensor().to(self.task.device)
-            fake = self._batches(f"generator {name}", side.generator, real)
-            if side.discriminator is not None:
-                judge = functools.partial(judged, side.discriminator)
-                self._batches(f"discriminator {name}", side.discriminator, fake, judge)
-            if (helper := self.task.cyclegan.helpers.get(OTHER[name])) is not None:
-                self._batches(f"generator {OTHER[name]}", helper, fake)
-
-    def _sizes(self) -> list[int]:
-        """Return how many images will pass at once: in figures and translations, evaluations and training steps."""
-        steps = [self.settings.finetune.batch] if self.finishes and self.settings.finetune.steps else []
-        steps += [self.settings.tuning.batch] if self.searches and self.settings.tuning.wanted else []
-        return sorted({IMAGES, self.scored, *steps, *(2 * step for step in steps)} - {1})  # both domains' at once
-
-    def _batches(
-        self,
-        whose: str,
-        network: nn.Module,
-        images: torch.Tensor,
-        call: Callable[[torch.Tensor], torch.Tensor] | None = None,
-    ) -> torch.Tensor:
-        """Return a network's output for images one by one; note whether it is another one in larger batches."""
-        call = call or network
-        with _stage("a batch of one image", whose):
-            alone = torch.cat([call(image[None]) for image in images])
-        apart = 0.0
-        for count in self._sizes() if describe(network)["kind"] == FOREIGN else ():
-            which = [index % len(images) for index in range(count)]
-            with _stage(f"a batch of {count} images", whose):
-                together, wanted = call(images[which]), alone[which]
-                if together.shape != wanted.shape:
-                    found = f"shape {tuple(together.shape)}"
-                    raise UserError("output", found, f"{tuple(wanted.shape)}, as one by one", SKIP)
-                apart = max(apart, float((together - wanted).abs().max()))
-        if apart > DEPENDS * max(1.0, float(alone.abs().max())):
-            self.notes.append(
-                f"dry run: what {whose} makes of an image depends on the others in its batch (differences up to "
-                f"{apart:.2g}): scores, figures and translations depend on how many pass at once"
-            )
-        return alone
 
     # --- what the search does
 
@@ -253,9 +181,9 @@ class _Rehearsal:
             settings = changed(settings, cost="params")  # nothing has been timed yet
         spaces = {}
         for name, side in task.cyclegan.items():
-            with _stage("pruning", f"generator {name}"):
+            with trying("pruning", f"generator {name}"):
                 spaces[name] = FilterSpace(side.generator, encoding=settings.scoring.encoding, size=task.images.size)
-        with _stage("pruning", f"generators {self.whom}"):
+        with trying("pruning", f"generators {self.whom}"):
             builders = make_builders(task.cyclegan, task.images, spaces=spaces, reconstruct=False)
             bits = {name: _half(builder.space) for name, builder in builders.items()}
             compact = {name: builders[name].final(each).requires_grad_(True) for name, each in bits.items()}
@@ -265,7 +193,7 @@ class _Rehearsal:
             builders = tuned(
                 builders, task.cyclegan, task.images, settings.tuning, seed=settings.seed, precision=settings.precision
             )
-        with _stage("tuning and scoring" if tunes else "scoring", f"networks of {self.whom}"):
+        with trying("tuning and scoring" if tunes else "scoring", f"networks of {self.whom}"):
             fitness = make_fitness(task, settings, builders, {})
             for name, each in bits.items():
                 fitness[name](each, bits.get(OTHER[name]))
@@ -278,9 +206,9 @@ class _Rehearsal:
         training, again = changed(self.settings, finetune_steps=1).training, copy.deepcopy(dict(compact))
         task, what = self.task, f"networks of {self.whom}"
         with tempfile.TemporaryDirectory() as folder:
-            with _stage(f"a fine-tuning step ({self.settings.finetune.objective}) and saving its state", what):
+            with trying(f"a fine-tuning step ({self.settings.finetune.objective}) and saving its state", what):
                 outcome = finetune(task.cyclegan, task.images, compact, training, keep=Path(folder))
-            with _stage("loading the state of a fine-tune", what):
+            with trying("loading the state of a fine-tune", what):
                 finetune(task.cyclegan, task.images, again, training, keep=Path(folder))
                 for name, network in compact.items():
                     self._compare(network, again[name], name)
@@ -293,7 +221,7 @@ class _Rehearsal:
         """Return the networks as they come back from their files."""
         loaded = {}
         for name, network in compact.items():
-            with _stage("saving and loading", f"generator {name}"):
+            with trying("saving and loading", f"generator {name}"):
                 network.eval().requires_grad_(False)
                 save_generator(
                     network, folder / name, architecture=describe(self.task.cyclegan[name].generator),
@@ -315,7 +243,7 @@ class _Rehearsal:
     def measure(self, loaded: Mapping[str, nn.Module], folder: Path) -> None:
         """Compute the figures and draw the picture."""
         task, output = self.task, self.settings.fitness.discriminator_output
-        with _stage("evaluating", f"networks of {self.whom}"):
+        with trying("evaluating", f"networks of {self.whom}"):
             measures = Measures(task.images)
             evaluate(task.cyclegan, loaded, task.images, discriminator_output=output, measures=measures, timed=False)
             draw_samples(folder / "samples.png", task, loaded)
@@ -324,7 +252,7 @@ class _Rehearsal:
         """Translate and export. A run can do without, so what can't be done is a note."""
         for stage, call in (("translating", self._translate), ("exporting to ONNX", self._export)):
             try:
-                with _stage(stage, f"generator {name}", "The run goes on; --format pt2 may do."):
+                with trying(stage, f"generator {name}", "The run goes on; --format pt2 may do."):
                     call(name, network, folder)
             except UserError as error:
                 self.notes.append(str(error))
