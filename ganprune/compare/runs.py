@@ -91,6 +91,8 @@ def compare(
     contenders = [contender.resolved(task.device) for contender in contenders]
     check_contenders(contenders, max_evaluations, seeds)
     check_workers(workers, cluster)
+    if not resume and Path(out).exists():
+        RunDirectory.create(out)  # refuses what holds a run, before anything is computed
     if dry_run and not resume:
         _rehearse(task, contenders, report)
     directory = RunDirectory.open(out) if resume else RunDirectory.create(out)

@@ -91,6 +91,16 @@ class LargeInTraining(Plain):
         return super().forward(x)
 
 
+class NoBatch(Plain):
+    def forward(self, x):
+        return super().forward(x).squeeze()
+
+
+class Squeezed(PooledDiscriminator):
+    def forward(self, x):
+        return super().forward(x).squeeze()
+
+
 class Answers(PooledDiscriminator):
     def forward(self, x):
         return {"score": super().forward(x)}
@@ -158,6 +168,17 @@ def test_networks_of_two_names_and_of_several_scales_go_the_whole_way(load):
     task = load(TwoNames, Scales)
     assert tried(task) == []
     assert any("2 of the 6 tensors that it returns" in line for line in task.taken_for)
+
+
+def test_scores_without_the_dimension_of_a_single_image_will_do(load):
+    assert tried(load(Plain, Squeezed), make_settings("quick", **{**QUICK, "finetune_batch": 1})) == []
+
+
+def test_a_generator_without_the_dimension_of_a_single_image_is_refused(load):
+    with pytest.raises(
+        UserError, match=r"A2B generator: got an output Tensor of shapes \(3, 16, 16\); expected \(B, C"
+    ):
+        load(NoBatch)
 
 
 def test_a_discriminator_without_scores_is_refused_by_name(load):
