@@ -250,9 +250,10 @@ class _Rehearsal:
 
     def offer(self, name: str, network: nn.Module, folder: Path) -> None:
         """Translate and export. A run can do without, so what can't be done is a note."""
+        goes_on = "The run goes on, and it will not be possible to do this with its result."
         for stage, call in (("translating", self._translate), ("exporting to ONNX", self._export)):
             try:
-                with trying(stage, f"generator {name}", "The run goes on; --format pt2 may do."):
+                with trying(stage, f"generator {name}", goes_on):
                     call(name, network, folder)
             except UserError as error:
                 self.notes.append(str(error))
