@@ -82,6 +82,8 @@ def translate_files(
     targets = [Path(out) / name for name in name_outputs(files)]
     _check_targets(files, targets, settings.overwrite)
     trained = load_trained(path, networks=networks, device=target)
+    if trained.unfinished:
+        reporter.note(trained.unfinished)
     shown_by = _networks(trained, direction, settings, target, reporter)
     size = _size(trained, settings)
     framing = Framing(values=settings.values, background=settings.background).over(trained.framing)

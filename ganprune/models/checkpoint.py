@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from ganprune.errors import UserError, reason
+from ganprune.models.aliases import named_once, save_tensors
 from ganprune.models.architecture import (
     KINDS,
     build,
@@ -86,12 +86,12 @@ def save_cyclegan(cyclegan: CycleGAN, folder: str | Path, *, half: bool = False)
     networks = cyclegan.networks()
     architecture = {name: describe(network) for name, network in networks.items()}
     tensors = {
-        f"{name}.{key}": (value.half() if half and value.is_floating_point() else value).cpu().contiguous()
+        f"{name}.{key}": value.half() if half and value.is_floating_point() else value
         for name, network in networks.items()
-        for key, value in network.state_dict().items()
+        for key, value in named_once(network).items()
     }
     with replacing(folder / WEIGHTS_NAME) as path:
-        save_file(tensors, path)
+        save_tensors(tensors, path)
     text = json.dumps({"format": FORMAT, "architecture": architecture}, indent=1)
     replace(folder / CONFIG_NAME, text + "\n")
 

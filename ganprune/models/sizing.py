@@ -14,6 +14,7 @@ from ganprune.data.sizes import LEAST, Size, round_up, size_text
 from ganprune.errors import UserError, reason
 from ganprune.models.architecture import input_channels, output_channels
 from ganprune.models.cyclegan import OTHER, CycleGAN
+from ganprune.models.scores import described, scores
 
 HALVINGS = 8  # of the size, at most: as in the deepest U-Nets
 
@@ -103,13 +104,13 @@ def _check_passes(
         image = torch.zeros(1, input_channels(side.generator), *size, device=device)
         fake = _pass(f"{name} generator", form(side.generator), image, size)
         if not isinstance(fake, torch.Tensor) or fake.ndim != 4:
-            found = f"an output {type(fake).__name__}"
-            raise UserError(f"{name} generator", found, "(B, C, H, W) images", "Correct it.")
+            raise UserError(f"{name} generator", f"an output {described(fake)}", "(B, C, H, W) images", "Correct it.")
         if fake.shape[1] != output_channels(side.generator):
             found = f"{fake.shape[1]} channels, where its last convolution has {output_channels(side.generator)}"
             raise UserError(f"{name} generator", found, "an attribute out_channels that says so", "Give it one.")
         if side.discriminator is not None:
-            _pass(f"{name} discriminator", form(side.discriminator), fake, size)
+            answer = _pass(f"{name} discriminator", form(side.discriminator), fake, size)
+            scores(answer, 1, f"that of {name}")
         reverse = cyclegan.reverse(name)
         if reverse is None:
             continue

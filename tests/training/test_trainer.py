@@ -8,14 +8,16 @@ import pytest
 import torch
 from networks import toy_cyclegan, toy_generator
 from safetensors.torch import load_file, save_file
+from thirdparty import Scales, alive
 
 from ganprune.commands.pretrain import pretrain
 from ganprune.data.images import UnpairedImages
 from ganprune.errors import UserError
 from ganprune.models.checkpoint import load_cyclegan
-from ganprune.models.cyclegan import new_cyclegan
+from ganprune.models.cyclegan import CycleGAN, Side, new_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
+from ganprune.models.weights import weights_digest
 from ganprune.runs.directory import RunDirectory
 from ganprune.settings.training import TrainingSettings
 from ganprune.training import CycleGANTrainer, ImagePool
@@ -410,3 +412,21 @@ def test_pretraining_resumes_where_it_was_saved(images, tmp_path):
         images, tmp_path / "stopped", resume=True, report=lambda step, total, losses: steps.append(step)
     )
     assert steps == [5, 6] and same(weights(resumed), wanted)
+
+
+def test_a_discriminator_of_several_scales_is_trained_and_compared_by_all_its_scores(images):
+    original = CycleGAN(Side("A2B", toy_generator(), alive(Scales())))
+    pair = CycleGAN(Side("A2B", toy_generator(seed=1), alive(Scales())))
+    terms = {"adversarial": 1.0, "disa": 1.0, "feature_matching": 1.0, "distil": 1.0}
+    settings = TrainingSettings(steps=1, batch=2, lam=0.0, identity=0.0, augment=1.0, **terms)
+    trainer = CycleGANTrainer(pair, images, settings, teacher=original)
+    real = trainer.batch("A").images
+    with torch.no_grad():
+        fake, wanted = pair["A2B"].generator(real), original["A2B"].generator(real)
+        said, goal = (torch.cat([s[-1].flatten() for s in pair["A2B"].discriminator(each)]) for each in (fake, wanted))
+    before = weights_digest({"": pair["A2B"].discriminator})
+    losses = trainer.train_step()
+    assert losses["adversarial_A2B"] == pytest.approx(float((said - 1).square().mean()), rel=1e-4)
+    assert losses["disa_A2B"] == pytest.approx(float((said - goal).square().mean()), rel=1e-4)
+    assert losses["feature_matching_A2B"] > 0 and losses["discriminator_A2B"] > 0
+    assert weights_digest({"": pair["A2B"].discriminator}) != before
