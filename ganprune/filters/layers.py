@@ -25,6 +25,11 @@ def layer_at(network: nn.Module, name: str) -> Layer:
     return cast(Layer, network.get_submodule(name))
 
 
+def has_own_weight(layer: nn.Module) -> bool:
+    """Return whether a layer's weight is a parameter of its own, not computed (spectral or weight norm)."""
+    return isinstance(layer._parameters.get("weight"), nn.Parameter)
+
+
 def is_depthwise(layer: Layer) -> bool:
     """Return whether each of a convolution's filters reads one channel of its own, and no two the same."""
     return layer.groups > 1 and layer.groups == layer.in_channels == layer.out_channels
