@@ -31,6 +31,7 @@ from ganprune.filters.layers import (
 from ganprune.filters.slicing import Key, slice_network
 
 COMPUTED = "the weight of {} is computed (spectral or weight norm: remove_parametrizations would make it a plain one)"
+LOST = "tracing loses them in a rearrangement, such as attention's"
 UNCUT = "they are read by {} ({}), of which no part can be cut out"
 
 
@@ -137,13 +138,12 @@ def _group(
     generator: nn.Module,
 ) -> tuple[FilterGroup, str | None]:
     """Return the group of a convolution's filters, and why none of them can go if one of its layers can't be cut."""
-    pruner = graph.get_pruner_of_module(module)
-    size = pruner.get_out_channels(module)
-    coupled = graph.get_pruning_group(module, pruner.prune_out_channels, idxs=list(range(size)))
+    size = graph.get_pruner_of_module(module).get_out_channels(module)
+    coupled, ended = _coupled(graph, module, size)
     members: dict[Key, Member] = {}
-    why: str | None = None
-    for item in coupled:
-        target = item.dep.target.module
+    why: str | None = None if ended else LOST
+    for (node, handler), indices in coupled.items():
+        target = node.module
         if target not in names:
             continue
         original = generator.get_submodule(names[target])
@@ -153,13 +153,52 @@ def _group(
             continue
         if isinstance(target, (*Convolution, nn.Linear)) and not has_own_weight(original):
             why = why or COMPUTED.format(names[target])
-        produces = graph.is_out_channel_pruning_fn(item.dep.handler)
-        positions, filters = tuple(item.idxs), tuple(item.root_idxs)
+        produces = graph.is_out_channel_pruning_fn(handler)
+        positions, filters = tuple(indices), tuple(indices.values())
         for parameter, dim in _dimensions(target, original, produces):
             convolution = isinstance(target, Convolution)
             member = Member(names[target], parameter, dim, positions, filters, produces, convolution)
             merge_member(members, member)
     return FilterGroup(name, size, tuple(members.values())), why
+
+
+def _coupled(
+    graph: torch_pruning.DependencyGraph, module: nn.Module, size: int
+) -> tuple[dict[tuple[Any, Any], dict[int, int]], bool]:
+    """Return what is coupled to a convolution's filters: (node, pruning function) -> index -> filter.
+
+    As ``graph.get_pruning_group`` finds it, but with an end: where the graph takes a rearrangement of a tensor for one
+    of its channels, as in attention, each round makes more indices than there are channels. Then the second is False.
+    """
+    most = sum(max(parameter.shape, default=1) for parameter in graph.model.parameters())
+    index = torch_pruning._helpers._HybridIndex
+    start = graph.module2node[module], graph.get_pruner_of_module(module).prune_out_channels
+    first = [index(idx=filter_, root_idx=filter_) for filter_ in range(size)]
+    found, stack = {start: [first]}, [(*start, first)]
+    while stack:
+        node, function, indices = stack.pop()
+        for dependency in node.dependencies:
+            if not dependency.is_triggered_by(function):
+                continue
+            mapped = indices
+            for mapping in dependency.index_mapping:
+                mapped = mapped if mapping is None else mapping(mapped)
+            known = found.setdefault((dependency.target, dependency.handler), [])
+            if mapped and mapped not in known:
+                if max(each.idx for each in mapped) >= most:
+                    return _merged(found), False
+                known.append(mapped)
+                stack.append((dependency.target, dependency.handler, mapped))
+    return _merged(found), True
+
+
+def _merged(found: dict[tuple[Any, Any], list[list[Any]]]) -> dict[tuple[Any, Any], dict[int, int]]:
+    """Return the filter of each index, the one that was found first."""
+    merged: dict[tuple[Any, Any], dict[int, int]] = {key: {} for key, lists in found.items() if lists}
+    for key, lists in found.items():
+        for each in (index for indices in lists for index in indices):
+            merged[key].setdefault(each.idx, each.root_idx)
+    return merged
 
 
 def _dimensions(traced: nn.Module, module: nn.Module, produces: bool) -> list[tuple[str, int]]:

@@ -137,7 +137,7 @@ def test_linear_layers_lose_what_they_read_and_write_of_filters():
 
 
 KEPT = {  # what is in the middle -> why the filters that it is given stay
-    "attention": (Attention, "in another arrangement"),
+    "attention": (Attention, "tracing loses them in a rearrangement"),
     "blur": (Blur, "can't do without one of them"),
     "group norm": (lambda: nn.GroupNorm(2, 8), r"read by middle \(GroupNorm\)"),
     "group norm without weights": (lambda: nn.GroupNorm(1, 8, affine=False), "normalises several filters together"),
