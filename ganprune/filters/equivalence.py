@@ -2,8 +2,8 @@
 
 Whether filters can go is decided here, by numbers and not by the kinds of layers: a gate with f(0) != 0 may be harmless
 and a function in somebody's ``forward`` may be not. Equality by accident (a layer that is dead for one image, values of
-one magnitude) is met by several individuals, images of several magnitudes, and a copy of the network with weights drawn
-anew; rounding by float64.
+one magnitude) is met by several individuals, an image of many magnitudes, and a copy of the network with weights drawn
+anew. Where forms differ by more than rounding explains, float64 decides.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from ganprune.filters.layers import Convolution, Norm, has_own_weight, hooks
 from ganprune.filters.slicing import silence_network, slice_network
 
 SMALL = (16, 32)  # side lengths that are enough for most networks
-MAGNITUDES = (1.0, 0.1, 10.0)  # of the images that a copy with weights drawn anew is given
+MAGNITUDES = 0.1, 100.0  # of an image's first and last column, where weights are drawn
+TOLERANCE = {True: 1e-8, False: 2e-3}  # absolute and relative, in float64 and in what can only be less
+ROUNDING = {True: 1e-4, False: 1e-5}  # below it, float32 needs no second look; more where weights are drawn
 MIXING = (nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm)  # what one filter gives depends on the others
 
 
@@ -65,6 +67,14 @@ class _Trial:
     drawn: bool
 
 
+class _Forms(NamedTuple):
+    """An individual's masked and compact network, and the image that they are compared on."""
+
+    masked: nn.Module
+    small: nn.Module
+    image: torch.Tensor
+
+
 class _Check:
     """Tries groups, alone and together.
 
@@ -86,26 +96,46 @@ class _Check:
         if failed is None:
             return more
         if len(more) == 1:
-            self.reasons[self.groups[more[0]].name] = _explain(*failed)
+            self.reasons[self.groups[more[0]].name] = _explain(failed)
             return []
         half = len(more) // 2
         first = self.sound(sound, more[:half])
         return first + self.sound([*sound, *first], more[half:])
 
-    def _failed(self, chosen: list[int]) -> tuple[nn.Module, nn.Module, torch.Tensor] | None:
-        """Return a masked and a compact form that differ for an image, if only these groups are pruned."""
+    def _failed(self, chosen: list[int]) -> _Forms | None:
+        """Return forms that differ, of an individual in which only these groups are pruned."""
         for trial in self.trials:
             bits = trial.bits | ~np.isin(self.owner, chosen)
-            if bits.all():
-                continue
-            masked = silence_network(trial.network, kept_indices(self.places, bits, self.written))
-            small = slice_network(trial.network, kept_indices(self.places, bits, self.places))
-            wanted, _ = _output(masked, trial.image)
-            if trial.drawn and (wanted is None or not bool(wanted.isfinite().all())):
-                continue
-            if not _alike(wanted, _output(small, trial.image)[0]):
-                return masked, small, trial.image
+            if not bits.all():
+                masked = silence_network(trial.network, kept_indices(self.places, bits, self.written))
+                small = slice_network(trial.network, kept_indices(self.places, bits, self.places))
+                forms = _Forms(masked.eval(), small.eval(), trial.image)
+                if not _equal(forms, trial.drawn):
+                    return forms
         return None
+
+
+def _equal(forms: _Forms, drawn: bool) -> bool:
+    """Return whether two forms give the same image; they are left in the precision that decided.
+
+    Args:
+        forms: of one individual.
+        drawn: whether weights are; where the network fails with those, that says nothing.
+    """
+    masked, small, image = forms
+    wanted, got = _output(masked, image)[0], _output(small, image)[0]
+    if drawn and (wanted is None or not bool(wanted.isfinite().all())):
+        return True
+    if _alike(wanted, got, min(ROUNDING[drawn], TOLERANCE[image.dtype == torch.float64])):
+        return True
+    try:
+        exact = _output(masked.double(), image.double())[0]
+    except (TypeError, RuntimeError):  # some devices have no float64
+        exact = None
+    if exact is not None:
+        return _alike(exact, _output(small.double(), image.double())[0])
+    masked.to(image.dtype)
+    return _alike(wanted, got)
 
 
 def _trials(generator: nn.Module, groups: Sequence[FilterGroup], channels: int, size: Size) -> list[_Trial]:
@@ -113,20 +143,18 @@ def _trials(generator: nn.Module, groups: Sequence[FilterGroup], channels: int, 
     draw = np.random.default_rng(0)
     weight = next(generator.parameters())
     image = torch.from_numpy(draw.uniform(-1, 1, (1, channels, *size))).to(weight.device, weight.dtype)
-    for side in SMALL:
-        part = image[..., :side, :side]
-        if part.numel() < image.numel() and _keeps_size(generator, part):
-            image = part
-            break
-    own, image = _in_float64(generator, image)
-    drawn, images = _drawn(own), torch.cat([image * factor for factor in MAGNITUDES])
-    if _output(drawn, images)[0] is None:  # it may take one image at a time
-        images = image
+    parts = (image[..., :side, :side] for side in SMALL)
+    small = next((part for part in parts if part.numel() < image.numel() and _keeps_size(generator, part)), None)
+    image = image if small is None else small
+    ramp = torch.from_numpy(np.geomspace(*MAGNITUDES, image.shape[-1])).to(image)
     first, *others = (
         _individual(draw, groups, [index % step == begin for index in range(len(groups))])
         for step, begin in ((1, 0), (1, 0), (2, 0), (2, 1))
     )
-    return [_Trial(own, image, first, False), *(_Trial(drawn, images, bits, True) for bits in others)]
+    if min(image.shape[2:]) > SMALL[-1]:  # each takes its time
+        others = others[:1]
+    own, drawn = _Trial(generator, image, first, False), _drawn(generator)
+    return [own, *(_Trial(drawn, image * ramp, bits, True) for bits in others)]
 
 
 def _individual(draw: np.random.Generator, groups: Sequence[FilterGroup], pruned: Sequence[bool]) -> np.ndarray:
@@ -136,17 +164,6 @@ def _individual(draw: np.random.Generator, groups: Sequence[FilterGroup], pruned
         off = draw.permutation(group.size) < (draw.integers(1, group.size) if group.size > 1 else 0)
         bits.append(~off if some else np.ones(group.size, dtype=bool))
     return np.concatenate([np.ones(0, dtype=bool), *bits])
-
-
-def _in_float64(generator: nn.Module, image: torch.Tensor) -> tuple[nn.Module, torch.Tensor]:
-    """Return a copy of a network in float64 and its image; in their own precision, if that alone works."""
-    try:
-        network = copy.deepcopy(generator).double().eval()
-        if _output(network, image.double())[0] is not None:
-            return network, image.double()
-    except (TypeError, RuntimeError):  # some devices have no float64
-        pass
-    return generator, image
 
 
 def _drawn(network: nn.Module) -> nn.Module:
@@ -192,10 +209,11 @@ def _output(network: nn.Module, image: torch.Tensor) -> tuple[torch.Tensor | Non
         return None, f"{type(error).__name__}: {reason(error)}"
 
 
-def _alike(wanted: torch.Tensor | None, got: torch.Tensor | None) -> bool:
+def _alike(wanted: torch.Tensor | None, got: torch.Tensor | None, tolerance: float | None = None) -> bool:
     if wanted is None or got is None or got.shape != wanted.shape:
         return False
-    tolerance = 1e-8 if wanted.dtype == torch.float64 else 2e-3
+    if tolerance is None:
+        tolerance = TOLERANCE[wanted.dtype == torch.float64]
     return torch.allclose(wanted, got, atol=tolerance, rtol=tolerance)
 
 
@@ -208,8 +226,10 @@ class _Step(NamedTuple):
     gave: torch.Tensor
 
 
-def _explain(masked: nn.Module, small: nn.Module, image: torch.Tensor) -> str:
+def _explain(forms: _Forms) -> str:
     """Return in words where two forms of a network begin to differ."""
+    masked, small, image = forms
+    image = image.to(next(masked.parameters()).dtype)
     wanted, _ = _steps(masked, image)
     got, failed = _steps(small, image)
     for one, other in zip(wanted, got, strict=False):
@@ -231,7 +251,7 @@ def _steps(network: nn.Module, image: torch.Tensor) -> tuple[list[_Step], str]:
 
     for module in network.modules():
         if hasattr(module, "inplace"):
-            module.inplace = False  # lest it overwrite what it was given
+            setattr(module, "inplace", False)  # noqa: B010  # lest it overwrite what it was given
     inner = {
         name: module for name, module in network.named_modules()
         if isinstance(module, Convolution) or not list(module.children())
