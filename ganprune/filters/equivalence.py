@@ -8,7 +8,6 @@ anew. Where forms differ by more than rounding explains, float64 decides.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from ganprune.errors import reason
 from ganprune.filters.groups import FilterGroup, index_bits, kept_indices
 from ganprune.filters.layers import Convolution, Norm, has_own_weight, hooks
 from ganprune.filters.slicing import silence_network, slice_network
+from ganprune.models.copying import copied
 
 SMALL = (16, 32)  # side lengths that are enough for most networks
 MAGNITUDES = 0.1, 100.0  # of an image's first and last column, where weights are drawn
@@ -171,7 +171,7 @@ def _drawn(network: nn.Module) -> nn.Module:
 
     What belongs to no layer that is known stays: nobody can say what it may be.
     """
-    drawn, source = copy.deepcopy(network), torch.Generator().manual_seed(0)
+    drawn, source = copied(network), torch.Generator().manual_seed(0)
 
     def normal(tensor: torch.Tensor | None, scale: float) -> None:
         if tensor is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 from torch import nn
 
 from ganprune.filters.layers import Convolution, Norm, channel_dims, has_own_weight, is_depthwise
+from ganprune.models.copying import copied
 
 Key = tuple[str, str, int]  # module path, tensor, dimension
 Keep = Mapping[Key, np.ndarray]  # the indices that stay
@@ -38,7 +38,7 @@ def silence_network(generator: nn.Module, keep: Keep) -> nn.Module:
 
     Where a running variance is named it stays, since it is divided by.
     """
-    network = copy.deepcopy(generator)
+    network = copied(generator)
     with torch.no_grad():
         for (path, name, dim), indices in keep.items():
             tensor = getattr(network.get_submodule(path), name)

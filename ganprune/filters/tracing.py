@@ -5,7 +5,6 @@ Tracing is Torch-Pruning's ``DependencyGraph`` (Fang et al., CVPR 2023).
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +28,7 @@ from ganprune.filters.layers import (
     is_depthwise,
 )
 from ganprune.filters.slicing import Key, slice_network
+from ganprune.models.copying import copied
 
 COMPUTED = "the weight of {} is computed (spectral or weight norm: remove_parametrizations would make it a plain one)"
 LOST = "tracing loses them in a rearrangement, such as attention's"
@@ -80,7 +80,7 @@ def _traceable(generator: nn.Module) -> nn.Module:
     An instance norm followed by an in-place activation is taken apart into views and copies; a batch norm of the same
     width couples the same filters and is one operation. A convolution whose weight is computed becomes a plain one.
     """
-    traced = copy.deepcopy(generator).float().cpu().eval()
+    traced = copied(generator).float().cpu().eval()
     for parent in list(traced.modules()):
         if hasattr(parent, "inplace"):
             setattr(parent, "inplace", False)  # noqa: B010
@@ -216,13 +216,13 @@ def _dimensions(traced: nn.Module, module: nn.Module, produces: bool) -> list[tu
 
 def _probe(generator: nn.Module, example: torch.Tensor) -> tuple[nn.Module, torch.Tensor, torch.Size]:
     """Return a copy that shapes can be tried on, an image for it and the shape of what it gives for that."""
-    probe = copy.deepcopy(generator).to("meta").eval()  # there, shapes are computed and nothing else
+    probe = copied(generator).to("meta").eval()  # there, shapes are computed and nothing else
     image = example.to("meta", next(generator.parameters()).dtype)
     with torch.no_grad():
         try:
             output = probe(image)
         except Exception:  # a network may make tensors of its own, which are not on "meta"
-            probe, image = copy.deepcopy(generator).cpu().eval(), example.to("cpu", image.dtype)
+            probe, image = copied(generator).cpu().eval(), example.to("cpu", image.dtype)
             output = probe(image)
     if not isinstance(output, torch.Tensor) or output.ndim != 4:
         found = f"{type(generator).__name__}, which returns {type(output).__name__}"

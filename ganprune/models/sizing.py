@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterable
 
@@ -13,6 +12,7 @@ from ganprune.data.pixels import cut, mirror_up
 from ganprune.data.sizes import LEAST, Size, round_up, size_text
 from ganprune.errors import UserError, reason
 from ganprune.models.architecture import input_channels, output_channels
+from ganprune.models.copying import copied
 from ganprune.models.cyclegan import OTHER, CycleGAN
 
 MULTIPLES = tuple(2**halvings for halvings in range(10))  # as in the deepest U-Nets
@@ -38,7 +38,7 @@ def size_multiple(generators: Iterable[nn.Module]) -> int:
 def _multiple(generator: nn.Module) -> int:
     why = ""
     for device in ("meta", "cpu"):  # a network may make tensors of its own, which are not on "meta"
-        sizes = _Sizes(copy.deepcopy(generator).to(device).eval(), input_channels(generator))
+        sizes = _Sizes(copied(generator).to(device).eval(), input_channels(generator))
         multiple = sizes.multiple(FAR) if device == "meta" else None
         multiple = multiple or sizes.multiple(NEAR) or sizes.single()
         if multiple is not None:
@@ -114,7 +114,7 @@ class _Sizes:
 
 def shapes_only(network: nn.Module) -> nn.Module:
     """Return a copy, in evaluation mode, that computes shapes and nothing else; its images have to be on "meta"."""
-    return copy.deepcopy(network).to("meta", torch.float32).eval()
+    return copied(network).to("meta", torch.float32).eval()
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """What may be pruned is decided by numbers: kinds of layers only explain, and one group never condemns the others."""
 
 import re
+import warnings
 
 import pytest
 import torch
@@ -93,6 +94,12 @@ def spectral(wrap):
     return nn.Sequential(wrap(nn.Conv2d(8, 8, 3, padding=1)), nn.ReLU(True))
 
 
+def hooked_weight_norm(layer):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of its age: files that were made with it are still about
+        return nn.utils.weight_norm(layer)
+
+
 def body(middle=nn.Identity, **options):
     return enliven(Body(middle, **options)).double().eval()
 
@@ -149,6 +156,7 @@ KEPT = {  # what is in the middle -> why the filters that it is given stay
     "mean of all": (lambda: Function(lambda x: x / (1 + x.abs().mean(1, True))), "differ from layer middle"),
     "softmax over filters": (lambda: nn.Softmax(1), r"middle \(Softmax\) makes something of zeros"),
     "spectral norm": (lambda: spectral(parametrizations.spectral_norm), r"weight of middle\.0 is computed"),
+    "weight norm by a hook": (lambda: spectral(hooked_weight_norm), r"weight of middle\.0 is computed"),
     "spectral norm by a hook": (lambda: spectral(nn.utils.spectral_norm), r"weight of middle\.0 is computed"),
 }
 
