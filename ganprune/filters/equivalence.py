@@ -3,7 +3,7 @@
 Whether filters can go is decided here, by numbers and not by the kinds of layers: a gate with f(0) != 0 may be harmless
 and a function in somebody's ``forward`` may be not. Equality by accident (a layer that is dead for one image, values of
 one magnitude) is met by several individuals, an image of many magnitudes, and a copy of the network with weights drawn
-anew. Where forms differ by more than rounding explains, float64 decides.
+anew. float64 decides; where a pass takes its time, only if forms differ by more than rounding explains.
 """
 
 from __future__ import annotations
@@ -20,15 +20,13 @@ from torch import nn
 from ganprune.data.sizes import Size
 from ganprune.errors import reason
 from ganprune.filters.groups import FilterGroup, index_bits, kept_indices
-from ganprune.filters.layers import Convolution, Norm, has_own_weight, hooks
+from ganprune.filters.layers import MIXING, Convolution, Norm, has_own_weight, hooks, mixes
 from ganprune.filters.slicing import silence_network, slice_network
 from ganprune.models.copying import copied
 
-SMALL = (16, 32)  # side lengths that are enough for most networks
+SMALL = (16, 32)  # side lengths that are enough for most networks; passes of larger images take their time
 MAGNITUDES = 0.1, 100.0  # of an image's first and last column, where weights are drawn
-TOLERANCE = {True: 1e-8, False: 2e-3}  # absolute and relative, in float64 and in what can only be less
 ROUNDING = {True: 1e-4, False: 1e-5}  # below it, float32 needs no second look; more where weights are drawn
-MIXING = (nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm)  # what one filter gives depends on the others
 
 
 def equivalent_groups(
@@ -56,7 +54,7 @@ class _Trial:
 
     Attributes:
         network: the whole one.
-        image: (B, C, H, W), in its precision.
+        image: (1, C, H, W), in its precision.
         bits: of all groups, True for what stays.
         drawn: whether the weights are drawn: a network that fails with those says nothing.
     """
@@ -126,7 +124,7 @@ def _equal(forms: _Forms, drawn: bool) -> bool:
     wanted, got = _output(masked, image)[0], _output(small, image)[0]
     if drawn and (wanted is None or not bool(wanted.isfinite().all())):
         return True
-    if _alike(wanted, got, min(ROUNDING[drawn], TOLERANCE[image.dtype == torch.float64])):
+    if (drawn or _is_large(image)) and _alike(wanted, got, min(ROUNDING[drawn], _tolerance(image))):
         return True
     try:
         exact = _output(masked.double(), image.double())[0]
@@ -136,6 +134,10 @@ def _equal(forms: _Forms, drawn: bool) -> bool:
         return _alike(exact, _output(small.double(), image.double())[0])
     masked.to(image.dtype)
     return _alike(wanted, got)
+
+
+def _is_large(image: torch.Tensor) -> bool:
+    return min(image.shape[2:]) > SMALL[-1]
 
 
 def _trials(generator: nn.Module, groups: Sequence[FilterGroup], channels: int, size: Size) -> list[_Trial]:
@@ -151,7 +153,7 @@ def _trials(generator: nn.Module, groups: Sequence[FilterGroup], channels: int, 
         _individual(draw, groups, [index % step == begin for index in range(len(groups))])
         for step, begin in ((1, 0), (1, 0), (2, 0), (2, 1))
     )
-    if min(image.shape[2:]) > SMALL[-1]:  # each takes its time
+    if _is_large(image):
         others = others[:1]
     own, drawn = _Trial(generator, image, first, False), _drawn(generator)
     return [own, *(_Trial(drawn, image * ramp, bits, True) for bits in others)]
@@ -212,9 +214,13 @@ def _output(network: nn.Module, image: torch.Tensor) -> tuple[torch.Tensor | Non
 def _alike(wanted: torch.Tensor | None, got: torch.Tensor | None, tolerance: float | None = None) -> bool:
     if wanted is None or got is None or got.shape != wanted.shape:
         return False
-    if tolerance is None:
-        tolerance = TOLERANCE[wanted.dtype == torch.float64]
+    tolerance = _tolerance(wanted) if tolerance is None else tolerance
     return torch.allclose(wanted, got, atol=tolerance, rtol=tolerance)
+
+
+def _tolerance(tensor: torch.Tensor) -> float:
+    """Return what may differ, absolutely and relatively: little in float64, more where nothing better can be had."""
+    return 1e-8 if tensor.dtype == torch.float64 else 2e-3
 
 
 class _Step(NamedTuple):
@@ -267,9 +273,9 @@ def _added(tensor: torch.Tensor) -> torch.Tensor:
 
 def _fault(step: _Step) -> str:
     """Return why a layer may make more of silent filters than of removed ones."""
-    name = f"{step.name} ({type(step.layer).__name__})"
     if isinstance(step.layer, MIXING):
-        return f"{name} normalises several filters together"
+        return mixes(step.name, step.layer)
+    name = f"{step.name} ({type(step.layer).__name__})"
     zeros, _ = _output(step.layer, step.given.new_zeros(1, 4, 4, 4))
     if zeros is not None and bool((zeros != 0).any()):
         return f"{name} makes something of zeros: f(0) != 0"

@@ -17,6 +17,7 @@ from ganprune.data.sizes import size_text
 from ganprune.errors import UserError, reason
 from ganprune.filters.groups import FilterGroup, Member, merge_member, tie_grouped
 from ganprune.filters.layers import (
+    MIXING,
     WIDTH,
     Convolution,
     Layer,
@@ -26,10 +27,12 @@ from ganprune.filters.layers import (
     has_own_weight,
     hooks,
     is_depthwise,
+    mixes,
 )
 from ganprune.filters.slicing import Key, slice_network
 from ganprune.models.copying import copied
 
+ROUNDS = 1000  # in which indices come to one place in other ways; beyond that, they would go on to
 COMPUTED = "the weight of {} is computed (spectral or weight norm: remove_parametrizations would make it a plain one)"
 LOST = "tracing loses them in a rearrangement, such as attention's"
 UNCUT = "they are read by {} ({}), of which no part can be cut out"
@@ -149,7 +152,8 @@ def _group(
         original = generator.get_submodule(names[target])
         if not isinstance(target, (*Convolution, *Norm, nn.PReLU, nn.Linear)):
             if list(target.parameters()):
-                why = why or UNCUT.format(names[target], type(target).__name__)
+                cut = UNCUT.format(names[target], type(target).__name__)
+                why = why or (mixes(names[target], target) if isinstance(target, MIXING) else cut)
             continue
         if isinstance(target, (*Convolution, nn.Linear)) and not has_own_weight(original):
             why = why or COMPUTED.format(names[target])
@@ -185,7 +189,7 @@ def _coupled(
                 mapped = mapped if mapping is None else mapping(mapped)
             known = found.setdefault((dependency.target, dependency.handler), [])
             if mapped and mapped not in known:
-                if max(each.idx for each in mapped) >= most:
+                if max(each.idx for each in mapped) >= most or len(known) == ROUNDS:
                     return _merged(found), False
                 known.append(mapped)
                 stack.append((dependency.target, dependency.handler, mapped))

@@ -56,6 +56,17 @@ class LinearGate(nn.Module):
         return x * torch.sigmoid(self.excite(torch.relu(self.squeeze(x.mean((2, 3))))))[:, :, None, None]
 
 
+class NeighbourGate(nn.Module):
+    """A gate for each filter, made of its neighbours in their order, as in ECA-Net."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv1d(1, 1, 3, padding=1)
+
+    def forward(self, x):
+        return x * torch.sigmoid(self.layer(x.mean((2, 3))[:, None]))[:, 0, :, None, None]
+
+
 class Attention(nn.Module):
     """Self-attention over positions, as in SAGAN."""
 
@@ -146,10 +157,11 @@ def test_linear_layers_lose_what_they_read_and_write_of_filters():
 KEPT = {  # what is in the middle -> why the filters that it is given stay
     "attention": (Attention, "tracing loses them in a rearrangement"),
     "blur": (Blur, "can't do without one of them"),
-    "group norm": (lambda: nn.GroupNorm(2, 8), r"read by middle \(GroupNorm\)"),
+    "group norm": (lambda: nn.GroupNorm(2, 8), r"middle \(GroupNorm\) normalises several filters together"),
     "group norm without weights": (lambda: nn.GroupNorm(1, 8, affine=False), "normalises several filters together"),
-    "layer norm": (lambda: nn.LayerNorm([8, 8, 8]), r"read by middle \(LayerNorm\)"),
+    "layer norm": (lambda: nn.LayerNorm([8, 8, 8]), r"middle \(LayerNorm\) normalises several filters together"),
     "local response norm": (lambda: nn.LocalResponseNorm(3), r"\(LocalResponseNorm\) normalises several filters"),
+    "a layer of another kind": (NeighbourGate, r"read by middle\.layer \(Conv1d\), of which no part can be cut"),
     "softplus": (nn.Softplus, r"middle \(Softplus\) makes something of zeros: f\(0\) != 0"),
     "hardly shifted": (lambda: nn.Hardtanh(1e-4, 1), r"middle \(Hardtanh\) makes something of zeros"),
     "cosine": (lambda: Function(torch.cos), r"middle \(Function\) makes something of zeros"),

@@ -351,8 +351,11 @@ class Doubled(nn.Module):
         ),
         (lambda: chain(nn.ReLU(), nn.Softplus()), r"the filters of 0 stay, since 2 \(Softplus\) makes"),
         (lambda: chain(nn.Hardsigmoid()), r"the filters of 0 stay, since 1 \(Hardsigmoid\) makes"),
-        (lambda: chain(nn.GroupNorm(1, 4)), r"the filters of 0 stay, since they are read by 1 \(GroupNorm\), of which"),
-        (lambda: chain(nn.ReLU(), nn.LayerNorm([4, 16, 16])), r"they are read by 2 \(LayerNorm\), of which no part"),
+        (
+            lambda: chain(nn.GroupNorm(1, 4)),
+            r"the filters of 0 stay, since 1 \(GroupNorm\) normalises several filters together",
+        ),
+        (lambda: chain(nn.ReLU(), nn.LayerNorm([4, 16, 16])), r"since 2 \(LayerNorm\) normalises several filters"),
         (
             lambda: nn.Sequential(
                 nn.utils.spectral_norm(nn.Conv2d(3, 4, 3, padding=1)), nn.ReLU(), nn.Conv2d(4, 3, 3, padding=1)
