@@ -48,7 +48,7 @@ def scores(output: Any, count: int, whose: str = "discriminator") -> torch.Tenso
     Raises:
         UserError: there are none.
     """
-    if isinstance(output, torch.Tensor) and output.ndim == 4 and len(output) == count:
+    if isinstance(output, torch.Tensor) and output.ndim == 4 and len(output) == count and output.numel():
         return output
     maps = score_maps(output)
     if not maps or any(each.numel() % count or not each.numel() for each in maps):

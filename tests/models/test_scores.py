@@ -55,6 +55,7 @@ def test_a_map_that_lost_the_dimension_of_its_one_image_has_its_scores(output):
         ([[], []], "list"),
         (None, "NoneType"),
         (MAP.mean(), r"Tensor of shapes \(\)"),
+        (MAP[..., :0], r"Tensor of shapes \(2, 1, 6, 0\)"),
         ([MAP, torch.zeros(3)], r"list of shapes \(2, 1, 6, 6\), \(3,\)"),
     ],
 )
