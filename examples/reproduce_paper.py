@@ -160,7 +160,10 @@ class Paper:
     def baseline(self, name: str, weights: str, ratio: float, seed: int) -> Run:
         """Return one baseline, as large as ours of that seed on each side."""
         like = str(self.ours(ratio, seed).path)
-        command = ("baseline", name, "--like", like, "--weights", weights, "--seed", str(seed), *self.common)
+        command = (
+            "baseline", name, "--like", like, "--weights", weights, "--seed", str(seed), *self.common,
+            "--no-dry-run",  # the networks have gone all the way in ours
+        )  # fmt: skip
         return Run(self.out / f"{name}-{weights}-{ratio:g}-seed-{seed}", command)
 
     def baselines(self, ratio: float) -> dict[tuple[str, str], list[Run]]:

@@ -60,11 +60,11 @@ class Facts:
         framing: Framing | None = None,
     ) -> Facts:
         """Return the facts of a generator, whose images are read as the framing says."""
-        values = framing.values if framing and isinstance(framing.values, Values) else Values()
+        values = framing.values if framing and isinstance(framing.values, Values) else None
+        given, made = (values[SOURCE[direction]], values[TARGET[direction]]) if values else (None, None)
         return cls(
             direction, kind, size, multiple, input_channels(generator), output_channels(generator),
-            values[SOURCE[direction]], values[TARGET[direction]], framing.background if framing else None,
-            least_side(generator),
+            given, made, framing.background if framing else None, least_side(generator),
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def test_only_a_few_images_are_decoded(checkpoint, image_folder, monkeypatch):
         return load(self, index)
 
     monkeypatch.setattr(ImageSet, "_load", noting)
-    monkeypatch.setattr("ganprune.commands.inspect.SCORED", 2)
+    monkeypatch.setattr("ganprune.pipeline.directions.JUDGED", 1)  # two images then
     monkeypatch.setattr("ganprune.commands.prediction.MEASURED", 1)  # one image then
     search = inspect_checkpoint(checkpoint, image_folder, settings=SETTINGS, **MACHINE)["search"]
     assert 0 < len(decoded) <= 2 * 2 + 4  # those of the discriminators, and one of each other set for its size
