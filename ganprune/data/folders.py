@@ -94,6 +94,10 @@ def missing_folder(root: Path, role: str, domain: str) -> UserError:
         if found.name == name:
             remedy = f"Give --data {found.parent}, if that is meant."
             return UserError("image folder", f"{path} (missing; there is {place})", "an existing folder", remedy)
+    if scan(root / role).images:
+        halves = f"left halves into {role}A, right ones into {role}B"
+        remedy = f"If these are pairs side by side, as pix2pix has them, cut them in two: {halves}."
+        return UserError("image folder", f"{path} (missing; there is {role})", "an existing folder", remedy)
     remedy = "Check --data and its folder names."
     if role == "test" and (root / f"train{domain}").is_dir():
         remedy = f"Move some images of train{domain} there: figures are taken on images that nothing was trained on."

@@ -138,7 +138,7 @@ def check_tensors(network: nn.Module, state: State, path: Path, remedy: str = BE
 
     Args:
         network: whose names and shapes they have to have.
-        state: tensors by name; statistics of old instance norms are dropped.
+        state: tensors by name; statistics of old instance norms are dropped, counts that old batch norms lack added.
         path: of their file, for the message.
         remedy: what to do about tensors that don't fit, for the message.
 
@@ -148,6 +148,9 @@ def check_tensors(network: nn.Module, state: State, path: Path, remedy: str = BE
     wanted = network.state_dict()
     statistics = ("running_mean", "running_var", "num_batches_tracked")
     state = {key: value for key, value in state.items() if key in wanted or key.rpartition(".")[2] not in statistics}
+    # PyTorch counts batches since 0.4.1; only norms without momentum ask how many there were.
+    uncounted = [key for key in wanted if key.endswith("num_batches_tracked") and key not in state]
+    state |= {key: torch.tensor(0) for key in uncounted}
     missing = [key for key in wanted if key not in state]
     extra = [key for key in state if key not in wanted]
     if missing:
