@@ -10,6 +10,7 @@ translated images are kept for individuals that meet another partner later.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,7 @@ from ganprune.filters.space import FilterSpace
 from ganprune.losses import cycle_consistency, discriminator_aware, generator_aware
 from ganprune.models.architecture import shareable
 from ganprune.models.cyclegan import OTHER, CycleGAN, domain_channels
+from ganprune.models.scores import judged
 from ganprune.parallel.payload import Portable
 from ganprune.settings.fitness import COSTS, FitnessSettings
 
@@ -279,12 +281,12 @@ class CycleFitness(Portable):
         return " + ".join(n if n in plain else f"{weight:g} * {n}" for n, weight in self.weights.items())
 
     def discriminate(self, fake: torch.Tensor) -> torch.Tensor:
-        """Return what the side's discriminator says of images, (N, 1, h, w); only where there is one."""
+        """Return what the side's discriminator says of images, (N, 1, h, w) or (N, n); only where there is one."""
         discriminator = self.cyclegan[self.side].discriminator
         assert discriminator is not None
-        return self.translate(discriminator, fake)
+        return self.translate(functools.partial(judged, discriminator), fake)
 
-    def translate(self, network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    def translate(self, network: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor) -> torch.Tensor:
         """Pass images through a network, in smaller batches from now on if they don't fit the device's memory."""
         while True:
             try:

@@ -1,7 +1,8 @@
 """The losses of the paper (Eq. 4, 5, 6) and of CycleGAN's training objective.
 
 All are means over elements, so that they do not depend on image size. Images are (B, C, H, W) in [-1, 1],
-discriminator outputs (B, 1, h, w), unbounded.
+discriminator outputs are scores as :func:`ganprune.models.scores.judged` returns them, (B, 1, h, w) or (B, n),
+unbounded.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def discriminator_aware(maps: torch.Tensor, maps_original: torch.Tensor, output:
     Args:
         maps: D(G^(x)).
         maps_original: D(G(x)).
-        output: "map" compares patch by patch; "mean" averages each map first, as the authors' code does.
+        output: "map" compares patch by patch; "mean" averages each image's scores first, as the authors' code does.
     """
     if output == "mean":
         maps, maps_original = maps.flatten(1).mean(1), maps_original.flatten(1).mean(1)

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from made_inputs import load_wrapped, read_images, read_output, wrapping, write_images, write_output
 from PIL import Image
 
 from ganprune.commands.evolve import compress
@@ -65,15 +66,17 @@ class Loader:
 
     Attributes:
         name: for the report.
-        files: those that are mutated, one at a time, relative to the corpus.
+        files: those that are mutated, one at a time, relative to the corpus; none where inputs are made up.
         load: reads them from a copy of the corpus.
         writes: names that it may write.
+        make: writes a made-up input into a new folder, which ``load`` is given.
     """
 
     name: str
     files: tuple[str, ...]
     load: Callable[[Path], Any]
     writes: tuple[str, ...] = ()
+    make: Callable[[Path, random.Random], None] | None = None
 
 
 @dataclass
@@ -164,6 +167,9 @@ def make_corpus(folder: Path) -> list[Loader]:
             "training", ("training/training.safetensors",),
             lambda p: CycleGANTrainer(cyclegan, images, training).load(p / "training"),
         ),
+        Loader("wrapped state dicts", (), load_wrapped, make=wrapping(cyclegan)),
+        Loader("image modes", (), read_images, make=write_images),
+        Loader("discriminator outputs", (), read_output, make=write_output),
     ]  # fmt: skip
 
 
@@ -295,10 +301,14 @@ def try_input(loader: Loader, corpus: Path, folder: Path, seed: int) -> str | No
     """
     draw = random.Random(f"{loader.name}:{seed}")
     shutil.rmtree(folder, ignore_errors=True)
-    for top in {name.split("/")[0] for name in loader.files}:
-        shutil.copytree(corpus / top, folder / top)
-    name = draw.choice(loader.files)
-    (folder / name).write_bytes(mutate((folder / name).read_bytes(), name, draw))
+    if loader.make is not None:
+        name = f"input {seed}"
+        loader.make(folder, draw)
+    else:
+        for top in {name.split("/")[0] for name in loader.files}:
+            shutil.copytree(corpus / top, folder / top)
+        name = draw.choice(loader.files)
+        (folder / name).write_bytes(mutate((folder / name).read_bytes(), name, draw))
     with watched(loader.writes) as seen, _limited(SECONDS), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

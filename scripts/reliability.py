@@ -135,8 +135,9 @@ def run_or_resume(data: Path, path: Path, settings: EvolveSettings, workers: int
         resume(path, workers=workers)
     else:
         compress(
-            toy_checkpoint(), data, out=path, settings=settings, size=TOY_SIZE, device="cpu", threads=1, workers=workers
-        )
+            toy_checkpoint(), data, out=path, settings=settings, size=TOY_SIZE, device="cpu", threads=1,
+            workers=workers, dry_run=False,
+        )  # fmt: skip
 
 
 def run_and_kill(data: Path, path: Path, settings: EvolveSettings, workers: int, seconds: float | None) -> bool:
@@ -238,7 +239,7 @@ def same_everywhere(folder: Path, **options: Any) -> dict[str, bool]:
         path = folder / name.replace(" ", "-")
         compress(
             toy_checkpoint(), data, out=path, settings=settings, size=TOY_SIZE, device="cpu", threads=1,
-            reporter=Reporter(evaluation=count), **how,
+            reporter=Reporter(evaluation=count), dry_run=False, **how,
         )  # fmt: skip
         return outcome(path)
 

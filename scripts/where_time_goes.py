@@ -107,9 +107,9 @@ class Stopwatch:
             yield
 
 
-def which_pass(fitness: CycleFitness, network: torch.nn.Module, images: torch.Tensor) -> str:
+def which_pass(fitness: CycleFitness, network: Any, images: torch.Tensor) -> str:
     """Return which part of an evaluation a pass through a network is."""
-    if network is fitness.cyclegan[fitness.side].discriminator:
+    if fitness.cyclegan[fitness.side].discriminator in getattr(network, "args", ()):  # of a partial of ``judged``
         return "discriminator"
     return "translation" if images is getattr(fitness, "real", None) else "partner"
 

@@ -67,6 +67,43 @@ class PooledDiscriminator(nn.Module):
         return self.features(x).mean((2, 3))
 
 
+class Scales(nn.Module):
+    """A discriminator in the form of pix2pixHD's: for each of two scales a list of features and, last, the scores."""
+
+    def __init__(self, width=4, features=True):
+        super().__init__()
+        self.features = features
+        self.scales = nn.ModuleList(
+            nn.ModuleList(
+                [nn.Conv2d(3, width, 4, 2, 1), nn.Conv2d(width, width, 3, 1, 1), nn.Conv2d(width, 1, 3, 1, 1)]
+            )
+            for _ in range(2)
+        )
+
+    def forward(self, x):
+        found = []
+        for layers in self.scales:
+            seen = [x]
+            for layer in layers:
+                seen.append(layer(nn.functional.leaky_relu(seen[-1], 0.2)))
+            found.append(seen[1:] if self.features else seen[-1])
+            x = nn.functional.avg_pool2d(x, 2)
+        return found
+
+
+class TwoNames(nn.Module):
+    """A generator whose first layers are registered under two names each."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.encoder = nn.Sequential(self.first, nn.ReLU(), self.second, nn.ReLU())
+        self.last = nn.Conv2d(8, 3, 3, padding=1)
+
+    def forward(self, x):
+        return torch.tanh(self.last(self.encoder(x)))
+
+
 def level(outer, width, inside=None, outermost=False, image=(3, 3)):
     """One level of a U-Net of pix2pix, as a module with an attribute ``model``; batch norm, so no biases within."""
     inputs, outputs = image if outermost else (outer, outer)

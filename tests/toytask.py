@@ -26,11 +26,24 @@ def make_checkpoint(folder):
     return folder
 
 
-def toy_run(checkpoint, images, out, reporter=None, size=SIZE, *, networks=None, workers=1, cluster=None, **options):
-    """Compress the toy CycleGAN with the quick preset at toy size."""
+def toy_run(
+    checkpoint,
+    images,
+    out,
+    reporter=None,
+    size=SIZE,
+    *,
+    networks=None,
+    workers=1,
+    cluster=None,
+    dry_run=False,
+    **options,
+):
+    """Compress the toy CycleGAN with the quick preset at toy size; without a dry run, since most tests need none."""
     settings = make_settings("quick", **{**QUICK, **options})
     machine = {"device": "cpu", "threads": 1, "networks": networks, "workers": workers, "cluster": cluster}
-    return compress(checkpoint, images, out=out, settings=settings, size=size, reporter=reporter, **machine)
+    machine |= {"reporter": reporter, "dry_run": dry_run}
+    return compress(checkpoint, images, out=out, settings=settings, size=size, **machine)
 
 
 def outcome(run):

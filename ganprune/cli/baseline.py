@@ -11,6 +11,7 @@ from ganprune.baselines.registry import BASELINES, WEIGHTS, Baseline
 from ganprune.cli.group import Folded, main
 from ganprune.cli.options import (
     FOLDER,
+    dry_run_option,
     input_option,
     machine_options,
     option,
@@ -42,11 +43,12 @@ RESULT = "Size of the result"
 )
 @unsearched_options
 @machine_options
+@dry_run_option
 @option("--out", type=FOLDER, help="Run directory.  [default: next free runs/baseline-NNN]")
 def baseline(name: str, weights: str, like: Path | None, **options: Any) -> None:
     from ganprune.commands.baseline import baseline_settings, prune_run
 
-    places = {**take_task(options), "out": options.pop("out"), "threads": options.pop("threads")}
+    places = {**take_task(options), **{name: options.pop(name) for name in ("out", "threads", "dry_run")}}
     method = Baseline(name, weights)
     settings = baseline_settings(method, like=like, **options)
     with showing() as reporter:

@@ -12,6 +12,7 @@ from ganprune.baselines.registry import BASELINES, Baseline
 from ganprune.cli.group import Folded, main
 from ganprune.cli.options import (
     FOLDER,
+    dry_run_option,
     evolve_options,
     machine_option,
     option,
@@ -53,6 +54,7 @@ baseline_options = together(
 @worker_options
 @machine_option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @machine_option("--threads", type=int, help="CPU threads.  [default: PyTorch's choice; 1 with --toy]")
+@dry_run_option
 def compare(contenders: tuple[str, ...], common: str, seeds: str, toy: bool, **options: Any) -> None:
     """Compare searches at equal cost.
 
@@ -102,7 +104,8 @@ def compare(contenders: tuple[str, ...], common: str, seeds: str, toy: bool, **o
             result = run(
                 task, chosen, max_evaluations=options["max_evaluations"], seeds=numbers, out=where,
                 target=options["target"], resume=resume is not None, workers=options["workers"],
-                cluster=options["cluster"], report=lambda text: click.echo(text, err=True),
+                cluster=options["cluster"], dry_run=options["dry_run"],
+                report=lambda text: click.echo(text, err=True),
             )  # fmt: skip
     except KeyboardInterrupt as error:
         click.echo(f"Interrupted. Go on with: the same command with --resume {where}", err=True)

@@ -9,6 +9,7 @@ from ganprune.cli.group import Folded, main
 from ganprune.cli.options import (
     FOLDER,
     FRAMED,
+    dry_run_option,
     evolve_options,
     machine_options,
     option,
@@ -28,9 +29,10 @@ from ganprune.errors import UserError
 @evolve_options
 @worker_options
 @machine_options
+@dry_run_option
 @option("--out", type=FOLDER, help="Run directory.  [default: next free runs/evolve-NNN]")
 @option("--resume", type=FOLDER, help="Go on with an interrupted run directory; its options need not be repeated.")
-def evolve(out: Path | None, resume: Path | None, **options: Any) -> None:
+def evolve(out: Path | None, resume: Path | None, dry_run: bool, **options: Any) -> None:
     """Prune both generators of a CycleGAN by co-evolution; without arguments, the shipped one.
 
     docs/checkpoints.md says which files are understood; ganprune inspect shows what is read off them.
@@ -48,7 +50,7 @@ def evolve(out: Path | None, resume: Path | None, **options: Any) -> None:
     with showing("ganprune evolve --resume {}") as reporter:
         if resume:
             factories = {"generator": networks.generator, "discriminator": networks.discriminator}
-            again = typed("resume", "device", *FRAMED, *spread, *OPERATORS, *factories)
+            again = typed("resume", "device", "dry_run", *FRAMED, *spread, *OPERATORS, *factories)
             if framing:
                 again |= {**({"load_size": None} if framing.size else {}), **framing.to_json()}
             operators = {name: options[name] for name in OPERATORS if options[name] is not None}
@@ -57,5 +59,7 @@ def evolve(out: Path | None, resume: Path | None, **options: Any) -> None:
                 device=typed().get("device"), reporter=reporter, **spread,
             )  # fmt: skip
         else:
-            run = command.compress(out=out, settings=settings, reporter=reporter, threads=threads, **task, **spread)
+            run = command.compress(
+                out=out, settings=settings, reporter=reporter, threads=threads, dry_run=dry_run, **task, **spread
+            )
     print_run(run, "{seconds:.0f} s; seed {seed}; {evaluations} evaluations")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ganprune.cli.group import main
-from ganprune.cli.options import FOLDER, factory_options, machine_options, take_factories, typed
+from ganprune.cli.options import FOLDER, dry_run_option, factory_options, machine_options, take_factories, typed
 from ganprune.cli.progress import print_run, showing
 from ganprune.errors import UserError
 
@@ -23,6 +23,7 @@ from ganprune.errors import UserError
 @click.option("--seed", type=int, default=1, show_default=True)
 @factory_options
 @machine_options
+@dry_run_option
 def finetune(run: Path | None, out: Path | None, resume: Path | None, **options: Any) -> None:
     """Fine-tune the compact generators of RUN further; the result goes to a new run directory."""
     from ganprune.commands.finetune import finetune_run, resume_finetune
@@ -32,7 +33,7 @@ def finetune(run: Path | None, out: Path | None, resume: Path | None, **options:
         raise UserError("--resume", f"{resume} with {run or out}", "--resume alone", "It knows its run and directory.")
     with showing("ganprune finetune --resume {}") as reporter:
         if resume:
-            again, device = typed("resume", "device", *factories), typed().get("device")
+            again, device = typed("resume", "device", "dry_run", *factories), typed().get("device")
             result = resume_finetune(resume, options=again, factories=factories, device=device, reporter=reporter)
         elif run and out:
             result = finetune_run(run, out, factories=factories, reporter=reporter, **options)

@@ -111,6 +111,11 @@ worker_options = together(
     ),
 )
 
+dry_run_option = machine_option(
+    "--dry-run/--no-dry-run", default=True, common=False, show_default=True,
+    help="Try every stage once, on a few images, before any long work.",
+)  # fmt: skip
+
 
 def take_framing(options: dict[str, Any]) -> Framing | None:
     """Take the values of :data:`image_options` out of a command's options; None where none of them is given."""

@@ -34,7 +34,7 @@ network_option = partial(option, heading="Networks", show_default=True, common=F
 @training_options
 @network_option("--ngf", type=int, default=64, help="Filters of the generators' first convolution.")
 @network_option("--blocks", type=int, default=9, help="Residual blocks.")
-@network_option("--norm", default="instance", help="instance or batch.")
+@network_option("--norm", default="instance", help="instance, batch or none.")
 @network_option("--ndf", type=int, default=64, help="Filters of the discriminators' first layer.")
 @machine_options
 @option("--out", type=FOLDER, help="Run directory.  [default: next free runs/pretrain-NNN]")

@@ -93,6 +93,7 @@ def prune_run(
     device: str = "auto",
     threads: int | None = None,
     reporter: Reporter | None = None,
+    dry_run: bool = True,
 ) -> RunDirectory:
     """Prune the generators as a baseline does, fine-tune and evaluate them, and write a run directory.
 
@@ -106,13 +107,14 @@ def prune_run(
         device: "auto", "cpu", "cuda" or "cuda:N".
         threads: CPU threads.
         reporter: whom to tell how far it is.
+        dry_run: whether every stage is tried once, on a few images, before any long work.
 
     Raises:
         UserError: something given can't be used; nothing has been written then.
     """
     job = begin(
         "baseline", settings, lambda: _task(checkpoint, data, size, device, like, networks or CheckpointOptions()),
-        out=out, threads=threads, reporter=reporter,
+        out=out, threads=threads, reporter=reporter, dry_run=dry_run,
     )  # fmt: skip
     task, settings, reporter = job.task, job.settings, job.reporter
     reporter.stage("tracing the generators")

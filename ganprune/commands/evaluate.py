@@ -51,6 +51,8 @@ def evaluate_run(
     if not Path(path).exists():
         raise UserError("run", str(path), "a run directory or a checkpoint's folder", "Check the path.")
     trained = load_trained(path, networks=networks, device=resolve_device(device)) if holds_run(path) else None
+    if trained and trained.unfinished:
+        reporter.note(trained.unfinished)
     if trained:
         framing = Framing.of(size).over(trained.framing)
         task = load_task(trained.checkpoint, data or trained.data, framing, device, trained.networks)

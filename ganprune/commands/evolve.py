@@ -36,6 +36,7 @@ def compress(
     workers: int = 1,
     cluster: str | None = None,
     reporter: Reporter | None = None,
+    dry_run: bool = True,
 ) -> RunDirectory:
     """Prune the generators of a CycleGAN and write a run directory; ``ganprune evolve`` in one call.
 
@@ -53,6 +54,7 @@ def compress(
         workers: processes that evaluate; 1 for this one. A script needs ``if __name__ == "__main__"`` with more.
         cluster: address of a Dask scheduler (tcp://HOST:PORT), or its scheduler file, whose workers evaluate instead.
         reporter: whom to tell how far it is.
+        dry_run: whether every stage is tried once, on a few images, before any long work.
 
     Returns:
         The run directory: summary, compact generators, samples.
@@ -70,7 +72,7 @@ def compress(
     needed = settings.needs_discriminators
     job = begin(
         "evolve", settings, lambda: load(networks) if needed else load_what_can_be(load, networks),
-        searches=True, out=out, threads=threads_per_worker(threads, workers), reporter=reporter,
+        searches=True, out=out, threads=threads_per_worker(threads, workers), reporter=reporter, dry_run=dry_run,
     )  # fmt: skip
     configuration = job.configuration()
     search = prepare(job.task, job.settings, job.reporter.stage)

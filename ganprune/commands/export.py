@@ -99,7 +99,10 @@ def export_run(
     if "onnx" in settings.formats:
         require_packages()
     set_threads(threads)
-    work = _Work(load_trained(path, networks=networks), settings, images)
+    trained = load_trained(path, networks=networks)
+    if trained.unfinished:
+        reporter.note(trained.unfinished)
+    work = _Work(trained, settings, images)
     _check_place(out, work.names)
     result = Exported()
     with tempfile.TemporaryDirectory() as folder:

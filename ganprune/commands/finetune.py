@@ -9,12 +9,12 @@ from typing import Any
 from ganprune.errors import UserError
 from ganprune.filters.saving import read_description
 from ganprune.models.weights import weights_digest
-from ganprune.pipeline.config import configured_task, open_finished, read_config
+from ganprune.pipeline.config import configured_task, open_searched, read_config, read_summary
 from ganprune.pipeline.job import Job, begin
 from ganprune.pipeline.reporter import Reporter
 from ganprune.pipeline.results import load_pair
 from ganprune.pipeline.task import Task
-from ganprune.runs.directory import CONFIG, SUMMARY, RunDirectory, refuse_changes
+from ganprune.runs.directory import CONFIG, RunDirectory, refuse_changes
 from ganprune.settings.fields import changed, flat
 
 # The options of ``ganprune finetune``, and the settings that they are.
@@ -33,11 +33,12 @@ def finetune_run(
     device: str = "auto",
     threads: int | None = None,
     reporter: Reporter | None = None,
+    dry_run: bool = True,
 ) -> RunDirectory:
     """Fine-tune a finished run's compact generators further, into a run directory of its own.
 
     Args:
-        path: the run.
+        path: the run; one that was interrupted after its search will do.
         out: a new directory.
         objective: "distil", "features" or "cyclegan"; see ``EvolveSettings.finetune``.
         steps: training steps; the rate decays over the second half.
@@ -47,18 +48,22 @@ def finetune_run(
         device: "auto", "cpu", "cuda" or "cuda:N".
         threads: CPU threads.
         reporter: whom to tell how far it is.
+        dry_run: whether every stage is tried once, on a few images, before any long work.
 
     Raises:
-        UserError: ``path`` holds no finished run, or ``out`` holds one already.
+        UserError: ``path`` holds no run whose search is done, or ``out`` holds one already.
         Interrupted: Ctrl-C or SIGTERM; :func:`resume_finetune` goes on.
     """
-    source = open_finished(path)
+    source, unfinished = open_searched(path)
+    reporter = reporter or Reporter()
+    if unfinished:
+        reporter.note(unfinished)
     config, settings = read_config(source)
     given = {"objective": objective, "steps": steps, "batch": batch, "seed": seed}
     settings = changed(settings, **{OPTIONS[name]: value for name, value in given.items()})
     job = begin(
         "finetune", settings, lambda: configured_task(config, device, factories),
-        began_with=config, out=out, threads=threads, reporter=reporter,
+        began_with=config, out=out, threads=threads, reporter=reporter, dry_run=dry_run,
     )  # fmt: skip
     origin = _digest(source, job.task)
     with job.claim(out) as directory:
@@ -99,7 +104,7 @@ def resume_finetune(
             if not isinstance(config.get(name), str):
                 found, where = f"nothing under {name!r}", str(directory.path(CONFIG))
                 raise UserError(where, found, "what the fine-tune began from", "Restore the file, or begin anew.")
-        source = open_finished(config["from"])
+        source, _ = open_searched(config["from"])
         job = begin(
             "finetune", settings, lambda: configured_task(config, device or config["device"], factories),
             began_with=config, threads=config["threads"], reporter=reporter,
@@ -118,13 +123,12 @@ def _digest(source: RunDirectory, task: Task) -> str:
 
 def _train_and_finish(job: Job, directory: RunDirectory, source: RunDirectory) -> RunDirectory:
     """Fine-tune, evaluate and write everything into ``directory``."""
-    summary = source.read_json(SUMMARY)
+    summary = read_summary(source)
     compact = load_pair(source, job.task.device, job.task.cyclegan, job.task.networks)
     bits = {name: read_description(source.path(name))["bits"] for name in compact}
-    sides, outcome = job.tune_and_save(directory, compact, bits)
-    for name, figures in sides.items():
-        figures |= {key: summary["sides"][name][key] for key in ("algorithm", "search")}
+    found = {name: {key: summary["sides"][name][key] for key in ("algorithm", "search")} for name in compact}
     summary.pop("finetune", None)
-    summary |= {"sides": sides, "finetune_seconds": job.seconds, "finetuned_from": str(source.directory.resolve())}
-    job.finish(directory, compact, summary | outcome)
+    summary = job.tune_and_save(directory, compact, bits, {**summary, "sides": found})
+    facts = {"finetune_seconds": job.seconds, "finetuned_from": str(source.directory.resolve())}
+    job.finish(directory, compact, {**summary, **facts})
     return directory

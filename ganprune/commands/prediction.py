@@ -33,6 +33,7 @@ from ganprune.filters.space import FilterSpace
 from ganprune.fitness import CACHE_BYTES
 from ganprune.models.architecture import input_channels, shareable
 from ganprune.models.cyclegan import OTHER
+from ganprune.models.scores import judged
 from ganprune.models.sizing import shapes_only, small_size, takes
 from ganprune.pipeline.budgets import hold_to_budgets
 from ganprune.pipeline.checks import check_objectives
@@ -223,7 +224,7 @@ def seconds(call: Callable[[], Any], device: torch.device, least: int = 2) -> fl
 
 
 @torch.inference_mode()
-def passed(network: nn.Module, images: torch.Tensor, precision: str) -> torch.Tensor:
+def passed(network: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor, precision: str) -> torch.Tensor:
     """Return what a network makes of images, as the fitness asks it."""
     with torch.autocast(images.device.type, torch.bfloat16, precision == "bfloat16", False):
         return network(images).float()
@@ -247,7 +248,7 @@ def measure(task: Task, settings: EvolveSettings, amount: Amount, name: str, spa
     side, device, images = task.cyclegan[name], task.device, shown(task, amount, name)
     whole = len(images) * amount.share  # as much as so many whole images
 
-    def seconds_of(network: nn.Module, given: torch.Tensor) -> float:
+    def seconds_of(network: Callable[[torch.Tensor], torch.Tensor], given: torch.Tensor) -> float:
         return seconds(lambda: passed(network, given, settings.precision), device) / whole
 
     builder = NetworkBuilder(side.generator, space)
@@ -268,15 +269,16 @@ def measure(task: Task, settings: EvolveSettings, amount: Amount, name: str, spa
         network = builder.fresh(bits)
         compact = seconds_of(network, images)
         helper, fake = task.cyclegan.helpers.get(OTHER[name]), passed(network, images, settings.precision)
-        judged = 0.0 if side.discriminator is None else seconds_of(side.discriminator, fake)
+        judge = None if side.discriminator is None else functools.partial(judged, side.discriminator)
+        judging = 0.0 if judge is None else seconds_of(judge, fake)
         returned = 0.0 if helper is None else seconds_of(helper, fake)
         if builder.reconstruction is not None and builder.reconstruction.has_batch_norm:
             build += compact * max(0.0, count - whole)  # statistics were taken of the measured images only
         if settings.tuning.wanted:
             build += tuning_seconds(task, settings, amount, name, builder, bits)
     passes = (TRACED_PASSES + COST_PASSES) * (FLOAT32 if settings.precision == "bfloat16" else 1.0)
-    alone = shared * (passes + amount.validation[name] * (1 + judged / original)) / gain
-    scored = judged + compact * (2 if settings.fitness.identity else 1)
+    alone = shared * (passes + amount.validation[name] * (1 + judging / original)) / gain
+    scored = judging + compact * (2 if settings.fitness.identity else 1)
     return Times(prepare, alone, original, returned, scored, compact, build, order_bytes)
 
 

@@ -11,12 +11,13 @@ import torch
 
 from ganprune import __version__
 from ganprune.data.images import UnpairedImages
+from ganprune.data.sizes import round_up, size_text
 from ganprune.errors import UserError
 from ganprune.models.checkpoint import save_cyclegan
 from ganprune.models.cyclegan import CycleGAN, new_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
-from ganprune.models.sizing import check_size
+from ganprune.models.sizing import check_size, size_multiple
 from ganprune.report.figures import save_grid, zoom_for
 from ganprune.runs.directory import CONFIG, LOGBOOK, RunDirectory, refuse_changes
 from ganprune.runs.files import check_format
@@ -69,6 +70,10 @@ def pretrain(
     cyclegan = new_cyclegan(generator, discriminator, settings.seed).to(device)
     for network in cyclegan.networks().values():
         network.eval()
+    multiple = size_multiple(cyclegan.generators())
+    if images.size != round_up(images.size, multiple):
+        remedy = f"Give UnpairedImages(..., multiple={multiple})."
+        raise UserError("size", size_text(images.size), f"multiples of {multiple} for these generators", remedy)
     check_size(cyclegan, images.size)
     images.read_all()
     config = {

@@ -23,12 +23,12 @@ from torch import nn
 from ganprune.data import pixels
 from ganprune.data.files import EXTENSIONS, list_images, scan
 from ganprune.data.kinds import as_bytes
-from ganprune.data.sizes import LEAST, Framing, Size, size_text
+from ganprune.data.sizes import Framing, Size, size_text
 from ganprune.data.survey import survey
 from ganprune.data.values import WHITE
 from ganprune.device import resolve_device, set_threads
 from ganprune.errors import UserError
-from ganprune.models.architecture import input_channels
+from ganprune.models.architecture import input_channels, least_side
 from ganprune.models.cyclegan import SOURCE
 from ganprune.models.options import CheckpointOptions
 from ganprune.models.sizing import size_multiple, translate
@@ -82,6 +82,8 @@ def translate_files(
     targets = [Path(out) / name for name in name_outputs(files)]
     _check_targets(files, targets, settings.overwrite)
     trained = load_trained(path, networks=networks, device=target)
+    if trained.unfinished:
+        reporter.note(trained.unfinished)
     shown_by = _networks(trained, direction, settings, target, reporter)
     size = _size(trained, settings)
     framing = Framing(values=settings.values, background=settings.background).over(trained.framing)
@@ -215,6 +217,7 @@ class _Work:
         self.networks, self.size, self.settings, self.open = networks, size, settings, read
         self.multiples = [size_multiple([network]) for network in networks]
         self.channels = input_channels(networks[-1])
+        self.least = max(map(least_side, networks))
         self.done = Translated()
 
     def run(self, files: Sequence[tuple[Path, Path]], report: Callable[[int, int], Any] | None) -> Translated:
@@ -234,9 +237,9 @@ class _Work:
                 self.done.skipped.append(str(error.value))
                 continue
             sized = image if self.size is None else pixels.resize(image, self.size)
-            if min(sized.size) < LEAST:
+            if min(sized.size) < self.least:
                 shown = size_text((sized.height, sized.width))
-                self.done.skipped.append(f"{source} ({shown}, smaller than {LEAST} pixels: give --size)")
+                self.done.skipped.append(f"{source} ({shown}, smaller than {self.least} pixels: give --size)")
             else:
                 yield _Job(source, target, image, sized)
 

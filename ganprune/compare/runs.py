@@ -32,6 +32,8 @@ from ganprune.filters.builder import make_builders
 from ganprune.fitness import CycleFitness
 from ganprune.parallel.workers import check_workers, spread
 from ganprune.pipeline.reference import reference_of
+from ganprune.pipeline.rehearsal import rehearse
+from ganprune.pipeline.reporter import Reporter
 from ganprune.pipeline.search import Search, make_toolboxes, prepare
 from ganprune.pipeline.task import Task, fingerprint
 from ganprune.report.curves import plot_curves
@@ -67,6 +69,7 @@ def compare(
     workers: int = 1,
     cluster: str | None = None,
     report: Callable[[str], Any] = lambda text: None,
+    dry_run: bool = True,
 ) -> Comparison:
     """Run every contender with every seed at equal cost, and compare.
 
@@ -80,6 +83,7 @@ def compare(
         resume: go on with an interrupted comparison; what is finished is not run again.
         workers, cluster: what evaluates; see :func:`ganprune.commands.evolve.compress`. They change nothing but time.
         report: called with a line of text before each run.
+        dry_run: whether what searches do is tried once, on a few images, before any of them begins.
 
     Raises:
         UserError: contenders, budget or seeds can't be, or ``out`` holds something else or is in use.
@@ -88,6 +92,10 @@ def compare(
     contenders = [contender.resolved(task.device) for contender in contenders]
     check_contenders(contenders, max_evaluations, seeds)
     check_workers(workers, cluster)
+    if not resume and Path(out).exists():
+        RunDirectory.create(out)  # refuses what holds a run, before anything is computed
+    if dry_run and not resume:
+        _rehearse(task, contenders, report)
     directory = RunDirectory.open(out) if resume else RunDirectory.create(out)
     with directory.locked():
         _begin(directory, _configuration(task, contenders, max_evaluations, seeds), resume)
@@ -105,6 +113,14 @@ def compare(
         draw(directory.path("compare.png"), curves, summary)
         directory.write_json(SUMMARY, summary)
         return Comparison(directory, summary)
+
+
+def _rehearse(task: Task, contenders: Sequence[Contender], report: Callable[[str], Any]) -> None:
+    """Try what the contenders' searches do with networks; those that do the same, once."""
+    reporter = Reporter(lambda text, total=None: report(text), note=report)
+    settings = [contender.settings for contender in contenders if not contender.baseline]
+    for each in {(s.scoring, s.fitness, s.tuning, s.precision): s for s in settings}.values():
+        rehearse(task, each, reporter, finishes=False)
 
 
 def _configuration(task: Task, contenders: Sequence[Contender], cost: float, seeds: Sequence[int]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from torch.export import Dim
 from ganprune import __version__
 from ganprune.data.sizes import LEAST, Framing, Size, size_json, size_text
 from ganprune.data.values import WHITE, Range, Values
-from ganprune.models.architecture import input_channels, output_channels
+from ganprune.models.architecture import input_channels, least_side, output_channels
 from ganprune.models.cyclegan import SOURCE, TARGET
 
 FORMAT = 1
@@ -35,6 +35,7 @@ class Facts:
         values, output_values: the file values that are black and white in images of more than 8 bits that it is given,
             and in those that it gives; None where files say that themselves.
         background: what transparent images are put on; None for white.
+        least: side length of images, at least.
     """
 
     direction: str
@@ -46,6 +47,7 @@ class Facts:
     values: Range | None = None
     output_values: Range | None = None
     background: str | None = None
+    least: int = LEAST
 
     @classmethod
     def of(
@@ -62,6 +64,7 @@ class Facts:
         return cls(
             direction, kind, size, multiple, input_channels(generator), output_channels(generator),
             values[SOURCE[direction]], values[TARGET[direction]], framing.background if framing else None,
+            least_side(generator),
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
@@ -97,7 +100,7 @@ class Facts:
         free: dict[int, Any] = {0: Dim("batch")}
         if (multiple := self.multiple) is not None:
             for dim, name in ((2, "height"), (3, "width")):
-                one = Dim(name if multiple == 1 else f"{name}_{multiple}", min=-(-LEAST // multiple))
+                one = Dim(name if multiple == 1 else f"{name}_{multiple}", min=-(-self.least // multiple))
                 free[dim] = one if multiple == 1 else multiple * one
         return (free,)
 

@@ -26,6 +26,7 @@ ARGUMENTS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.ConvTranspose2d: (*CONVOLUTION, "output_padding"),
     nn.InstanceNorm2d: ("num_features", "eps", "affine"),
     nn.BatchNorm2d: ("num_features", "eps"),
+    nn.Identity: (),
     nn.ReflectionPad2d: ("padding",),
     nn.ReplicationPad2d: ("padding",),
     nn.ZeroPad2d: ("padding",),

@@ -7,7 +7,7 @@ architectures. :mod:`ganprune.filters.tracing` finds them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +15,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import nn
 
-from ganprune.filters.layers import Layer, is_grouped
+from ganprune.filters.layers import WIDTH, Layer, is_grouped
+from ganprune.filters.slicing import Keep, Key
+
+Places = dict[Key, np.ndarray]  # the bit of each index along that dimension, or -1
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Member:
         positions: indices along that dimension.
         filters: for each position, the filter of the group that it belongs to.
         produces: whether the filters are written here (a convolution's outputs, a norm) rather than read.
-        convolution: whether the module is a convolution.
+        convolution: whether the module is a convolution (others: norms, PReLU, linear layers).
     """
 
     module: str
@@ -61,7 +64,40 @@ class FilterGroup:
         return {member.module: member.dim for member in weights if member.produces == produces}
 
 
-def merge_member(members: dict[tuple[str, str, int], Member], member: Member) -> None:
+def index_bits(generator: nn.Module, groups: Sequence[FilterGroup]) -> tuple[Places, set[Key]]:
+    """Return which bit controls each index of each dimension of each tensor, and which of these are written.
+
+    Args:
+        generator: the network that the groups were found in.
+        groups: whose filters have the bits, one group's behind the other's.
+    """
+    places: Places = {}
+    written, first = set(), 0
+    for group in groups:
+        for member in group.members:
+            key = (member.module, member.parameter, member.dim)
+            if key not in places:
+                tensor = getattr(generator.get_submodule(member.module), member.parameter)
+                places[key] = np.full(tensor if member.parameter == WIDTH else tensor.shape[member.dim], -1)
+            places[key][list(member.positions)] = first + np.asarray(member.filters)
+            if member.produces:
+                written.add(key)
+        first += group.size
+    return places, written
+
+
+def staying(place: np.ndarray, bits: np.ndarray) -> np.ndarray:
+    """Return whether each index stays, by the bit that it has: those without one, and those whose bit is True, do."""
+    stays: np.ndarray = (place < 0) | bits[place]
+    return stays
+
+
+def kept_indices(places: Places, bits: np.ndarray, keys: Iterable[Key]) -> Keep:
+    """Return the indices that stay along these of the ``places``; ``bits`` are booleans."""
+    return {key: np.flatnonzero(staying(places[key], bits)) for key in keys}
+
+
+def merge_member(members: dict[Key, Member], member: Member) -> None:
     """Put a member among the others: filters that a concatenation repeats occupy a dimension at several places."""
     key = (member.module, member.parameter, member.dim)
     known = members.get(key)
@@ -171,7 +207,7 @@ def _merge(
     """Return one group whose filters are the sets of tied ones."""
     filters = np.concatenate([np.arange(s, s + g.size) for g, s in zip(groups, starts, strict=True)])
     own = np.unique(roots[filters][roots[filters] >= 0])
-    members: dict[tuple[str, str, int], Member] = {}
+    members: dict[Key, Member] = {}
     for group, start in zip(groups, starts, strict=True):
         for member in group.members:
             layer, positions = layers.get(member.module), np.asarray(member.positions)

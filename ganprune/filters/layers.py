@@ -12,6 +12,7 @@ from torch import nn
 Layer = nn.Conv2d | nn.ConvTranspose2d
 Convolution = (nn.Conv2d, nn.ConvTranspose2d)
 Norm = (nn.BatchNorm2d, nn.InstanceNorm2d)
+MIXING = (nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm)  # what one filter gives depends on the others
 WIDTH = "num_features"  # stands for the width of a norm that has no tensors
 
 
@@ -23,6 +24,16 @@ def convolutions(network: nn.Module) -> dict[str, Layer]:
 def layer_at(network: nn.Module, name: str) -> Layer:
     """Return the convolution at a path."""
     return cast(Layer, network.get_submodule(name))
+
+
+def mixes(name: str, layer: nn.Module) -> str:
+    """Return why no filters that one of the :data:`MIXING` layers is given can go."""
+    return f"{name} ({type(layer).__name__}) normalises several filters together"
+
+
+def has_own_weight(layer: nn.Module) -> bool:
+    """Return whether a layer's weight is a parameter of its own, not computed (spectral or weight norm)."""
+    return isinstance(layer._parameters.get("weight"), nn.Parameter)
 
 
 def is_depthwise(layer: Layer) -> bool:

@@ -27,7 +27,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ganprune.device import images_at_once, one_thread
-from ganprune.filters.layers import Layer, channel_dims, convolutions, hooks, layer_at
+from ganprune.filters.layers import Layer, channel_dims, convolutions, has_own_weight, hooks, layer_at
 from ganprune.filters.recent import Recent
 from ganprune.filters.slicing import Keep, slice_network
 from ganprune.filters.space import FilterSpace
@@ -188,11 +188,14 @@ def add_products(gram: torch.Tensor, rows: torch.Tensor) -> None:
 
 
 def solvable_layers(network: nn.Module) -> dict[str, Layer]:
-    """Return the convolutions that are reconstructed, by path: all but depthwise, grouped and very wide ones."""
+    """Return the convolutions that are reconstructed, by path.
+
+    All but depthwise, grouped and very wide ones, and those whose weight is computed: their filters all stay.
+    """
     return {
         name: layer
         for name, layer in convolutions(network).items()
-        if layer.groups == 1 and layer.in_channels * _taps(layer) < MAX_UNKNOWNS
+        if layer.groups == 1 and has_own_weight(layer) and layer.in_channels * _taps(layer) < MAX_UNKNOWNS
     }
 
 

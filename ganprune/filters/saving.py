@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
-from ganprune.data.sizes import LEAST, read_size, round_up
+from ganprune.data.sizes import read_size, round_up
 from ganprune.errors import UserError
 from ganprune.evolution.individual import unpack_bits
 from ganprune.filters.layers import Norm, hooks
 from ganprune.filters.slicing import fit_to_tensors
-from ganprune.models.architecture import config_from_json, input_channels, skeleton
+from ganprune.models.aliases import named_once, part_as_saved, save_tensors, with_second_names
+from ganprune.models.architecture import config_from_json, input_channels, least_side, skeleton
 from ganprune.models.checkpoint import FORMAT
 from ganprune.models.generator import ResnetGenerator
 from ganprune.models.options import make_network
@@ -35,9 +35,8 @@ def save_generator(network: nn.Module, stem: Path, *, architecture: Mapping[str,
         bits: which filters it kept, packed (:func:`ganprune.evolution.individual.pack_bits`).
         facts: further entries for the JSON file (image size, side, encoding ...).
     """
-    tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     with replacing(f"{stem}.safetensors") as path:
-        save_file(tensors, path)
+        save_tensors(named_once(network), path)
     data = {"format": FORMAT, "architecture": dict(architecture), "bits": bits, **facts}
     replace(f"{stem}.json", json.dumps(data, indent=1) + "\n")
 
@@ -72,6 +71,8 @@ def load_generator(
         network = skeleton(config_from_json(description["architecture"], "generator"))
     else:
         network = make_network("generator", factory) if isinstance(factory, str) else factory()
+    part_as_saved(network, state)
+    state = with_second_names(network, state)
     fit_to_tensors(network, state)
     check_tensors(network, state, weights)
     # A factory's network has its own buffers beside what is saved; those of a skeleton are empty anyway.
@@ -115,7 +116,7 @@ def _check_widths(network: nn.Module, path: Path, size: Any) -> None:
         norm.num_features = inputs[0].shape[1]
 
     small = size is None or isinstance(network, ResnetGenerator)
-    sides = (LEAST, LEAST) if small else read_size(size, f"size in {path.with_suffix('.json')}")
+    sides = (least_side(network),) * 2 if small else read_size(size, f"size in {path.with_suffix('.json')}")
     norms = {name: m for name, m in network.named_modules() if isinstance(m, Norm) and m.weight is None}
     try:
         with torch.inference_mode(), hooks(norms, learn):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import nn
 
-from ganprune.filters.layers import Convolution, Norm, channel_dims, is_depthwise
+from ganprune.filters.layers import Convolution, Norm, channel_dims, has_own_weight, is_depthwise
+from ganprune.models.copying import copied
 
-Keep = Mapping[tuple[str, str, int], np.ndarray]  # (module path, tensor, dimension) -> the indices that stay
+Key = tuple[str, str, int]  # module path, tensor, dimension
+Keep = Mapping[Key, np.ndarray]  # the indices that stay
 
 
 def slice_network(generator: nn.Module, keep: Keep) -> nn.Module:
@@ -37,7 +38,7 @@ def silence_network(generator: nn.Module, keep: Keep) -> nn.Module:
 
     Where a running variance is named it stays, since it is divided by.
     """
-    network = copy.deepcopy(generator)
+    network = copied(generator)
     with torch.no_grad():
         for (path, name, dim), indices in keep.items():
             tensor = getattr(network.get_submodule(path), name)
@@ -69,12 +70,16 @@ def refresh_widths(module: nn.Module, features: int | None = None) -> None:
         features: the width of a norm, which may have no tensors; None for what it was.
     """
     if isinstance(module, Convolution):
+        if not has_own_weight(module):  # nothing was taken from it
+            return
         first, second = module.weight.shape[:2]
         if is_depthwise(module):
             module.groups = module.in_channels = module.out_channels = first
         else:
             counts = first, second * module.groups
             module.in_channels, module.out_channels = (counts[dim] for dim in channel_dims(module))
+    elif isinstance(module, nn.Linear) and has_own_weight(module):
+        module.out_features, module.in_features = module.weight.shape
     elif isinstance(module, Norm) and features is not None:
         module.num_features = features
 

@@ -14,16 +14,16 @@ from torch import nn
 
 from ganprune.data.sizes import Size, read_size
 from ganprune.errors import UserError, did_you_mean
-from ganprune.filters.equivalence import check_equivalence
-from ganprune.filters.groups import FilterGroup, tie_blocks
-from ganprune.filters.layers import WIDTH, channel_dims, convolutions, is_depthwise, layer_at
+from ganprune.filters.equivalence import equivalent_groups
+from ganprune.filters.groups import index_bits, kept_indices, staying, tie_blocks
+from ganprune.filters.layers import channel_dims, convolutions, evaluating, is_depthwise, layer_at
 from ganprune.filters.repair import Repair
 from ganprune.filters.slicing import Keep
 from ganprune.filters.tracing import find_groups
 from ganprune.models.architecture import input_channels
 
 ENCODINGS = ("grouped", "tied")
-Places = dict[tuple[str, str, int], np.ndarray]  # (module path, tensor, dimension) -> the bit of each index, or -1
+SHOWN = 5  # unprunable groups that a message tells at most
 
 
 class FilterSpace:
@@ -39,7 +39,8 @@ class FilterSpace:
 
     Attributes:
         groups: the prunable groups in the order of the layers; their bits follow each other.
-        unprunable: the convolutions whose filters all stay, and why.
+        unprunable: the convolutions whose filters all stay, and why: cut by cut the network would be another one than
+            with silent filters, or it could not do without one.
         group_sizes: bits of each group.
         offsets: where each group begins, and where the last one ends.
         depthwise: paths of the depthwise convolutions, whose input and output channels are the same bits'.
@@ -47,8 +48,8 @@ class FilterSpace:
             keeps a filter, the most salient: with the largest mean absolute weight relative to its layer's.
 
     Raises:
-        UserError: an unknown encoding, or a generator that can't be traced, has nothing to prune, or fails the
-            equivalence check *masked == compact*.
+        UserError: an unknown encoding, or a generator that can't be traced or of which nothing can be pruned: no group
+            passes the equivalence check *masked == compact*.
     """
 
     def __init__(self, generator: nn.Module, *, encoding: str = "grouped", size: int | Size = 64):
@@ -57,15 +58,21 @@ class FilterSpace:
         self.encoding = encoding
         height, width = read_size(size)
         channels = input_channels(generator)
-        groups, self.unprunable = find_groups(generator, torch.zeros(1, channels, height, width))
-        self.groups = tuple(tie_blocks(groups) if encoding == "tied" else groups)
-        if not self.groups:
-            why = "".join(f"; the filters of {name} stay, since {reason}" for name, reason in self.unprunable.items())
-            found = type(generator).__name__ + why
-            raise UserError("generator", found, "at least one prunable filter group", "Use another.")
+        with evaluating(generator):  # a spectral norm's weight changes with every look at it in training
+            groups, self.unprunable = find_groups(generator, torch.zeros(1, channels, height, width))
+            groups, differing = equivalent_groups(generator, groups, channels, (height, width))
+            self.unprunable |= differing
+            self.groups = tuple(tie_blocks(groups) if encoding == "tied" else groups)
+            if not self.groups:
+                found = type(generator).__name__ + _told(self.unprunable)
+                raise UserError("generator", found, "at least one prunable filter group", "Use another.")
+            self._describe(generator)
+
+    def _describe(self, generator: nn.Module) -> None:
+        """Note what there is to know of the network's tensors."""
         self.group_sizes = tuple(group.size for group in self.groups)
         self.offsets = np.concatenate([[0], np.cumsum(self.group_sizes)])
-        self._controllers, self._produced = _index(generator, self.groups, self.offsets)
+        self._controllers, self._produced = index_bits(generator, self.groups)
         layers = convolutions(generator)
         self._weights = {name: tuple(module.weight.shape) for name, module in layers.items()}
         self._dims = {name: channel_dims(module) for name, module in layers.items()}
@@ -73,8 +80,6 @@ class FilterSpace:
         self._parts = {name: 1 if name in self.depthwise else module.groups for name, module in layers.items()}
         self._tensors = {name: tuple(tensor.shape) for name, tensor in generator.named_parameters()}
         self.repair = Repair(self.group_sizes, tuple(norms(self, generator).tolist()))
-        bits = self.repair(np.random.default_rng(0).integers(0, 2, len(self)).tolist())
-        check_equivalence(generator, self.kept(bits), self.kept(bits, produces=True), channels, (height, width))
 
     def __setattr__(self, name: str, value: Any) -> None:
         if "repair" in vars(self):  # the last thing that is set
@@ -115,8 +120,7 @@ class FilterSpace:
             produces: only where filters are written, not where they are read.
         """
         array = self.check(bits)
-        wanted = self._produced if produces else self._controllers
-        return {key: np.flatnonzero(_stays(self._controllers[key], array)) for key in wanted}
+        return kept_indices(self._controllers, array, self._produced if produces else self._controllers)
 
     def check(self, bits: Sequence[int]) -> np.ndarray:
         """Return the bits as a boolean array.
@@ -202,7 +206,7 @@ class FilterSpace:
         for dim in range(min(2, len(shape))):
             controller = self._controllers.get((module, parameter, dim))
             if controller is not None:
-                kept[dim] = int(_stays(controller, array).sum())
+                kept[dim] = int(staying(controller, array).sum())
         return kept
 
 
@@ -233,25 +237,7 @@ def norms(space: FilterSpace, generator: nn.Module) -> np.ndarray:
     return combine(space, relative)
 
 
-def _index(
-    generator: nn.Module, groups: Sequence[FilterGroup], offsets: np.ndarray
-) -> tuple[Places, set[tuple[str, str, int]]]:
-    """Return which bit controls each index of each dimension of each tensor, and where filters are written."""
-    controllers: Places = {}
-    produced = set()
-    for group, offset in zip(groups, offsets, strict=False):
-        for member in group.members:
-            key = (member.module, member.parameter, member.dim)
-            if key not in controllers:
-                tensor = getattr(generator.get_submodule(member.module), member.parameter)
-                controllers[key] = np.full(tensor if member.parameter == WIDTH else tensor.shape[member.dim], -1)
-            controllers[key][list(member.positions)] = offset + np.asarray(member.filters)
-            if member.produces:
-                produced.add(key)
-    return controllers, produced
-
-
-def _stays(controller: np.ndarray, array: np.ndarray) -> np.ndarray:
-    """Return which indices stay: those that belong to no bit, and those whose bit is on."""
-    kept: np.ndarray = (controller < 0) | array[controller]
-    return kept
+def _told(unprunable: Mapping[str, str]) -> str:
+    """Return in words why filters stay, of the first few."""
+    told = [f"; the filters of {name} stay, since {reason}" for name, reason in unprunable.items()]
+    return "".join(told[:SHOWN]) + (f"; and {len(told) - SHOWN} more" if len(told) > SHOWN else "")

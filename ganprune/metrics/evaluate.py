@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from ganprune.metrics.measures import Measures
 from ganprune.metrics.rows import compute_figures
 from ganprune.models.architecture import input_channels
 from ganprune.models.cyclegan import OTHER, CycleGAN
+from ganprune.models.scores import judged
 
 
 @torch.inference_mode()
@@ -26,6 +28,7 @@ def evaluate(
     *,
     discriminator_output: str = "map",
     measures: Measures | None = None,
+    timed: bool = True,
 ) -> dict[str, dict[str, Any]]:
     """Return every figure of both sides, as ``summary.json`` holds them.
 
@@ -37,6 +40,7 @@ def evaluate(
         discriminator_output: how L_DisA compares; see ``FitnessSettings``.
         measures: on which images, and what beside losses and figures against the truth; None for test images and no
             more.
+        timed: whether latencies are measured; there is no ``latency_ms`` otherwise.
 
     Returns:
         Side -> parameters, memory_mb, macs, latency_ms, measured_on (test or validation), features (whose, if
@@ -49,7 +53,7 @@ def evaluate(
     for name in original:
         table[name] = {
             **size_figures(originals[name], generators[name], images.size),
-            "latency_ms": latency_figures(originals[name], generators[name], images.size),
+            **({"latency_ms": latency_figures(originals[name], generators[name], images.size)} if timed else {}),
             "measured_on": measures.role,
             **({"features": measures.features.name} if measures.features else {}),
             "metrics": {
@@ -104,7 +108,7 @@ def translations(
         # Compared and shown is what was asked for, not what was mirrored for the networks' sake.
         known[name] = {key: measures.images.cut(tensor) for key, tensor in images.items()}
         if side.discriminator is not None:
-            known[name]["answers"] = run(side.discriminator, fake, device)
+            known[name]["answers"] = run(functools.partial(judged, side.discriminator), fake, device)
         known[name] |= measures.known(name, known[name]["fake"], device)
     return known
 
@@ -114,7 +118,7 @@ def against(known: Mapping[str, Any], original: Mapping[str, Any], output: str =
     return {**known, "fake_original": original["fake"], "answers_original": original.get("answers"), "output": output}
 
 
-def run(network: nn.Module, images: torch.Tensor, device: torch.device) -> torch.Tensor:
+def run(network: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Apply a network to (N, C, H, W) images in batches; the result is on the CPU."""
     parts = images.split(images_at_once((images.shape[2], images.shape[3]), device))
     return torch.cat([network(part.to(device)).cpu() for part in parts])

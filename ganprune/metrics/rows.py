@@ -3,7 +3,7 @@
 A figure is computed from what is known of one side's translation. All images are (N, C, H, W) in [-1, 1] on the CPU:
 
 - ``real``, ``fake``, ``recovered``: source images, their translations, and these translated back;
-- ``answers``: what the original discriminator answers to the translations;
+- ``answers``: the original discriminator's scores of the translations, (N, 1, h, w) or (N, n);
 - ``fake_original``, ``answers_original``, ``output``: the same of the original generator's translations, and how L_DisA
   compares; only where a generator is compared with the original;
 - ``paired``, ``truth``: the translations whose truth is known, and it; ``true_ink``: the same, where it is shipped ink;

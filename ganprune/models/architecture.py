@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ganprune.data.sizes import LEAST
 from ganprune.errors import UserError
 from ganprune.models.description import Architecture
 from ganprune.models.discriminator import DiscriminatorConfig, PatchDiscriminator
@@ -80,8 +81,28 @@ def specification(network: nn.Module) -> str:
     kind = data.pop("kind")
     if kind == FOREIGN:
         return str(data["reference"])
+    if data["norm"] != "batch":
+        del data["statistics"]  # which say nothing of other norms
     shown = {name: str(value).lower() if isinstance(value, bool) else value for name, value in data.items()}
     return f"{kind}:" + ",".join(f"{name}={value}" for name, value in shown.items() if value is not None)
+
+
+def least_side(network: nn.Module) -> int:
+    """Return the side length that images have at least, for a network's layers to have something to work on."""
+    halvings = network.config.downsamplings if isinstance(network, ResnetGenerator) else 0
+    return max(LEAST, 2 << halvings)  # the blocks mirror what they are given, which takes two pixels
+
+
+def reread(network: nn.Module, config: Architecture) -> nn.Module:
+    """Return a network of the same tensors, shared with this one, as another description has it; in evaluation mode.
+
+    Args:
+        network: of an architecture that is known.
+        config: the other description. What it has no use for, such as running statistics, is left out.
+    """
+    other, tensors = skeleton(config), network.state_dict()
+    other.load_state_dict({name: tensors[name] for name in other.state_dict()}, assign=True)
+    return other.eval().requires_grad_(False)
 
 
 def shareable(network: nn.Module) -> bool:

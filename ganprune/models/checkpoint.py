@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from ganprune.errors import UserError, reason
+from ganprune.models.aliases import named_once, save_tensors
 from ganprune.models.architecture import (
     KINDS,
     build,
@@ -45,6 +45,7 @@ from ganprune.models.layouts import (
     turned,
 )
 from ganprune.models.options import SIDES, CheckpointOptions, make_network
+from ganprune.models.readings import settle
 from ganprune.models.weights import State, check_numbers, check_tensors, load_into, read_safetensors
 from ganprune.runs.files import check_format, parse_json, replace, replacing
 from ganprune.specs import given_parameters
@@ -85,12 +86,12 @@ def save_cyclegan(cyclegan: CycleGAN, folder: str | Path, *, half: bool = False)
     networks = cyclegan.networks()
     architecture = {name: describe(network) for name, network in networks.items()}
     tensors = {
-        f"{name}.{key}": (value.half() if half and value.is_floating_point() else value).cpu().contiguous()
+        f"{name}.{key}": value.half() if half and value.is_floating_point() else value
         for name, network in networks.items()
-        for key, value in network.state_dict().items()
+        for key, value in named_once(network).items()
     }
     with replacing(folder / WEIGHTS_NAME) as path:
-        save_file(tensors, path)
+        save_tensors(tensors, path)
     text = json.dumps({"format": FORMAT, "architecture": architecture}, indent=1)
     replace(folder / CONFIG_NAME, text + "\n")
 
@@ -107,10 +108,12 @@ def load_cyclegan(
         device: where the networks go.
 
     Returns:
-        The sides that there are, float32, in evaluation mode; its ``notes`` say what was found and what was not.
+        The sides that there are, float32, in evaluation mode; its ``notes`` say what was found and what was not, its
+        ``taken_for`` what was inferred and might be otherwise.
 
     Raises:
-        UserError: there is no generator, or a tensor is missing, extra or misshapen; it is named.
+        UserError: there is no generator, a tensor is missing, extra or misshapen (it is named), or it can't be told
+            whether the networks have norms.
     """
     folder, options = Path(folder), options or CheckpointOptions()
     if not (folder.is_dir() or folder.is_file()):
@@ -121,13 +124,20 @@ def load_cyclegan(
         layout = _layout(folder, options)
         files, notes = _read_foreign(layout, options), [f"{folder}: layout {layout.name}"]
     networks: dict[Place, nn.Module] = {}
+    read_off: dict[Place, Mapping[str, Any]] = {}
+    paths: dict[Place, Path] = {}
     for found in files:
+        place = found.side, found.part
         with _dispensable(found.part):
-            network = networks[found.side, found.part] = _make(found, options)
+            networks[place], paths[place] = _make(found, options), found.path
+        if found.saved is None and options.factory(found.part, found.side) is None:
+            read_off[place] = _given(found, options.specification(found.part, found.side))
+    taken_for = [*layout.taken_for, *settle(networks, read_off)]
+    for (side, part), network in networks.items():
         size = f"{sum(tensor.numel() for tensor in network.parameters()):,} parameters"
-        notes.append(f"{found.side} {found.part}: {specification(network)} ({size}, {found.path.name})")
+        notes.append(f"{side} {part}: {specification(network)} ({size}, {paths[side, part].name})")
     notes += layout.notes
-    cyclegan = CycleGAN(*_make_sides(networks, notes), notes=notes, taken_for=layout.taken_for)
+    cyclegan = CycleGAN(*_make_sides(networks, notes), notes=notes, taken_for=taken_for)
     if options.only is not None:
         cyclegan = cyclegan.only(options.only)
     for network in cyclegan.networks().values():
@@ -246,13 +256,16 @@ def _architecture(found: Found, text: str | None) -> Architecture:
     """Return the saved or inferred architecture, with what the user's ``text`` says in its place."""
     if text is None:
         return _saved_or_inferred(found)
-    kind, _, values = text.partition(":")
-    known = KINDS[kind][0]
-    base: Architecture | None = None
+    known, given, base = KINDS[text.partition(":")[0]][0], _given(found, text), None
     with suppress(UserError):  # what the user says may be all that there is to know
         base = _saved_or_inferred(found)
-    base = base if isinstance(base, known) else known()
-    return dataclasses.replace(base, **given_parameters(found.part, kind, known, values))
+    return base.said(**given) if isinstance(base, known) else known(**given)
+
+
+def _given(found: Found, text: str | None) -> dict[str, Any]:
+    """Return what a user's ``text`` says of a known architecture."""
+    kind, _, values = (text or "").partition(":")
+    return given_parameters(found.part, kind, KINDS[kind][0], values) if kind else {}
 
 
 def _saved_or_inferred(found: Found) -> Architecture:

@@ -11,8 +11,8 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from ganprune.models.description import MOST, NORMS, Architecture
-from ganprune.models.generator import norm_layer
+from ganprune.models.description import MOST, NORMS, RUNNING, STATISTICS, Architecture
+from ganprune.models.generator import norm_of
 from ganprune.settings.fields import setting
 
 
@@ -23,10 +23,11 @@ class DiscriminatorConfig(Architecture):
     Attributes:
         ndf: filters of the first convolution.
         layers: stride-2 convolutions: 3 for the 70x70 PatchGAN.
-        norm: "instance" or "batch".
+        norm: "instance", "batch" or "none".
         affine: whether an instance norm has a learned scale and shift.
         bias: whether convolutions before a norm have one; None for the usual: before an instance norm.
         in_channels: image channels.
+        statistics: of batch norms: "running", or "batch": each image's own, as in training with one image at a time.
     """
 
     kind: ClassVar[str] = "patch"
@@ -38,6 +39,7 @@ class DiscriminatorConfig(Architecture):
     affine: bool = setting(False)
     bias: bool | None = setting(None)
     in_channels: int = setting(3, low=1, high=MOST)
+    statistics: str = setting(RUNNING, choices=STATISTICS)
 
 
 class PatchDiscriminator(nn.Module):
@@ -56,7 +58,7 @@ class PatchDiscriminator(nn.Module):
             stride = 2 if index < config.layers else 1
             layers += [
                 nn.Conv2d(width, wider, 4, stride=stride, padding=1, bias=config.biased),
-                norm_layer(config.norm, wider, config.affine),
+                norm_of(config, wider),
                 nn.LeakyReLU(0.2, True),
             ]
             width = wider

@@ -1,6 +1,7 @@
 """ResnetGenerator: the generator of CycleGAN (Zhu et al., ICCV 2017; Johnson et al., ECCV 2016).
 
-One 7x7 convolution, two stride-2 convolutions, residual blocks, two transposed convolutions, one 7x7 convolution.
+One 7x7 convolution, stride-2 convolutions, residual blocks, as many transposed convolutions, one 7x7 convolution.
+CycleGAN has two of each; pix2pixHD (Wang et al., CVPR 2018) has four.
 Parameter names (``model.1.weight``, ``model.10.conv_block.1.weight``) are those of the public PyTorch
 implementations, so that their files load.
 """
@@ -14,10 +15,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ganprune.models.description import MOST, NORMS, Architecture
+from ganprune.models.description import BATCH, MOST, NORMS, RUNNING, STATISTICS, Architecture
 from ganprune.settings.fields import setting
 
 UPSAMPLINGS = ("transposed", "nearest", "bilinear")
+DEEPEST = 8  # halvings at most
 BLOCK = 2  # pixels that an image's convolution computes at once, each way
 FEW_OUTPUTS = 4  # with these, a block's outputs still fit into 16
 
@@ -40,9 +42,9 @@ class GeneratorConfig(Architecture):
     """Architecture of a :class:`ResnetGenerator`; what ``architecture`` in a saved JSON file holds.
 
     Attributes:
-        ngf: filters of the first convolution (the trunk has ``4 * ngf``).
+        ngf: filters of the first convolution; each downsampling doubles their number.
         blocks: residual blocks: 9 in the paper, 6 for small images.
-        norm: "instance" or "batch".
+        norm: "instance", "batch" or "none".
         affine: whether an instance norm has a learned scale and shift (batch norm always has).
         dropout: dropout of 0.5 inside each block.
         padding: "reflect", "replicate" or "zero", of the blocks.
@@ -50,6 +52,8 @@ class GeneratorConfig(Architecture):
         upsampling_padding: of that convolution; as ``padding``.
         bias: whether convolutions before a norm have one; None for the usual: before an instance norm.
         in_channels, out_channels: image channels, never pruned.
+        downsamplings: convolutions that halve the size, and later layers that double it: 2 in CycleGAN.
+        statistics: of batch norms: "running", or "batch": each image's own, as in training with one image at a time.
     """
 
     kind: ClassVar[str] = "resnet"
@@ -65,6 +69,8 @@ class GeneratorConfig(Architecture):
     bias: bool | None = setting(None)
     in_channels: int = setting(3, low=1, high=MOST)
     out_channels: int = setting(3, low=1, high=MOST)
+    downsamplings: int = setting(2, low=0, high=DEEPEST)
+    statistics: str = setting(RUNNING, choices=STATISTICS)
 
 
 def padded_convolution(inputs: int, outputs: int, padding: str, bias: bool) -> list[nn.Module]:
@@ -76,9 +82,18 @@ def padded_convolution(inputs: int, outputs: int, padding: str, bias: bool) -> l
 
 def norm_layer(norm: str, channels: int, affine: bool = False) -> nn.Module:
     """Return the 2-d normalisation layer of that name (no running statistics for instance norm)."""
+    if norm == "none":
+        return nn.Identity()
     if norm == "batch":
         return nn.BatchNorm2d(channels)
     return InstanceNorm2d(channels, affine=affine, track_running_stats=False)
+
+
+def norm_of(config: Architecture, channels: int) -> nn.Module:
+    """Return the normalisation layer that an architecture has at a place of so many channels."""
+    if config.statistics == BATCH:  # type: ignore[attr-defined]
+        return norm_layer("instance", channels, affine=True)  # what a batch norm is for one image at a time
+    return norm_layer(config.norm, channels, config.affine)  # type: ignore[attr-defined]
 
 
 class InstanceNorm2d(nn.InstanceNorm2d):
@@ -131,7 +146,7 @@ class ResnetBlock(nn.Module):
 
         def convolution() -> list[nn.Module]:
             layers = padded_convolution(channels, channels, config.padding, config.biased)
-            return [*layers, norm_layer(config.norm, channels, config.affine)]
+            return [*layers, norm_of(config, channels)]
 
         dropout: list[nn.Module] = [nn.Dropout(0.5)] if config.dropout else []
         self.conv_block = nn.Sequential(*convolution(), nn.ReLU(True), *dropout, *convolution())
@@ -152,7 +167,7 @@ def upsampling_layers(inputs: int, outputs: int, config: GeneratorConfig) -> lis
 class ResnetGenerator(nn.Module):
     """Image-to-image generator: (B, in_channels, H, W) in [-1, 1] -> (B, out_channels, H', W') in [-1, 1].
 
-    H' and W' are H and W rounded up to a multiple of 4.
+    H' and W' are H and W rounded up to a multiple of 2 ** downsamplings, which is 4.
 
     Args:
         config: the architecture.
@@ -164,17 +179,18 @@ class ResnetGenerator(nn.Module):
         ngf, bias = config.ngf, config.biased
 
         def normed(channels: int) -> list[nn.Module]:
-            return [norm_layer(config.norm, channels, config.affine), nn.ReLU(True)]
+            return [norm_of(config, channels), nn.ReLU(True)]
 
         layers: list[nn.Module] = [
             ReflectionPad2d(3),
             nn.Conv2d(config.in_channels, ngf, 7, bias=bias),
             *normed(ngf),
         ]
-        for width in (ngf, 2 * ngf):
+        widths = [ngf * 2**halvings for halvings in range(config.downsamplings + 1)]
+        for width in widths[:-1]:
             layers += [nn.Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=bias), *normed(2 * width)]
-        layers += [ResnetBlock(4 * ngf, config) for _ in range(config.blocks)]
-        for width in (4 * ngf, 2 * ngf):
+        layers += [ResnetBlock(widths[-1], config) for _ in range(config.blocks)]
+        for width in reversed(widths[1:]):
             layers += [*upsampling_layers(width, width // 2, config), *normed(width // 2)]
         layers += [ReflectionPad2d(3), ImageConv2d(ngf, config.out_channels, 7), nn.Tanh()]
         self.model = nn.Sequential(*layers)

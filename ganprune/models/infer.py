@@ -2,18 +2,22 @@
 
 Recognised are the ResNet generator of CycleGAN, the U-Net of pix2pix and the PatchGAN discriminator, by the parameter
 names of the public PyTorch implementations. What leaves no trace in the tensors is taken to be the usual: reflection
-padding or none, nearest enlargement, no dropout in a U-Net.
+padding or none, nearest enlargement, no dropout in a U-Net, instance norms. Where there may be no norms at all, that is
+measured later: see :mod:`ganprune.models.readings`.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 
 import torch
 
 from ganprune.errors import UserError
+from ganprune.models.description import BATCH, RUNNING, Architecture
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
 from ganprune.models.unet import UnetConfig
@@ -22,7 +26,9 @@ Tensors = Mapping[str, torch.Tensor]
 REMEDY = "Say how it is built: --{0} package.module:factory."
 # Places of a block's two convolutions -> padding by a layer of its own, dropout.
 BLOCKS = {(1, 5): (True, False), (1, 6): (True, True), (0, 3): (False, False), (0, 4): (False, True)}
-UPSAMPLINGS = {3: ("transposed", "zero"), 4: ("nearest", "zero"), 5: ("nearest", "reflect")}  # by layers in a step
+# How a step of the decoder enlarges, by the layers before its convolution.
+UPSAMPLINGS = {0: ("transposed", "zero"), 1: ("nearest", "zero"), 2: ("nearest", "reflect")}
+NORMED = 3  # layers of a convolution with its norm and activation
 
 
 def infer_generator(state: Tensors, path: Path) -> GeneratorConfig | UnetConfig:
@@ -42,13 +48,15 @@ def infer_generator(state: Tensors, path: Path) -> GeneratorConfig | UnetConfig:
     )
     blocks = {int(key.split(".")[1]) for key in state if ".conv_block." in key}
     own_padding, dropout = _block(state, path)
-    upsampling, upsampling_padding = _upsampling(state, outer, path)
+    downsamplings = len(outer) // 2 - 1 if len(outer) % 2 == 0 else 2  # loading says which one of the usual is missing
+    upsampling, upsampling_padding = _upsampling(state, outer, downsamplings, len(blocks), path)
     ngf, in_channels = state["model.1.weight"].shape[:2]
     norm, affine, bias = _infer_norm(state, "model.2", "model.1")
     return GeneratorConfig(
         ngf=ngf, blocks=len(blocks), norm=norm, affine=affine, dropout=dropout,
         padding="reflect" if own_padding else "zero", upsampling=upsampling, upsampling_padding=upsampling_padding,
         bias=bias, in_channels=in_channels, out_channels=state[f"model.{outer[-1]}.weight"].shape[0],
+        downsamplings=downsamplings,
     )  # fmt: skip
 
 
@@ -62,21 +70,22 @@ def _block(state: Tensors, path: Path) -> tuple[bool, bool]:
     return BLOCKS.get(places, (True, False))  # type: ignore[arg-type]
 
 
-def _upsampling(state: Tensors, outer: list[int], path: Path) -> tuple[str, str]:
-    """Return how the decoder enlarges, and the padding of its convolutions, from the shape and place of its layers.
+def _upsampling(state: Tensors, outer: list[int], downsamplings: int, blocks: int, path: Path) -> tuple[str, str]:
+    """Return how the decoder enlarges, and the padding of its convolutions, from the shapes and places of its layers.
 
-    With more or fewer layers than two each way, loading the tensors says which one is in the way.
+    Where a layer is missing or one too many, loading the tensors says which one is in the way.
     """
-    if len(outer) != 6:
-        return UPSAMPLINGS[3]
-    deep, first, second = (state[f"model.{index}.weight"] for index in outer[2:5])
-    upsampling, padding = UPSAMPLINGS.get(outer[4] - outer[3], ("unknown", ""))
-    transposed = first.shape[0] == deep.shape[0] and first.shape[1] < first.shape[0]
-    if upsampling == "unknown" or transposed != (upsampling == "transposed") or first.ndim != second.ndim:
-        found = f"{path} with model.{outer[3]} and model.{outer[4]} to double the size"
+    if not downsamplings or len(outer) != 2 * downsamplings + 2:
+        return UPSAMPLINGS[0]
+    before, ups = outer[downsamplings] + NORMED + blocks, outer[downsamplings + 1 : -1]
+    gaps = {ups[0] - before} | {after - up - NORMED for up, after in itertools.pairwise(ups)}
+    transposed = {shape[0] > shape[1] for shape in (state[f"model.{index}.weight"].shape for index in ups)}
+    found = UPSAMPLINGS.get(gaps.pop()) if len(gaps) == 1 else None
+    if found is None or transposed != {found[0] == "transposed"}:
+        names = ", ".join(f"model.{index}" for index in ups)
         expected = "transposed convolutions, or enlargements and convolutions"
-        raise UserError("generator", found, expected, REMEDY.format("generator"))
-    return upsampling, padding
+        raise UserError("generator", f"{path} with {names} to double the size", expected, REMEDY.format("generator"))
+    return found
 
 
 def _infer_unet(state: Tensors, path: Path) -> UnetConfig:
@@ -132,3 +141,26 @@ def _is_4d(tensor: torch.Tensor) -> bool:
 
 def _is_convolution(state: Tensors, path: str) -> bool:
     return f"{path}.weight" in state and _is_4d(state[f"{path}.weight"])
+
+
+def usual(config: Architecture, given: Container[str] = ()) -> Iterator[tuple[str, str, str]]:
+    """Yield what an architecture was taken to have, since the tensors don't say, as (what, value, option otherwise).
+
+    Args:
+        config: as inferred.
+        given: the fields that the user has said something of.
+    """
+    fields = {each.name: getattr(config, each.name) for each in dataclasses.fields(config) if each.name not in given}
+    norm, kind = config.norm, config.kind  # type: ignore[attr-defined]
+    if "norm" in fields and norm != "batch" and not config.affine:  # type: ignore[attr-defined]
+        yield "norms", norm, f"{kind}:norm={'none' if norm == 'instance' else 'instance'}"
+    if fields.get("norm") == "batch" and config.biased:
+        yield "norms", norm, f"{kind}:norm=instance,affine=true"
+    if norm == "batch" and "statistics" in fields:
+        yield "statistics of batch norms", RUNNING, f"{kind}:statistics={BATCH}"
+    if fields.get("padding") == "reflect" and fields.get("blocks") != 0:
+        yield "padding of the blocks", "reflect", f"{kind}:padding=replicate"
+    if fields.get("upsampling") == "nearest":
+        yield "enlargement", "nearest", f"{kind}:upsampling=bilinear"
+    if kind == "unet" and "dropout" in fields:
+        yield "dropout in training", "none", f"{kind}:dropout=true"

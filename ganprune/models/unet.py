@@ -12,8 +12,8 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from ganprune.models.description import MOST, NORMS, Architecture
-from ganprune.models.generator import norm_layer
+from ganprune.models.description import MOST, NORMS, RUNNING, STATISTICS, Architecture
+from ganprune.models.generator import norm_of
 from ganprune.settings.fields import setting
 
 WIDEST = 8  # levels are at most this many times as wide as the first
@@ -26,11 +26,12 @@ class UnetConfig(Architecture):
     Attributes:
         ngf: filters of the first convolution.
         levels: halvings of the size: 8 in ``unet_256``, 7 in ``unet_128``; images are multiples of 2 ** levels.
-        norm: "instance" or "batch".
+        norm: "instance", "batch" or "none".
         affine: whether an instance norm has a learned scale and shift (batch norm always has).
         dropout: dropout of 0.5 in the decoder's widest inner levels, when training.
         bias: whether convolutions before a norm have one; None for the usual: before an instance norm.
         in_channels, out_channels: image channels, never pruned.
+        statistics: of batch norms: "running", or "batch": each image's own, as in training with one image at a time.
     """
 
     kind: ClassVar[str] = "unet"
@@ -43,6 +44,7 @@ class UnetConfig(Architecture):
     bias: bool | None = setting(None)
     in_channels: int = setting(3, low=1, high=MOST)
     out_channels: int = setting(3, low=1, high=MOST)
+    statistics: str = setting(RUNNING, choices=STATISTICS)
 
     def width(self, level: int) -> int:
         """Channels of the features that level ``level``, 0 the outermost, hands to the one inside it."""
@@ -70,9 +72,9 @@ class UnetLevel(nn.Module):
             layers = [down, *inside, nn.ReLU(), up, nn.Tanh()]
         else:
             # The smallest features are a single pixel, which has no statistics of its own.
-            normed = [] if innermost else [norm_layer(config.norm, width, config.affine)]
+            normed = [] if innermost else [norm_of(config, width)]
             layers = [nn.LeakyReLU(0.2), down, *normed, *inside, nn.ReLU(), up]
-            layers.append(norm_layer(config.norm, outputs, config.affine))
+            layers.append(norm_of(config, outputs))
             if config.dropout and not innermost and config.width(level - 1) == width == config.ngf * WIDEST:
                 layers.append(nn.Dropout(0.5))
         self.model = nn.Sequential(*layers)

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ganprune.errors import UserError, reason
+from ganprune.models.aliases import with_second_names
 
 State = dict[str, torch.Tensor]
 BELONGS = "Check that the file belongs to this architecture."
@@ -148,6 +149,7 @@ def check_tensors(network: nn.Module, state: State, path: Path, remedy: str = BE
     wanted = network.state_dict()
     statistics = ("running_mean", "running_var", "num_batches_tracked")
     state = {key: value for key, value in state.items() if key in wanted or key.rpartition(".")[2] not in statistics}
+    state = with_second_names(network, state)
     # PyTorch counts batches since 0.4.1; only norms without momentum ask how many there were.
     uncounted = [key for key in wanted if key.endswith("num_batches_tracked") and key not in state]
     state |= {key: torch.tensor(0) for key in uncounted}

@@ -11,7 +11,7 @@ from ganprune.data.values import WHITE
 from ganprune.errors import UserError
 from ganprune.models.options import CheckpointOptions
 from ganprune.pipeline.task import Task, load_task
-from ganprune.runs.directory import CONFIG, SUMMARY, RunDirectory, changes, refuse_changes
+from ganprune.runs.directory import CONFIG, SEARCHED, SUMMARY, RunDirectory, changes, refuse_changes
 from ganprune.runs.files import check_format
 from ganprune.settings.evolve import EvolveSettings
 from ganprune.settings.fields import flat, from_json, settings_in
@@ -108,6 +108,48 @@ def open_finished(path: str | Path) -> RunDirectory:
         remedy = f"Finish it first: ganprune {command} --resume {path}" if command in RESUMABLE else "Make it anew."
         raise UserError("run", f"{path} (unfinished)", "a finished run", remedy)
     return directory
+
+
+def open_searched(path: str | Path) -> tuple[RunDirectory, str | None]:
+    """Open a run that has generators: one that has come to its end, or one whose search has.
+
+    Returns:
+        The run, and what there is to say about generators that are not its last; None where they are.
+
+    Raises:
+        UserError: there is no run, or it was interrupted in its search.
+    """
+    directory = RunDirectory.open(path)
+    command = read_config(directory)[0]["command"]
+    if directory.exists(SUMMARY) or not directory.exists(SEARCHED):
+        return open_finished(path), None
+    state = "fine-tuned, not evaluated" if _searched(directory)["finetuned"] else "not fine-tuned"
+    again = f"ganprune {command} --resume {path}"
+    return directory, f"{path} is unfinished: its generators are as the search left them, {state}. Finish it: {again}"
+
+
+def read_summary(directory: RunDirectory) -> dict[str, Any]:
+    """Return the summary of a run that :func:`open_searched` opened; before its end what the search knew of it."""
+    summary = directory.read_json(SUMMARY) if directory.exists(SUMMARY) else _searched(directory)["summary"]
+    if not isinstance(summary, dict):
+        raise UserError(str(directory.path(SUMMARY)), "no summary", "that of a run", "Restore the file.")
+    return summary
+
+
+def _searched(directory: RunDirectory) -> dict[str, Any]:
+    found = directory.read_json(SEARCHED)
+    if not isinstance(found, dict) or not {"finetuned", "bits", "summary"} <= found.keys():
+        raise UserError(str(directory.path(SEARCHED)), "other entries", "what a search left", "Restore the file.")
+    return found
+
+
+def has_generators(directory: RunDirectory, bits: Mapping[str, str]) -> bool:
+    """Return whether a run holds generators that are worth more than untuned ones of these packed bits: those of its
+    end, or the same ones fine-tuned."""
+    if directory.exists(SUMMARY):
+        return True
+    found = _searched(directory) if directory.exists(SEARCHED) else {"finetuned": False}
+    return bool(found["finetuned"]) and found["bits"] == dict(bits)
 
 
 def run_networks(config: Mapping[str, Any], given: CheckpointOptions) -> CheckpointOptions:

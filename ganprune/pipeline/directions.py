@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from ganprune.device import at_once
 from ganprune.metrics.evaluate import run
 from ganprune.models.cyclegan import OTHER, Side
+from ganprune.models.scores import judged
 from ganprune.models.sizing import small_size, takes
 from ganprune.pipeline.task import Task
 
@@ -97,7 +98,8 @@ def gather_evidence(task: Task) -> Evidence:
 
 def _prefers(side: Side, real: Mapping[str, torch.Tensor], device: torch.device) -> Preference:
     assert side.discriminator is not None
-    own, source = (float(run(side.discriminator, real[domain], device).mean()) for domain in (side.target, side.source))
+    judge = functools.partial(judged, side.discriminator)
+    own, source = (float(run(judge, real[domain], device).mean()) for domain in (side.target, side.source))
     return Preference(own, source)
 
 

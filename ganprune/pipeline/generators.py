@@ -19,7 +19,7 @@ from ganprune.models.architecture import input_channels
 from ganprune.models.checkpoint import load_cyclegan
 from ganprune.models.layouts import CONFIG_NAME
 from ganprune.models.options import SIDES, CheckpointOptions
-from ganprune.pipeline.config import open_finished, read_config, run_networks
+from ganprune.pipeline.config import open_searched, read_config, read_summary, run_networks
 from ganprune.pipeline.results import load_pair
 from ganprune.pipeline.task import saved_framing
 from ganprune.runs.directory import CONFIG, SUMMARY, RunDirectory
@@ -39,6 +39,7 @@ class Trained:
         pruned: whether they are compact, not a checkpoint's own.
         networks: how the checkpoint is to be read.
         settings: of the run that made them; the defaults where there was none.
+        unfinished: what there is to say of a run that was interrupted after its search; None of all others.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class Trained:
     pruned: bool = True
     networks: CheckpointOptions = field(default_factory=CheckpointOptions)
     settings: EvolveSettings = field(default_factory=EvolveSettings)
+    unfinished: str | None = None
 
     def generator(self, direction: str) -> nn.Module:
         """Return the generator of one direction, which is given images that files can hold.
@@ -101,7 +103,7 @@ def holds_run(path: str | Path) -> bool:
 def load_trained(
     path: str | Path, *, networks: CheckpointOptions | None = None, device: torch.device | str = "cpu"
 ) -> Trained:
-    """Load the generators of a finished run, of an export or of a checkpoint.
+    """Load the generators of a run whose search is done, of an export or of a checkpoint.
 
     Args:
         path: the folder; of a checkpoint, also a file.
@@ -109,7 +111,7 @@ def load_trained(
         device: where the generators go.
 
     Raises:
-        UserError: it holds none of these, an unfinished run, or damaged files.
+        UserError: it holds none of these, a run without generators yet, or damaged files.
     """
     path, networks = Path(path), networks or CheckpointOptions()
     if not (path.is_dir() or path.is_file()):
@@ -117,13 +119,14 @@ def load_trained(
     directory = RunDirectory(path)
     config = directory.read_json(CONFIG) if directory.exists(CONFIG) else None
     if holds_run(path):
-        finished = open_finished(path)
-        config, settings = read_config(finished)
+        run, unfinished = open_searched(path)
+        config, settings = read_config(run)
         networks = run_networks(config, networks)
         checkpoint, data = (None if config[key] is None else Path(config[key]) for key in ("checkpoint", "data"))
         return Trained(
-            path, load_pair(directory, device, _sides(finished), networks), Framing.from_json(config),
+            path, load_pair(directory, device, _sides(run), networks), Framing.from_json(config),
             checkpoint or default_checkpoint(), data or default_images(), networks=networks, settings=settings,
+            unfinished=unfinished,
         )  # fmt: skip
     if present := [name for name in SIDES if directory.exists(f"{name}.json")]:
         framing = saved_framing(read_description(path / present[0]))
@@ -135,9 +138,8 @@ def load_trained(
 
 
 def _sides(run: RunDirectory) -> list[str]:
-    """Return the sides that a finished run pruned."""
-    summary = run.read_json(SUMMARY)
-    found = summary.get("sides") if isinstance(summary, dict) else None
+    """Return the sides that a run pruned."""
+    found = read_summary(run).get("sides")
     sides = [name for name in SIDES if isinstance(found, dict) and name in found]
     if not sides:
         raise UserError(str(run.path(SUMMARY)), "no sides", "a finished run's summary", "Restore the file.")

@@ -20,14 +20,16 @@ from ganprune.filters.saving import save_generator
 from ganprune.fitness import CycleFitness
 from ganprune.models.architecture import describe
 from ganprune.pipeline.checks import check_objectives, check_search
-from ganprune.pipeline.config import FORMAT, RESUMABLE
+from ganprune.pipeline.config import FORMAT, RESUMABLE, has_generators
 from ganprune.pipeline.directions import gather_evidence, warnings_of
 from ganprune.pipeline.reference import reference_fitness
+from ganprune.pipeline.rehearsal import rehearse
 from ganprune.pipeline.reporter import Reporter
 from ganprune.pipeline.results import draw_samples, make_measures, measure
 from ganprune.pipeline.search import algorithms
+from ganprune.pipeline.statistics import statistics_notes
 from ganprune.pipeline.task import Task, check_fingerprint, fingerprint
-from ganprune.runs.directory import CONFIG, STATE, SUMMARY, RunDirectory
+from ganprune.runs.directory import CONFIG, SEARCHED, STATE, SUMMARY, RunDirectory
 from ganprune.settings.evolve import EvolveSettings
 from ganprune.settings.fields import changed
 from ganprune.training import TENSORS_NAME
@@ -109,34 +111,50 @@ class Job:
         """
         task, settings = self.task, self.settings
         compact = {name: builders[name].final(bits).requires_grad_(True) for name, bits in chosen.items()}
-        sides, outcome = self.tune_and_save(
-            directory, compact, {name: pack_bits(bits) for name, bits in chosen.items()}
-        )
         reference = reference or reference_fitness(task, settings, builders)
-        for name, figures in sides.items():
-            elite = chosen[name]
-            figures["algorithm"] = algorithms(settings.search)[name].partition(":")[0]
-            figures["search"] = {
-                **(elite.terms or {}), "fitness": elite.scalar_fitness, "reference_fitness": reference[name](elite)[0],
-            }  # fmt: skip
-        return compact, {
+        found: dict[str, Any] = {}
+        for name, elite in chosen.items():
+            fitness = {"fitness": elite.scalar_fitness, "reference_fitness": reference[name](elite)[0]}
+            algorithm = algorithms(settings.search)[name].partition(":")[0]
+            found[name] = {"algorithm": algorithm, "search": {**(elite.terms or {}), **fitness}}
+        del reference  # with the images that it keeps
+        summary = {
             "format": SUMMARY_FORMAT, "ganprune": __version__, "torch": torch.__version__, "seed": settings.seed,
             "threads": torch.get_num_threads(), "device": str(task.device), "evaluations": counts["evaluations"],
             "rescores": counts["rescores"], "cost": counts["cost"], "generations": counts["generation"],
-            "images": task.images.counts(), "data_sha256": task.images.digest(), "sides": sides, **outcome,
+            "images": task.images.counts(), "data_sha256": task.images.digest(), "sides": found,
+            "seconds": self.seconds,
         }  # fmt: skip
+        bits = {name: pack_bits(elite) for name, elite in chosen.items()}
+        return compact, self.tune_and_save(directory, compact, bits, summary)
 
     def tune_and_save(
-        self, directory: RunDirectory, compact: Mapping[str, nn.Module], bits: Mapping[str, str]
-    ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+        self,
+        directory: RunDirectory,
+        compact: Mapping[str, nn.Module],
+        bits: Mapping[str, str],
+        summary: Mapping[str, Any],
+    ) -> dict[str, Any]:
         """Fine-tune compact generators in place, write them with their packed bits, and evaluate them.
 
+        They are written before the fine-tune and again before they are evaluated, so that whatever happens costs the
+        rest of the run at most.
+
+        Args:
+            directory: of the run.
+            compact: by side.
+            bits: of each, packed.
+            summary: what is known so far: how they were found, under "sides".
+
         Returns:
-            The figures of both sides, and what a summary says of a fine-tune that diverged, under "finetune".
+            The summary with the figures of both sides and, under "finetune", what there is to say of a fine-tune that
+            diverged.
         """
         task, settings, stage = self.task, self.settings, self.reporter.stage
         outcome = {}
         if settings.finetune.steps:
+            if self.command in RESUMABLE and not has_generators(directory, bits):
+                self._keep(directory, compact, bits, summary, finetuned=False)
             stage(f"fine-tuning {task.whom}, compact", settings.finetune.steps)
             keep = directory.directory if self.command in RESUMABLE else None
             outcome = finetune(
@@ -145,19 +163,38 @@ class Job:
         if outcome:
             text = "the fine-tune diverged at step {diverged_at}: the weights of step {weights_of} are kept"
             stage(text.format(**outcome))
+        self._keep(directory, compact, bits, summary, finetuned=settings.finetune.steps > 0)
         stage("evaluating on test images")
+        figures = measure(task, settings, compact)
+        sides = {name: {**figures[name], **summary["sides"][name]} for name in figures}
+        return {**summary, "sides": sides, **({"finetune": outcome} if outcome else {})}
+
+    def _keep(
+        self,
+        directory: RunDirectory,
+        compact: Mapping[str, nn.Module],
+        bits: Mapping[str, str],
+        summary: Mapping[str, Any],
+        *,
+        finetuned: bool,
+    ) -> None:
+        """Write generators and, where the run has a configuration, what ``open_searched`` needs to go on with them."""
         for name, network in compact.items():
             save_generator(
-                network, directory.path(name), architecture=describe(task.cyclegan[name].generator), bits=bits[name],
-                side=name, encoding=settings.scoring.encoding, **task.images.framing.to_json(),
+                network, directory.path(name), architecture=describe(self.task.cyclegan[name].generator),
+                bits=bits[name], side=name, encoding=self.settings.scoring.encoding,
+                **self.task.images.framing.to_json(),
             )  # fmt: skip
-        return measure(task, settings, compact), {"finetune": outcome} if outcome else {}
+        if self.command in RESUMABLE:
+            directory.write_json(SEARCHED, {"finetuned": finetuned, "bits": dict(bits), "summary": dict(summary)})
+            directory.path(SUMMARY).unlink(missing_ok=True)  # of a shorter search: these generators are others
 
     def finish(self, directory: RunDirectory, compact: Mapping[str, nn.Module], summary: Mapping[str, Any]) -> None:
-        """Write the picture and the summary: the run is finished then, and needs no state of a fine-tune any more."""
+        """Write the picture and the summary: the run is finished then, and needs nothing any more to go on from."""
         draw_samples(directory.path("samples.png"), self.task, compact)
         directory.write_json(SUMMARY, summary)
-        directory.path(TENSORS_NAME).unlink(missing_ok=True)
+        for name in (SEARCHED, TENSORS_NAME):
+            directory.path(name).unlink(missing_ok=True)
 
 
 def begin(
@@ -170,6 +207,7 @@ def begin(
     out: str | Path | None = None,
     threads: int | None = None,
     reporter: Reporter | None = None,
+    dry_run: bool = False,
 ) -> Job:
     """Check all that can be checked, then load and read everything; nothing is written.
 
@@ -182,6 +220,7 @@ def begin(
         out: the new run directory, where the user named one.
         threads: CPU threads; None for PyTorch's choice.
         reporter: whom to tell how far it is.
+        dry_run: every stage is tried once: see :mod:`ganprune.pipeline.rehearsal`.
 
     Raises:
         UserError: something given can't be used.
@@ -207,8 +246,10 @@ def begin(
     if began_with is not None:
         check_fingerprint(task, began_with)
     elif task.checkpoint:
-        for warning in warnings_of(gather_evidence(task)):
+        for warning in (*warnings_of(gather_evidence(task)), *statistics_notes(task)):
             reporter.note(f"Warning: {warning}")
+    if dry_run:
+        rehearse(task, settings, reporter, searches=searches)
     return Job(command, task, settings, threads, reporter, started)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ from ganprune.data.images import UnpairedImages
 from ganprune.data.sizes import Framing, Size
 from ganprune.device import resolve_device
 from ganprune.errors import UserError
+from ganprune.models.architecture import output_channels, specification
 from ganprune.models.checkpoint import load_cyclegan
 from ganprune.models.cyclegan import CycleGAN, domain_channels
 from ganprune.models.options import CheckpointOptions
+from ganprune.models.scores import scores_taken
 from ganprune.models.sizing import check_size, size_multiple
 from ganprune.models.weights import weights_digest
 from ganprune.runs.directory import CONFIG, RunDirectory
@@ -79,6 +82,7 @@ def load_task(
         channels=domain_channels(cyclegan), needed=[side.source for side in cyclegan.values()],
     )  # fmt: skip
     check_size(cyclegan, images.size)
+    cyclegan.taken_for += taken_scores(cyclegan, images.size)
     places = [str(Path(path).resolve()) if path else None for path in (checkpoint, data)]
     return Task(cyclegan, images, places[0], places[1], networks)
 
@@ -124,6 +128,20 @@ def load_what_can_be(load: Callable[[CheckpointOptions], Task], networks: Checkp
             raise error from None
         task.cyclegan.notes.append(f"discriminators are left out, as nothing needs them: {error.value}")
         return task
+
+
+def taken_scores(cyclegan: CycleGAN, size: Size) -> list[str]:
+    """Return a line for each discriminator that returns more than one tensor: which of them are taken as scores."""
+    lines = []
+    for name, side in cyclegan.items():
+        if side.discriminator is not None and specification(side.discriminator).partition(":")[0] != "patch":
+            image = torch.zeros(1, output_channels(side.generator), *size, device=cyclegan.device)
+            taken = None
+            with suppress(Exception):  # if it can't, the dry run says so
+                taken = scores_taken(side.discriminator, image)
+            if taken is not None:
+                lines.append(f"scores of the {name} discriminator: {taken} (--discriminator package.module:factory)")
+    return lines
 
 
 def load_toy() -> Task:

@@ -21,6 +21,7 @@ CONFIG = "config.json"
 STATE = "state.json"
 LOGBOOK = "logbook.jsonl"
 EVALUATIONS = "evaluations.jsonl"
+SEARCHED = "searched.json"  # of a run whose search is done and whose summary is not there yet
 SUMMARY = "summary.json"
 
 

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from ganprune.errors import UserError
 from ganprune.filters.layers import Convolution, Norm, hooks
+from ganprune.models.scores import judged
 
 LAYERS = 4  # where features are compared
 RIDGE = 1e-3  # relative, of the adapters' first solution
@@ -87,7 +88,7 @@ def tapped(network: nn.Module, paths: Sequence[str], images: torch.Tensor) -> tu
 
 
 def seen_by(discriminator: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """Run a discriminator and return its output and what each of its convolutions but the first takes in.
+    """Run a discriminator and return its scores and what each of its convolutions but the first takes in.
 
     Args:
         discriminator: any network with convolutions, whatever normalises and activates between them.
@@ -96,7 +97,7 @@ def seen_by(discriminator: nn.Module, images: torch.Tensor) -> tuple[torch.Tenso
     taken: list[torch.Tensor] = []
     layers = [(name, module) for name, module in discriminator.named_modules() if isinstance(module, nn.Conv2d)]
     with hooks(dict(layers[1:]), lambda name, module, inputs: taken.append(inputs[0])):
-        output = discriminator(images)
+        output = judged(discriminator, images)
     return output, taken
 
 

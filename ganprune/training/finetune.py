@@ -46,8 +46,9 @@ def finetune(
         compact: side -> generator.
         settings: objective and schedule.
         report: called as ``report(step, total, losses)`` after each step.
-        keep: folder in which the training's state is kept, every ``save_seconds`` and when it is interrupted. What is
-            there of the same training goes on. Who needs it no longer removes the file :data:`TENSORS_NAME`.
+        keep: folder in which the training's state is kept, every ``save_seconds``, when it is interrupted and at its
+            end. What is there of the same training goes on. Who needs it no longer removes the file
+            :data:`TENSORS_NAME`.
         save_seconds: see ``keep``.
 
     Returns:
@@ -66,7 +67,8 @@ def finetune(
         # A run that was given more generations may have other elites.
         if known.get("origin") == origin and known.get("settings") == settings.to_json():
             guard.load(*trainer.load(keep))
-    saved = time.monotonic()
+    saved, facts = time.monotonic(), {"origin": origin}
+    begun_at = trainer.step
     with Interruption() as interruption:
         for losses in trainer.train():
             if not guard.good(trainer.step, losses):
@@ -75,10 +77,12 @@ def finetune(
                 report(trainer.step, settings.total, losses)
             due = interruption.requested is not None or time.monotonic() - saved >= save_seconds
             if keep is not None and due:
-                trainer.save(keep, facts={"origin": origin, **guard.facts()}, tensors=guard.kept)
+                trainer.save(keep, facts={**facts, **guard.facts()}, tensors=guard.kept)
                 saved = time.monotonic()
             interruption.check()
     trainer.finish()
+    if keep is not None and trainer.step > begun_at and not guard.outcome:
+        trainer.save(keep, facts={**facts, **guard.facts()}, tensors=guard.kept)  # what follows may fail, too
     return guard.outcome
 
 

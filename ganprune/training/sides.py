@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from ganprune.losses import adversarial, discriminator_aware
 from ganprune.models.cyclegan import Side
+from ganprune.models.scores import judged
 from ganprune.settings.training import TrainingSettings
 from ganprune.training.augmentation import Batch, ImagePool
 from ganprune.training.distillation import FeatureDistillation, feature_matching, seen_by, tapped
@@ -101,7 +102,7 @@ class TrainedSide:
         """Return the discriminator's loss and gradients for real images and generated ones, (B, C, H, W) each."""
         assert self.adversary is not None
         with self._autocast():
-            output = self.adversary(torch.cat([real, fake])).float()
+            output = judged(self.adversary, torch.cat([real, fake])).float()
         loss = 0.5 * (adversarial(output[: len(real)], True) + adversarial(output[len(real) :], False))
         return self._update(loss, {"discriminator": loss}, parameters)
 
@@ -128,7 +129,7 @@ class TrainedSide:
             outputs = outputs.float()
             fake = outputs[: len(source)]
             if self.adversary is not None:
-                terms["adversarial"] = adversarial(self.adversary(fake).float(), True)
+                terms["adversarial"] = adversarial(judged(self.adversary, fake).float(), True)
             if self.reverse is not None:
                 terms["cycle"] = F.l1_loss(self.reverse(fake).float(), source)
             if settings.identity:

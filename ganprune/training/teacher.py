@@ -10,6 +10,7 @@ import torch
 from ganprune.data.images import ImageSet
 from ganprune.device import images_at_once
 from ganprune.models.cyclegan import Side
+from ganprune.models.scores import judged
 from ganprune.settings.training import TrainingSettings
 from ganprune.training.augmentation import Batch
 from ganprune.training.distillation import seen_by, tapped
@@ -24,7 +25,7 @@ class Lesson:
 
     Attributes:
         images: its images, (B, C, H, W).
-        said: its discriminator's output for them; None where nothing is compared with that.
+        said: its discriminator's scores of them; None where nothing is compared with that.
         seen: what its discriminator sees in them, layer by layer; empty where nothing is compared with that.
         features: inside the generator, layer by layer.
     """
@@ -81,7 +82,7 @@ class Teacher:
 
     def _judge(self, images: torch.Tensor) -> torch.Tensor | None:
         discriminator = self.side.discriminator
-        return discriminator(images).float() if self.compares_words and discriminator is not None else None
+        return judged(discriminator, images).float() if self.compares_words and discriminator is not None else None
 
     def _recall(
         self, keys: Sequence[tuple[int, bool]], device: torch.device

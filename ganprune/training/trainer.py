@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ganprune.data.images import Split, UnpairedImages
 from ganprune.device import at_once
 from ganprune.errors import UserError
+from ganprune.models.aliases import named_once, save_tensors
 from ganprune.models.architecture import shareable
 from ganprune.models.cyclegan import PARTS, CycleGAN, Side
 from ganprune.models.weights import load_into, read_safetensors
@@ -211,14 +211,13 @@ class CycleGANTrainer:
         metadata = {**(facts or {}), "format": FORMAT, "step": self.step, "settings": self.settings.to_json()}
         content = {f"{FURTHER}{key}": value for key, value in (tensors or {}).items()}
         for prefix, module in self._modules().items():
-            content |= {f"{prefix}.{key}": value for key, value in module.state_dict().items()}
+            content |= {f"{prefix}.{key}": value for key, value in named_once(module).items()}
         for part, optimiser in self.optimisers.items():
             for index, state in optimiser.state_dict()["state"].items():
                 content |= {f"optimiser.{part}.{index}.{key}": torch.as_tensor(v) for key, v in state.items()}
         content |= {f"pool.{name}": torch.stack(pool.images) for name, pool in self._pools() if pool.images}
-        content = {key: value.detach().cpu().contiguous() for key, value in content.items()}
         with replacing(folder / TENSORS_NAME) as path:
-            save_file(content, path, metadata={"training": json.dumps(metadata)})
+            save_tensors(content, path, metadata={"training": json.dumps(metadata)})
 
     def load(self, folder: str | Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         """Continue from what :meth:`save` wrote.

@@ -38,7 +38,8 @@ def prune_toy(checkpoint, image_folder, tmp_path):
     def call(method, weights="own", out="new", **options):
         baseline = Baseline(method, weights)
         settings = baseline_settings(baseline, **{**SMALL, **options})
-        return prune_run(baseline, settings, checkpoint, image_folder, out=tmp_path / out, **MACHINE)
+        place = {"out": tmp_path / out, "dry_run": False}
+        return prune_run(baseline, settings, checkpoint, image_folder, **place, **MACHINE)
 
     return call
 

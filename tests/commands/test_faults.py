@@ -61,7 +61,7 @@ def test_a_signal_waits_for_the_evaluation_and_says_how_to_go_on(
     handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     with monkeypatch.context() as patch:
         patch.setattr(CycleFitness, "__call__", stop_at_5)
-        line = ["evolve", "--device", "cpu", *(str(part) for pair in options.items() for part in pair)]
+        line = ["evolve", "--no-dry-run", "--device", "cpu", *(str(part) for pair in options.items() for part in pair)]
         result = CliRunner().invoke(main, line)
     assert result.exit_code == status and "Traceback" not in result.output
     assert result.stderr.rstrip().endswith(f"Go on with: ganprune evolve --resume {tmp_path / 'run'}")

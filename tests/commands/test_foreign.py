@@ -205,7 +205,7 @@ def test_a_generator_that_cannot_be_pruned_is_refused_before_any_search(tmp_path
     (tmp_path / "checkpoint").mkdir()
     torch.save(alive(Normed()).state_dict(), tmp_path / "checkpoint" / "latest_net_G.pth")
     before = contents(tmp_path)
-    with pytest.raises(UserError, match=r"layer middle: got GroupNorm; expected an instance or batch norm"):
+    with pytest.raises(UserError, match=r"filters of first stay, since middle \(GroupNorm\) normalises several"):
         toy_run(
             tmp_path / "checkpoint", image_folder, tmp_path / "run",
             networks=CheckpointOptions(generator="test_foreign:Normed"),

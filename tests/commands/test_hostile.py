@@ -206,7 +206,7 @@ def test_other_precisions_are_taken(broken, checkpoint, dtype):
         ({"ngf": True}, r"generator ngf: got True"),
         ({"ngf": [4]}, r"generator ngf: got \[4\]"),
         ({"dropout": "os.system"}, r"generator dropout: got os\.system; expected true or false"),
-        ({"norm": ["instance"]}, r"generator norm: got \['instance'\]; expected instance or batch"),
+        ({"norm": ["instance"]}, r"generator norm: got \['instance'\]; expected instance, batch or none"),
         ({"kind": ["resnet"]}, r"A2B\.generator kind: got \['resnet'\]; expected resnet or unet or patch"),
     ],
 )

@@ -6,17 +6,18 @@ import pytest
 import torch
 from click.testing import CliRunner
 from networks import SIZE, toy_cyclegan, toy_generator, toy_images
-from thirdparty import CourseGenerator, Pix2PixUnet, alive
+from thirdparty import CourseGenerator, Pix2PixUnet, Scales, alive
 from toytask import contents
 
 from ganprune.cli import main
 from ganprune.commands.inspect import inspect_checkpoint
 from ganprune.commands.prediction import Amount, Times, evaluation_seconds, moments_bytes, scored_later
-from ganprune.data.images import ImageSet
+from ganprune.data.images import ImageSet, UnpairedImages
 from ganprune.filters.reconstruction import Reconstruction
 from ganprune.filters.space import FilterSpace
 from ganprune.models.checkpoint import save_cyclegan
 from ganprune.models.cyclegan import CycleGAN, Side
+from ganprune.models.options import CheckpointOptions
 from ganprune.models.sizing import small_size
 from ganprune.settings.evolve import make_settings
 
@@ -49,6 +50,21 @@ def test_with_images_the_search_is_predicted(checkpoint, image_folder):
     scored = 3 + 6 * scored_later(SETTINGS.search, "A2B")
     assert search["seconds_search"] == pytest.approx(search["seconds_prepare"] + scored * sum(each.values()))
     assert search["peak_memory_mb"] > 1 and search["images_bytes"] > 0
+
+
+@pytest.mark.slow
+def test_a_discriminator_of_several_scales_is_asked_and_timed(image_folder, tmp_path):
+    torch.save(toy_generator().state_dict(), tmp_path / "latest_net_G.pth")
+    torch.save(alive(Scales()).state_dict(), tmp_path / "latest_net_D.pth")
+    networks = CheckpointOptions(discriminator="thirdparty:Scales")
+    found = inspect_checkpoint(tmp_path, image_folder, settings=SETTINGS, networks=networks, **MACHINE)
+    judge, images = alive(Scales()), UnpairedImages(image_folder, SIZE)["B"].train.tensor()
+    with torch.no_grad():
+        score = float(torch.cat([scale[-1].flatten() for scale in judge(images)]).mean())
+    assert found["sides"]["A2B"]["discriminator_scores"]["own_domain"] == pytest.approx(score, rel=1e-3)
+    assert found["search"]["seconds_per_evaluation"]["A2B"] > 0
+    line = "scores of the A2B discriminator: 2 of the 6 tensors that it returns (1x8x8, 1x4x4)"
+    assert f"{line} (--discriminator package.module:factory)" in found["taken_for"]
 
 
 @pytest.mark.slow

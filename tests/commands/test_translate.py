@@ -170,6 +170,15 @@ def test_what_cannot_be_read_is_skipped_and_told(run, photos, tmp_path):
     assert call(run.directory, photos / "c.png", out="none").exit_code == 1
 
 
+def test_what_is_too_small_for_a_deep_generator_is_skipped_and_told(tmp_path):
+    torch.save(toy_generator(ngf=2, downsamplings=4, blocks=1).state_dict(), tmp_path / "latest_net_G.pth")
+    write_images(tmp_path / "small", ["a"], size=(20, 40))
+    write_images(tmp_path / "large", ["b"], size=(33, 40))
+    result = call(tmp_path / "latest_net_G.pth", tmp_path / "small", tmp_path / "large", "--native")
+    assert "a.png (40x20, smaller than 32 pixels: give --size)" in result.output, result.output
+    assert pixels("out/b.png").shape == (3, 40, 33)
+
+
 def test_what_is_too_large_for_the_memory_is_left_out_and_the_rest_goes_on(run, photos, monkeypatch):
     original, seen = translate_module.translate, []
 

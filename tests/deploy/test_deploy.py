@@ -32,6 +32,8 @@ GENERATORS = {
     "affine": lambda dtype: toy_generator(dtype, affine=True),
     "batch": lambda dtype: toy_generator(dtype, norm="batch"),
     "zero padding": lambda dtype: toy_generator(dtype, padding="zero", dropout=True),
+    "no norms": lambda dtype: toy_generator(dtype, norm="none"),
+    "three halvings": lambda dtype: toy_generator(dtype, ngf=2, downsamplings=3),
     "grey": lambda dtype: toy_generator(dtype, in_channels=1, out_channels=1),
     "unet": lambda dtype: enliven(UNet()).to(dtype).eval(),
     "separable": lambda dtype: enliven(separable()).to(dtype).eval(),
@@ -81,7 +83,8 @@ def test_onnx_gets_its_own_norms_centred_images_and_a_blocked_last_layer():
     zero = toy_generator(padding="zero")
     zero.model[0] = nn.ZeroPad2d(3)  # an image's mean does not reach the border then
     assert Centred not in kinds(inference_form(zero, real, onnx=True))
-    assert Centred not in kinds(inference_form(toy_generator(norm="batch"), real, onnx=True))
+    for norm in ("batch", "none"):
+        assert Centred not in kinds(inference_form(toy_generator(norm=norm), real, onnx=True))
 
 
 @pytest.mark.parametrize(
@@ -190,6 +193,20 @@ def test_height_and_width_may_be_free(written):
         real = toy_images(2, size, dtype=torch.float32)
         assert (run(real) - translate(generator, real, 4)).abs().max() < 1e-4
     assert saved_facts(path)["size_multiple"] == 4
+
+
+@pytest.mark.slow
+def test_height_and_width_of_a_deep_generators_images_may_be_free_too(written):
+    generator = toy_generator(ngf=1, downsamplings=4, blocks=1)
+    _, run = written(generator, size=(32, 48), multiple=16)
+    for size in ((32, 32), (64, 48)):
+        real = toy_images(1, size, dtype=torch.float32)
+        assert (run(real) - translate(generator, real, 16)).abs().max() < 1e-4
+
+
+def test_images_of_deep_generators_are_at_least_so_large():
+    assert facts_of(toy_generator()).least == facts_of(toy_generator(downsamplings=0)).least == 16
+    assert facts_of(toy_generator(ngf=1, downsamplings=4)).least == 32
 
 
 @pytest.mark.slow

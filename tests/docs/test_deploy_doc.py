@@ -39,6 +39,7 @@ def test_the_loader_is_short_and_needs_nothing_but_pytorch():
     "options",
     [
         {}, {"affine": True}, {"norm": "batch", "dropout": True}, {"padding": "replicate"}, {"padding": "zero"},
+        {"norm": "none", "downsamplings": 1}, {"norm": "batch", "statistics": "batch"},
         {"upsampling": "nearest", "bias": False}, {"upsampling": "bilinear", "upsampling_padding": "reflect"},
     ],
 )  # fmt: skip

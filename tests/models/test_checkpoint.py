@@ -162,6 +162,12 @@ def test_running_statistics_of_old_instance_norms_are_dropped(tmp_path):
         {"upsampling": "nearest"},
         {"upsampling": "nearest", "upsampling_padding": "reflect", "dropout": True, "blocks": 3},
         {"upsampling": "nearest", "norm": "batch", "blocks": 0},
+        {"downsamplings": 1},
+        {"downsamplings": 4, "blocks": 3},
+        {"downsamplings": 3, "upsampling": "nearest", "blocks": 0},
+        {"downsamplings": 1, "upsampling": "nearest", "upsampling_padding": "reflect", "padding": "zero"},
+        {"downsamplings": 1, "upsampling": "nearest", "dropout": True},
+        {"downsamplings": 0, "norm": "batch"},
     ],
 )
 def test_a_generators_architecture_is_inferred_from_its_tensors(options, tmp_path):

@@ -223,9 +223,10 @@ def test_a_lone_file_is_the_side_of_its_name_or_what_the_option_says(tmp_path, n
     for where in (path, tmp_path):
         cyclegan = load_cyclegan(where)
         assert list(cyclegan) == [side]
-        assert cyclegan.taken_for == ([] if said else ["side: A2B, as no name says it (--side B2A)"])
+        line = "side: A2B, as no name says it (--side B2A)"
+        assert (line in cyclegan.taken_for) != said
         asked = load_cyclegan(where, options=CheckpointOptions(side="B2A"))
-        assert list(asked) == ["B2A"] and asked.taken_for == []
+        assert list(asked) == ["B2A"] and not any(line.startswith("side") for line in asked.taken_for)
 
 
 def test_one_direction_and_its_discriminator_are_turned_together(tmp_path, cyclegan):
@@ -250,7 +251,8 @@ def test_discriminators_that_are_not_wanted_are_not_read(tmp_path):
         cyclegan = load_cyclegan(tmp_path, options=CheckpointOptions(discriminator=text))
         assert list(cyclegan.networks()) == ["A2B.generator", "B2A.generator"]
     unsure = saved(tmp_path / "unsure.ckpt", {"G_AB": generator(1), "D_B": discriminator(2)})
-    assert load_cyclegan(unsure, options=CheckpointOptions(discriminator="none")).taken_for == []
+    lines = load_cyclegan(unsure, options=CheckpointOptions(discriminator="none")).taken_for
+    assert not any("discriminator" in line for line in lines)
     saved(tmp_path / "netD_A.pth", discriminator(7))
     cyclegan = load_cyclegan(tmp_path, options=CheckpointOptions(discriminator="none/patch"))
     assert "A2B discriminator is left out: L_GenA instead of L_DisA" in cyclegan.notes

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from networks import enliven, toy_generator, toy_images
+from networks import enliven, toy_generator, toy_images, toy_unet
 
 from ganprune.cost.profile import memory_mb, parameters
 from ganprune.errors import UserError
@@ -98,6 +98,41 @@ def test_a_bias_can_be_had_or_left_out_against_custom():
     assert "model.1.bias" in names(toy_generator(norm="batch", bias=True))
 
 
+def test_without_norms_there_are_no_biases_before_them_and_names_stay_as_in_the_public_files():
+    convolutions = {name for name in names(toy_generator()) if name.endswith("weight")}
+    assert names(toy_generator(norm="none")) == convolutions | {"model.19.bias"}
+    convolutions = {name for name in names(toy_unet(norm="none")) if name.endswith("weight")}
+    assert names(toy_unet(norm="none")) == convolutions | {"model.model.3.bias"}
+    discriminator = build(DiscriminatorConfig(ndf=4, norm="none"))
+    assert {name for name in names(discriminator) if name.endswith("bias")} == {"model.0.bias", "model.11.bias"}
+
+
+@torch.no_grad()
+def test_without_norms_layers_give_what_convolutions_and_activations_do():
+    network, image = toy_generator(torch.float64, norm="none", blocks=0, downsamplings=0), toy_images(1)
+    (first, last), pad = (network.model[1], network.model[5]), torch.nn.ReflectionPad2d(3)
+    assert torch.allclose(network(image), torch.tanh(last(pad(torch.relu(first(pad(image)))))), atol=1e-12)
+
+
+@pytest.mark.parametrize("make", [toy_generator, toy_unet])
+@torch.no_grad()
+def test_statistics_of_each_image_are_those_of_a_batch_norm_in_training_with_one(make):
+    running, own = make(torch.float64, norm="batch"), make(torch.float64, norm="batch", statistics="batch")
+    own.load_state_dict({name: tensor for name, tensor in running.state_dict().items() if name in own.state_dict()})
+    images = toy_images(3)
+    apart = [(one - other).abs().max() for one, other in zip(running(images), own(images), strict=True)]
+    assert min(apart) > 0.01
+    wanted = torch.cat([running.train()(image) for image in images.split(1)])
+    assert torch.allclose(own(images), wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize(("halvings", "channels", "side"), [(0, 4, 17), (1, 8, 18), (3, 32, 24), (4, 64, 32)])
+def test_a_generator_halves_the_size_as_often_as_it_is_told(halvings, channels, side):
+    network = toy_generator(downsamplings=halvings)
+    assert network.model[4 + 3 * halvings].conv_block[1].weight.shape[0] == channels
+    assert network(toy_images(1, (17, 17), torch.float32)).shape[2:] == (side, side)
+
+
 def test_unet_of_pix2pix_has_its_parameters():
     with torch.device("meta"):
         network = UnetGenerator()  # unet_256
@@ -167,6 +202,8 @@ def test_new_cyclegan_draws_all_four_networks_from_its_seed():
         GeneratorConfig(ngf=4, blocks=0, norm="batch", dropout=True, padding="zero", in_channels=1),
         GeneratorConfig(upsampling="bilinear", upsampling_padding="reflect", bias=False),
         UnetConfig(ngf=4, levels=3, norm="instance", affine=True, dropout=True),
+        GeneratorConfig(norm="batch", statistics="batch", downsamplings=4),
+        UnetConfig(norm="none"),
         DiscriminatorConfig(ndf=8, layers=2, affine=True, bias=False),
     ],
 )
@@ -182,11 +219,17 @@ def test_configurations_survive_json(config):
         (lambda: GeneratorConfig(blocks=-1), r"generator blocks: got -1"),
         (
             lambda: GeneratorConfig(norm="batchnorm"),
-            r"generator norm: got batchnorm; expected instance or batch\. Did you mean 'batch'",
+            r"generator norm: got batchnorm; expected instance, batch or none\. Did you mean 'batch'",
         ),
         (lambda: GeneratorConfig(padding="reflection"), r"generator padding: got reflection; .*Did you mean 'reflect'"),
         (lambda: GeneratorConfig(upsampling="nearst"), r"generator upsampling: got nearst; .*Did you mean 'nearest'"),
         (lambda: GeneratorConfig(upsampling_padding="z"), r"generator upsampling padding: got z"),
+        (lambda: GeneratorConfig(downsamplings=9), r"generator downsamplings: got 9; .* from 0 to 8"),
+        (
+            lambda: GeneratorConfig(statistics="batch"),
+            r"generator statistics: got batch with norm=instance; .*Leave it",
+        ),
+        (lambda: GeneratorConfig(norm="batch", statistics="own"), r"generator statistics: got own"),
         (lambda: UnetConfig(levels=1), r"generator levels: got 1"),
         (lambda: UnetConfig(norm="group"), r"generator norm: got group"),
         (lambda: DiscriminatorConfig(layers=0), r"discriminator layers: got 0"),

@@ -8,13 +8,16 @@ import pytest
 import torch
 from networks import toy_cyclegan, toy_generator
 from safetensors.torch import load_file, save_file
+from thirdparty import Scales, alive
 
 from ganprune.commands.pretrain import pretrain
+from ganprune.data.images import UnpairedImages
 from ganprune.errors import UserError
 from ganprune.models.checkpoint import load_cyclegan
-from ganprune.models.cyclegan import new_cyclegan
+from ganprune.models.cyclegan import CycleGAN, Side, new_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
+from ganprune.models.weights import weights_digest
 from ganprune.runs.directory import RunDirectory
 from ganprune.settings.training import TrainingSettings
 from ganprune.training import CycleGANTrainer, ImagePool
@@ -377,6 +380,21 @@ def test_pretraining_writes_a_checkpoint_a_logbook_and_samples(images, tmp_path)
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["samples-000004.png", "samples-000006.png"]
 
 
+def test_pretraining_without_norms_is_saved_as_such(images, tmp_path):
+    configs = {name: replace(config, norm="none") for name, config in CONFIGS.items()}
+    cyclegan = pretrain(images, tmp_path, replace(SETTINGS, steps=1, decay_steps=0), **configs)
+    loaded = load_cyclegan(tmp_path)
+    assert same(weights(loaded), weights(cyclegan)) and loaded.taken_for == []
+    assert {network.config.norm for network in loaded.networks().values()} == {"none"}
+
+
+def test_pretraining_a_deep_generator_takes_images_of_its_multiples(images, tmp_path):
+    deep = {**CONFIGS, "generator": GeneratorConfig(ngf=2, blocks=1, downsamplings=3)}
+    odd = UnpairedImages(images.root, 20)
+    with pytest.raises(UserError, match=r"size: got 20x20; expected multiples of 8 .*multiple=8"):
+        pretrain(odd, tmp_path, SETTINGS, **deep)
+
+
 @pytest.mark.slow
 def test_pretraining_resumes_where_it_was_saved(images, tmp_path):
     class StopError(Exception):
@@ -394,3 +412,21 @@ def test_pretraining_resumes_where_it_was_saved(images, tmp_path):
         images, tmp_path / "stopped", resume=True, report=lambda step, total, losses: steps.append(step)
     )
     assert steps == [5, 6] and same(weights(resumed), wanted)
+
+
+def test_a_discriminator_of_several_scales_is_trained_and_compared_by_all_its_scores(images):
+    original = CycleGAN(Side("A2B", toy_generator(), alive(Scales())))
+    pair = CycleGAN(Side("A2B", toy_generator(seed=1), alive(Scales())))
+    terms = {"adversarial": 1.0, "disa": 1.0, "feature_matching": 1.0, "distil": 1.0}
+    settings = TrainingSettings(steps=1, batch=2, lam=0.0, identity=0.0, augment=1.0, **terms)
+    trainer = CycleGANTrainer(pair, images, settings, teacher=original)
+    real = trainer.batch("A").images
+    with torch.no_grad():
+        fake, wanted = pair["A2B"].generator(real), original["A2B"].generator(real)
+        said, goal = (torch.cat([s[-1].flatten() for s in pair["A2B"].discriminator(each)]) for each in (fake, wanted))
+    before = weights_digest({"": pair["A2B"].discriminator})
+    losses = trainer.train_step()
+    assert losses["adversarial_A2B"] == pytest.approx(float((said - 1).square().mean()), rel=1e-4)
+    assert losses["disa_A2B"] == pytest.approx(float((said - goal).square().mean()), rel=1e-4)
+    assert losses["feature_matching_A2B"] > 0 and losses["discriminator_A2B"] > 0
+    assert weights_digest({"": pair["A2B"].discriminator}) != before
