@@ -58,7 +58,8 @@ class Folders:
     def notes(self, framing: Framing) -> list[str]:
         """Return what is not used, of the folders and of what a user says, and what is used in part, a line each."""
         lines = [line for name, listing in self._listings.items() for line in listing.notes(name)]
-        lines += Survey(pages=sum(seen.pages for seen in self.surveys.values())).page_notes
+        seen = self.surveys.values()
+        lines += Survey(pages=sum(each.pages for each in seen), banded=sum(each.banded for each in seen)).notes
         if framing.values not in (None, EACH, Values()) and not self.kinds:
             lines.append("values are not used: the files say themselves what is black and white")
         return lines

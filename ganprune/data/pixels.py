@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from PIL import ExifTags, Image, PngImagePlugin
 
-from ganprune.data.kinds import FULL, LEVELS, is_transparent, kind_of, levels, levels_by_itself
+from ganprune.data.kinds import FULL, LEVELS, has_further_bands, is_transparent, kind_of, levels, levels_by_itself
 from ganprune.data.sizes import Size, read_size
 from ganprune.data.values import EACH, WHITE, Range
 from ganprune.errors import UserError
@@ -72,7 +72,10 @@ def open_image(path: Path, *, values: Range | str | None = None, background: str
                 kind = kind_of(image)
                 if kind is None or values is not None:
                     known = values if kind or values == EACH else FULL  # Pillow gives a PGM's own white as 65535
-                    return _flatten(_upright(image), known, background)
+                    upright = _upright(image)
+                    if has_further_bands(image):
+                        upright = upright.convert(upright.mode.removesuffix("A"))
+                    return _flatten(upright, known, background)
     except Exception as error:  # decoders of damaged files fail in every way there is
         reason = str(error) or type(error).__name__
         raise UserError(
@@ -152,7 +155,7 @@ def resize(image: Image.Image, size: Size) -> Image.Image:
 def _upright(image: Image.Image) -> Image.Image:
     """Return an image turned as its EXIF data say, as far as they can be read."""
     try:
-        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # broken ones, in every way there is, of an image that is sound
         turn = None
     return image.copy() if turn is None else image.transpose(turn)

@@ -19,7 +19,18 @@ from ganprune.models.aliases import with_second_names
 State = dict[str, torch.Tensor]
 BELONGS = "Check that the file belongs to this architecture."
 # Whose objects people save beside their networks.
-HARMLESS = ("argparse", "numpy", "pathlib", "datetime", "types", "omegaconf", "easydict", "yacs", "ml_collections")
+HARMLESS = (
+    "argparse",
+    "collections",
+    "numpy",
+    "pathlib",
+    "datetime",
+    "types",
+    "omegaconf",
+    "easydict",
+    "yacs",
+    "ml_collections",
+)
 OTHER_FILES = (
     (b"<", "a web page", "Download the file itself."),
     (b"version https://git-lfs", "a pointer of Git LFS", "Get the file itself: git lfs pull."),

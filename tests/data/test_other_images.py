@@ -2,6 +2,7 @@
 
 import struct
 
+import numpy as np
 import pytest
 from conftest import write_images
 from PIL import Image, PngImagePlugin
@@ -37,8 +38,7 @@ def test_a_broken_entry_does_not_hide_how_a_photo_is_turned(tmp_path):
 
 @pytest.mark.parametrize("turn", range(1, 9))
 def test_every_turn_is_turned_back(tmp_path, turn):
-    image = Image.new("L", (3, 2))
-    image.putdata([0, 50, 100, 150, 200, 250])
+    image = Image.fromarray(np.array([[0, 50, 100], [150, 200, 250]], np.uint8))
     ways = Image.Transpose
     stored = {
         1: image, 2: image.transpose(ways.FLIP_LEFT_RIGHT), 3: image.transpose(ways.ROTATE_180),
@@ -48,7 +48,7 @@ def test_every_turn_is_turned_back(tmp_path, turn):
     exif = Image.Exif()
     exif[0x0112] = turn
     stored.save(tmp_path / "photo.png", exif=exif)
-    assert read_image(tmp_path / "photo.png")[0].flatten().tolist() == list(image.getdata())
+    assert read_image(tmp_path / "photo.png")[0].tolist() == np.asarray(image).tolist()
 
 
 @pytest.mark.parametrize("what", ["text", "profile"])
@@ -88,3 +88,26 @@ def test_pairs_side_by_side_are_named(tmp_path):
         UserError, match=r"trainA \(missing; there is train\); .*pairs side by side.* left halves into tr"
     ):
         UnpairedImages(tmp_path, 16)
+
+
+def tiff(path, meaning):
+    """A TIFF of 8x8 pixels of red, green, blue and a fourth band, of 0; what that means is said, or not (None)."""
+    tags = [(256, 8), (257, 8), (258, 0), (259, 1), (262, 2), (273, 0), (277, 4), (278, 8), (279, 256), (284, 1)]
+    tags += [] if meaning is None else [(338, meaning)]
+    bits = 8 + 2 + 12 * len(tags) + 4
+    entries = b""
+    for tag, value in tags:
+        kind, count, value = {258: (3, 4, bits), 273: (4, 1, bits + 8), 279: (4, 1, value)}.get(tag, (3, 1, value))
+        entries += struct.pack("<HHII", tag, kind, count, value)
+    pixels = bytes([10, 20, 30, 0]) * 64
+    path.write_bytes(struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(4) + bytes([8, 0] * 4) + pixels)
+
+
+@pytest.mark.parametrize(("meaning", "colour"), [(None, [10, 20, 30]), (0, [10, 20, 30]), (2, [255, 255, 255])])
+def test_a_fourth_band_is_transparency_only_where_the_file_says_so(image_folder, tmp_path, meaning, colour):
+    folder = copy_images(image_folder, tmp_path / "data")
+    tiff(folder / "trainA" / "field.tif", meaning)
+    assert read_image(folder / "trainA" / "field.tif")[:, 0, 0].tolist() == colour
+    images, told = UnpairedImages(folder, 16), meaning is not None and meaning > 0
+    assert images.notes == [] if told else ["files with bands beside their colours, which are not read: 1"]
+    assert any("behind 1 images with transparency" in line for line in images.taken_for) == told

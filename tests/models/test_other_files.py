@@ -1,11 +1,14 @@
 """Checkpoints as they lie on people's disks: of old versions, beside a file system's own files, unpacked by mistake."""
 
+import collections
 import zipfile
 
 import pytest
 import torch
 from networks import toy_generator, toy_images, toy_unet
 
+from ganprune.deploy.facts import Facts
+from ganprune.deploy.plain import write_plain
 from ganprune.errors import UserError
 from ganprune.models.checkpoint import load_cyclegan
 from ganprune.models.options import CheckpointOptions
@@ -54,3 +57,27 @@ def test_iterations_are_asked_for_like_epochs(tmp_path):
     asked = {None: 0, "5": 1, "5000": 2, "iter_5000": 2, "10000": 3}
     found = {e: load_cyclegan(tmp_path, options=CheckpointOptions(epoch=e))["A2B"].generator for e in asked}
     assert {epoch: network.config.blocks for epoch, network in found.items()} == asked
+
+
+def test_whether_the_image_is_added_is_for_the_user_to_say(tmp_path):
+    network, real = toy_generator(), toy_images(1, dtype=torch.float32)
+    torch.save(network.state_dict(), tmp_path / "netG_A2B.pth")
+    assert any("resnet:residual=true" in line for line in load_cyclegan(tmp_path).taken_for)
+    said = load_cyclegan(tmp_path, options=CheckpointOptions(generator="resnet:residual=true"))
+    assert not any("residual" in line for line in said.taken_for)
+    generator = said["A2B"].generator
+    assert torch.equal(generator(real), (real + network(real)).clamp(-1, 1))
+    with pytest.raises(UserError, match=r"format torch: .* adds what it makes to the image.* --format onnx, or pt2"):
+        write_plain(generator, tmp_path / "A2B", Facts.of(generator, "A2B", "original", (16, 16), 4), {})
+
+
+@pytest.mark.parametrize(
+    "thing", [collections.defaultdict(list), collections.deque([1.0])], ids=["defaultdict", "deque"]
+)
+def test_collections_beside_tensors_are_named_with_how_to_leave_them_out(tmp_path, monkeypatch, thing):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"netG_A2B": toy_generator().state_dict(), "losses": thing}, "all.pth")
+    with pytest.raises(UserError, match=r"it holds collections\.d.* save its tensors alone: ") as error:
+        load_cyclegan(tmp_path / "all.pth")
+    exec(str(error.value).partition("save its tensors alone: ")[2])
+    assert list(load_cyclegan(tmp_path / "clean.pth")) == ["A2B"]
