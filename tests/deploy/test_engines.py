@@ -13,6 +13,7 @@ from networks import SIZE, toy_generator, toy_images
 from ganprune import load_generator
 from ganprune.commands.export import export_run
 from ganprune.commands.translate import translate_files
+from ganprune.deploy import speed
 from ganprune.deploy.facts import Facts
 from ganprune.deploy.fast_form import inference_form
 from ganprune.deploy.files import write_onnx, write_program
@@ -77,6 +78,13 @@ def test_a_traced_generator_takes_other_sizes_and_batches(tmp_path, options):
     torch.jit.trace(load_generator(tmp_path / "A2B"), torch.zeros(1, 3, SIZE, SIZE)).save(tmp_path / "A2B.pt")
     real = toy_images(3, (24, 20), dtype=torch.float32)
     assert torch.allclose(torch.jit.load(tmp_path / "A2B.pt")(real), network(real), atol=1e-6)
+
+
+def test_original_and_compact_are_timed_side_by_side(monkeypatch):
+    monkeypatch.setattr(speed, "write_onnx", lambda form, example, path, facts: None)
+    monkeypatch.setattr(speed, "open_onnx", lambda path: path.stem)
+    networks = {"original": toy_generator(), "compact": toy_generator(ngf=2)}
+    assert speed.onnx_runs(networks, (SIZE, SIZE)) == {"original": "original", "compact": "compact"}
 
 
 @torch.no_grad()
