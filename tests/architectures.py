@@ -31,6 +31,7 @@ ARCHITECTURES = {
     "batch norm by each image's statistics": lambda: toy_generator(torch.float64, norm="batch", statistics="batch"),
     "one halving": lambda: toy_generator(torch.float64, downsamplings=1, upsampling="bilinear"),
     "three halvings": lambda: toy_generator(torch.float64, ngf=3, downsamplings=3),
+    "added to the image": lambda: toy_generator(torch.float64, residual=True, norm="batch"),
     "no halving": lambda: toy_generator(torch.float64, downsamplings=0, norm="batch"),
     "pix2pix without norms": lambda: toy_unet(torch.float64, norm="none"),
     "pix2pix by each image's statistics": lambda: toy_unet(torch.float64, statistics="batch"),

@@ -27,6 +27,7 @@ from ganprune.models.cyclegan import CycleGAN
 from ganprune.models.options import CheckpointOptions
 from ganprune.models.sizing import check_size, size_multiple, small_size
 from ganprune.pipeline.directions import gather_evidence, warnings_of
+from ganprune.pipeline.ranges import range_notes
 from ganprune.pipeline.statistics import statistics_notes
 from ganprune.pipeline.task import Task, load_task
 from ganprune.settings.evolve import EvolveSettings
@@ -89,7 +90,7 @@ def inspect_checkpoint(
         "taken_for": taken_for,
         "size": list(shape),
         "sides": sides,
-        "warnings": statistics_notes(task) if task else [],
+        "warnings": [*statistics_notes(task), *range_notes(task)] if task else [],
     }
     if task is not None:
         stage("asking the networks which way round they are")

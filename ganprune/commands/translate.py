@@ -91,7 +91,7 @@ def translate_files(
     seen = survey(files)
     if values is None and seen.kind:
         raise pixels.unknown_values(seen.measured, seen.kind)
-    for note in [*folder_notes(images), *seen.page_notes]:
+    for note in [*folder_notes(images), *seen.notes]:
         reporter.note(note)
     make_folder(Path(out), field="out")
     shown = "at their own sizes" if size is None else f"at {size_text(size)}"

@@ -25,33 +25,44 @@ class Listing(NamedTuple):
         images: image files, sorted: those directly inside, or where there are none, those in its subfolders.
         others: files beside them whose endings are none of images'; not those of file systems.
         below: how many image files in subfolders are left out, since there are some directly inside.
+        lost: how many links to images lead nowhere.
     """
 
     images: list[Path]
     others: list[Path]
     below: int
+    lost: int = 0
 
     def notes(self, name: str) -> list[str]:
         """Return what a user has to be told of it, the folder called ``name``."""
+        return [f"{name}: {text}" for text in self.left_out()]
+
+    def left_out(self) -> list[str]:
+        """Return what is left out, and why, in words."""
         found = []
         if self.others:
             endings = Counter(path.suffix.lower() or "no ending" for path in self.others)
             most = ", ".join(ending for ending, _ in endings.most_common(4)) + ", ..." * (len(endings) > 4)
-            found.append(f"{name}: {_count(len(self.others), 'file')} left out for their ending ({most})")
+            found.append(f"{_count(len(self.others), 'file')} left out for their ending ({most})")
         if self.below:
-            found.append(f"{name}: {_count(self.below, 'image')} in subfolders left out, since others lie beside these")
+            found.append(f"{_count(self.below, 'image')} in subfolders left out, since others lie beside these")
+        if self.lost:
+            found.append(f"{_count(self.lost, 'link')} left out: nothing is where they lead")
         return found
 
 
 def scan(folder: Path) -> Listing:
     """List a folder; a missing one is empty."""
-    direct = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    direct = [path for path in entries if path.is_file()]
     inside = list(_images(direct))
-    below = sorted(_below(folder, links=not inside))  # only counted else, which is no reason to go elsewhere
+    reached = list(_below(folder, links=not inside))  # only counted else, which is no reason to go elsewhere
+    below = sorted(path for path in reached if path.is_file())
     found = inside or list(_images(below))
     beside = direct if inside else [*direct, *below]
     others = [path for path in beside if path.suffix.lower() not in EXTENSIONS and not _of_system(path.name)]
-    return Listing(found, others, len(list(_images(below))) if inside else 0)
+    lost = sum(path.is_symlink() and not path.exists() for path in _images(entries if inside else [*entries, *reached]))
+    return Listing(found, others, len(list(_images(below))) if inside else 0, lost)
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -73,7 +84,8 @@ def some_images(listing: Listing, folder: Path) -> list[Path]:
     """
     if not listing.images:
         kinds = ", ".join(sorted(extension[1:] for extension in EXTENSIONS))
-        raise UserError("image folder", f"{folder} (no images)", f"files ending in {kinds}", "Put images into it.")
+        found = f"{folder} ({'; '.join(['no images', *listing.left_out()])})"
+        raise UserError("image folder", found, f"files ending in {kinds}", "Put images into it.")
     return listing.images
 
 
@@ -102,7 +114,7 @@ def _of_system(name: str) -> bool:
 
 
 def _below(folder: Path, *, links: bool) -> Iterator[Path]:
-    """Yield the files in subfolders, each folder once whatever links lead to it; not in hidden ones or systems'."""
+    """Yield what lies in subfolders, each folder once whatever links lead to it; not in hidden ones or systems'."""
     seen = {os.path.realpath(folder)}
     for place, folders, names in os.walk(folder, followlinks=links):
         entered = []
@@ -114,7 +126,7 @@ def _below(folder: Path, *, links: bool) -> Iterator[Path]:
             entered.append(name)
         folders[:] = entered
         if Path(place) != folder:
-            yield from (path for path in (Path(place, name) for name in names) if path.is_file())
+            yield from (Path(place, name) for name in names)
 
 
 def _count(number: int, thing: str) -> str:

@@ -58,7 +58,8 @@ class Folders:
     def notes(self, framing: Framing) -> list[str]:
         """Return what is not used, of the folders and of what a user says, and what is used in part, a line each."""
         lines = [line for name, listing in self._listings.items() for line in listing.notes(name)]
-        lines += Survey(pages=sum(seen.pages for seen in self.surveys.values())).page_notes
+        seen = self.surveys.values()
+        lines += Survey(pages=sum(each.pages for each in seen), banded=sum(each.banded for each in seen)).notes
         if framing.values not in (None, EACH, Values()) and not self.kinds:
             lines.append("values are not used: the files say themselves what is black and white")
         return lines
@@ -94,6 +95,10 @@ def missing_folder(root: Path, role: str, domain: str) -> UserError:
         if found.name == name:
             remedy = f"Give --data {found.parent}, if that is meant."
             return UserError("image folder", f"{path} (missing; there is {place})", "an existing folder", remedy)
+    if scan(root / role).images:
+        halves = f"left halves into {role}A, right ones into {role}B"
+        remedy = f"If these are pairs side by side, as pix2pix has them, cut them in two: {halves}."
+        return UserError("image folder", f"{path} (missing; there is {role})", "an existing folder", remedy)
     remedy = "Check --data and its folder names."
     if role == "test" and (root / f"train{domain}").is_dir():
         remedy = f"Move some images of train{domain} there: figures are taken on images that nothing was trained on."

@@ -14,6 +14,9 @@ from ganprune.data.values import Range
 SIXTEEN, INTEGER, FLOAT = "16 bits", "32-bit integers", "floating point"
 LEVELS = 255.0  # white, on the scale that all images are brought to
 FULL: Range = (0.0, 65535.0)
+SAMPLES, EXTRA_SAMPLES = 277, 338  # TIFF's tags: how many bands there are, and what those beside the colours mean
+ALPHA = {1, 2}  # meanings that are transparency
+WITH_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
 
 
 def kind_of(image: Image.Image) -> str | None:
@@ -36,7 +39,21 @@ def is_deep(image: Image.Image) -> bool:
 
 def is_transparent(image: Image.Image) -> bool:
     """Return whether an image may be transparent somewhere."""
-    return image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info
+    alpha = image.mode in WITH_ALPHA and not has_further_bands(image)
+    return alpha or "transparency" in image.info
+
+
+def has_further_bands(image: Image.Image) -> bool:
+    """Return whether a TIFF has bands beside its colours that it does not call transparency, such as near infrared.
+
+    Pillow leaves them out where the file says that they are something else, and calls them transparency where it says
+    nothing.
+    """
+    tags = getattr(image, "tag_v2", {})
+    said = tags.get(EXTRA_SAMPLES, ())
+    meanings = set(said if isinstance(said, tuple) else [said])
+    colours = len(image.getbands()) - (image.mode in WITH_ALPHA)
+    return tags.get(SAMPLES, 1) > colours and not meanings & ALPHA
 
 
 def has_pages(image: Image.Image) -> bool:

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, PngImagePlugin
 
-from ganprune.data.kinds import FULL, LEVELS, is_transparent, kind_of, levels, levels_by_itself
+from ganprune.data.kinds import FULL, LEVELS, has_further_bands, is_transparent, kind_of, levels, levels_by_itself
 from ganprune.data.sizes import Size, read_size
 from ganprune.data.values import EACH, WHITE, Range
 from ganprune.errors import UserError
@@ -28,6 +28,14 @@ from ganprune.errors import UserError
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 MAX_PIXELS = 80_000_000
 CHANNELS = (1, 3)  # of the images that files hold
+# How an image is turned upright, by what its EXIF data say of it.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+# Texts and colour profiles in PNGs are not used; Pillow refuses images with more than 1 MB of one. It is a bound still.
+PngImagePlugin.MAX_TEXT_CHUNK = max(PngImagePlugin.MAX_TEXT_CHUNK, 64 * 2**20)
 
 
 def read_image(
@@ -64,7 +72,10 @@ def open_image(path: Path, *, values: Range | str | None = None, background: str
                 kind = kind_of(image)
                 if kind is None or values is not None:
                     known = values if kind or values == EACH else FULL  # Pillow gives a PGM's own white as 65535
-                    return _flatten(ImageOps.exif_transpose(image), known, background)
+                    upright = _upright(image)
+                    if has_further_bands(image):
+                        upright = upright.convert(upright.mode.removesuffix("A"))
+                    return _flatten(upright, known, background)
     except Exception as error:  # decoders of damaged files fail in every way there is
         reason = str(error) or type(error).__name__
         raise UserError(
@@ -139,6 +150,15 @@ def to_rgb_bytes(images: torch.Tensor) -> torch.Tensor:
 def resize(image: Image.Image, size: Size) -> Image.Image:
     """Return an image of that (height, width), bicubic and antialiased; the same one if it has it already."""
     return image if image.size == size[::-1] else image.resize(size[::-1], Image.Resampling.BICUBIC)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Return an image turned as its EXIF data say, as far as they can be read."""
+    try:
+        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # broken ones, in every way there is, of an image that is sound
+        turn = None
+    return image.copy() if turn is None else image.transpose(turn)
 
 
 def _flatten(image: Image.Image, values: Range | str | None, background: str) -> Image.Image:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ganprune.data.kinds import file_values, has_pages, is_deep, is_transparent, kind_of
+from ganprune.data.kinds import file_values, has_further_bands, has_pages, is_deep, is_transparent, kind_of
 from ganprune.data.pixels import FORMATS, opened
 from ganprune.data.values import Range, range_text
 from ganprune.errors import UserError, reason
@@ -36,6 +36,7 @@ class Survey:
         deep: colour images of 16 bits a channel.
         transparent: how many may be transparent.
         pages: files of several images.
+        banded: files with bands that are not read.
     """
 
     kinds: Counter[str | None] = field(default_factory=Counter)
@@ -43,6 +44,7 @@ class Survey:
     deep: list[Path] = field(default_factory=list)
     transparent: int = 0
     pages: int = 0
+    banded: int = 0
 
     @property
     def kind(self) -> str | None:
@@ -57,9 +59,13 @@ class Survey:
         return " and ".join(f"{count} of {kind or '8 bits'}" for kind, count in self.kinds.items())
 
     @property
-    def page_notes(self) -> list[str]:
-        """What a user has to be told of files of several images."""
-        return [f"files of several pages or frames, of which the first is read: {self.pages}"] * bool(self.pages)
+    def notes(self) -> list[str]:
+        """What a user has to be told of files that are read in part."""
+        counts = {
+            "files of several pages or frames, of which the first is read": self.pages,
+            "files with bands beside their colours, which are not read": self.banded,
+        }
+        return [f"{text}: {count}" for text, count in counts.items() if count]
 
 
 def survey(paths: Iterable[Path]) -> Survey:
@@ -75,6 +81,7 @@ def survey(paths: Iterable[Path]) -> Survey:
                         found.measured.append(path)
                     found.transparent += is_transparent(image)
                     found.pages += has_pages(image)
+                    found.banded += has_further_bands(image)
                     if is_deep(image):
                         found.deep.append(path)
         except Exception:  # decoders of damaged files fail in every way there is

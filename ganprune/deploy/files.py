@@ -22,6 +22,7 @@ from ganprune.errors import UserError, reason
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 OPSET = 18  # what the exporter's operators are written for
+FILE_FORMAT = 8  # the ONNX file format ("IR version") of that opset: older engines refuse files of later ones
 NOTES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "custom")  # of a program's nodes
 
 
@@ -64,6 +65,7 @@ def write_onnx(form: nn.Module, example: torch.Tensor, path: Path, facts: Facts)
         assert program is not None
         model = program.model_proto
         _forget_where_it_was_made(model)
+        model.ir_version = FILE_FORMAT
         onnx.helper.set_model_props(model, {KEY: facts.text()})
         onnx.save(model, str(path))
         onnx.checker.check_model(str(path), full_check=True)

@@ -69,6 +69,9 @@ def write_plain(generator: nn.Module, stem: Path, facts: Facts, description: Map
     """
     if not isinstance(generator, ResnetGenerator):
         raise UserError("format torch", type(generator).__name__, "a ResnetGenerator", "Use --format onnx, or pt2.")
+    if generator.config.residual:
+        found = "a generator that adds what it makes to the image"
+        raise UserError("format torch", found, "one of layers alone", "Use --format onnx, or pt2.")
     state = {key: value.detach().cpu().contiguous() for key, value in generator.state_dict().items()}
     data = {"format": FORMAT, "architecture": generator.config.to_json(), **description}
     data |= {KEY: facts.to_json(), "layers": describe_layers(generator.model)}

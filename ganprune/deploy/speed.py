@@ -22,6 +22,7 @@ from ganprune.deploy.facts import Facts
 from ganprune.deploy.fast_form import exported_form
 from ganprune.deploy.files import missing_packages, open_onnx, write_onnx
 from ganprune.models.architecture import input_channels
+from ganprune.models.options import SIDES
 
 REPEATS, WARM_UP = 15, 3
 ENGINES = ("eager", "onnxruntime")
@@ -67,7 +68,7 @@ def onnx_runs(networks: Mapping[str, nn.Module], size: Size) -> dict[str, Run]:
     runs = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, network in networks.items():
-            facts, path = Facts.of(network, name, name, size, None), Path(folder) / f"{name}.onnx"
+            facts, path = Facts.of(network, SIDES[0], name, size, None), Path(folder) / f"{name}.onnx"  # of any side
             write_onnx(*exported_form(network, facts, 1, onnx=True), path, facts)
             runs[name] = open_onnx(path)
     return runs

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from ganprune.data.sizes import Size
-from ganprune.errors import reason
+from ganprune.errors import UserError, reason
 from ganprune.filters.groups import FilterGroup, index_bits, kept_indices
 from ganprune.filters.layers import MIXING, Convolution, Norm, has_own_weight, hooks, mixes
 from ganprune.filters.slicing import silence_network, slice_network
@@ -42,9 +42,18 @@ def equivalent_groups(
 
     Returns:
         Those groups, in their order, and by the names of the others why they can't.
+
+    Raises:
+        UserError: nothing can be compared, since the generator draws random numbers.
     """
     check = _Check(generator, groups, channels, size)
     sound = check.sound([], list(range(len(groups))))
+    if groups and not sound:
+        own = check.trials[0]
+        if not _alike(_output(own.network, own.image)[0], _output(own.network, own.image)[0]):
+            found = f"{type(generator).__name__}, which makes another image of the same one each time"
+            remedy = "Leave out noise that it draws, or dropout that acts in evaluation too."
+            raise UserError("generator", found, "a generator that makes the same one", remedy)
     return [groups[index] for index in sound], check.reasons
 
 

@@ -27,12 +27,14 @@ class Member:
 
     Attributes:
         module: path of the module, as in ``named_modules``.
-        parameter: "weight", "bias", "running_mean", "running_var", or ``num_features`` for a norm without tensors.
+        parameter: "weight", "bias", "running_mean", "running_var", or ``num_features`` for a norm without tensors; of a
+            module that is no known layer, whatever its parameter is called.
         dim: dimension of the tensor.
         positions: indices along that dimension.
         filters: for each position, the filter of the group that it belongs to.
         produces: whether the filters are written here (a convolution's outputs, a norm) rather than read.
-        convolution: whether the module is a convolution (others: norms, PReLU, linear layers).
+        convolution: whether the module is a convolution (others: norms, PReLU, linear layers, and any
+            module with parameters of its own).
     """
 
     module: str

@@ -32,9 +32,11 @@ from ganprune.filters.layers import (
 from ganprune.filters.slicing import Key, slice_network
 from ganprune.models.copying import copied
 
+Names = dict[nn.Module | nn.Parameter, str]
 ROUNDS = 1000  # in which indices come to one place in other ways; beyond that, they would go on to
 COMPUTED = "the weight of {} is computed (spectral or weight norm: remove_parametrizations would make it a plain one)"
 LOST = "tracing loses them in a rearrangement, such as attention's"
+UNSEEN = "tracing does not see that layer: it runs without gradients, or not at all"
 UNCUT = "they are read by {} ({}), of which no part can be cut out"
 
 
@@ -59,7 +61,8 @@ def find_groups(generator: nn.Module, example: torch.Tensor) -> tuple[list[Filte
         raise UserError("generator", type(generator).__name__, "a network with 2-d convolutions", "Use another one.")
     traced = _traceable(generator)
     graph = _trace(traced, example)
-    names = {module: name for name, module in traced.named_modules()}
+    names: Names = {module: name for name, module in traced.named_modules()}
+    names |= {parameter: name for name, parameter in traced.named_parameters()}
     probe, image, shape = _probe(generator, example)
     groups: list[FilterGroup] = []
     held: dict[str, str] = {}  # convolution -> why the filters that it writes can't go
@@ -72,6 +75,7 @@ def find_groups(generator: nn.Module, example: torch.Tensor) -> tuple[list[Filte
             groups.append(group)
             held |= dict.fromkeys(writers, why) if why else {}
     tied, unprunable = tie_grouped(groups, generator)
+    unprunable |= {name: UNSEEN for name, layer in convolutions(traced).items() if layer not in graph.module2node}
     reasons = {group.name: _held(group, held) or _why_unprunable(probe, group, image, shape) for group in tied}
     unprunable |= {name: reason for name, reason in reasons.items() if reason is not None}
     return [group for group in tied if reasons[group.name] is None], unprunable
@@ -137,7 +141,7 @@ def _group(
     graph: torch_pruning.DependencyGraph,
     name: str,
     module: nn.Module,
-    names: dict[nn.Module, str],
+    names: Names,
     generator: nn.Module,
 ) -> tuple[FilterGroup, str | None]:
     """Return the group of a convolution's filters, and why none of them can go if one of its layers can't be cut."""
@@ -148,6 +152,11 @@ def _group(
     for (node, handler), indices in coupled.items():
         target = node.module
         if target not in names:
+            continue
+        if isinstance(target, nn.Parameter):  # of no layer that is known, such as a scale for each channel
+            path, _, parameter = names[target].rpartition(".")
+            places = tuple(indices), tuple(indices.values())
+            merge_member(members, Member(path, parameter, node.pruning_dim, *places, True, False))
             continue
         original = generator.get_submodule(names[target])
         if not isinstance(target, (*Convolution, *Norm, nn.PReLU, nn.Linear)):

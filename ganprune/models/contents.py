@@ -13,7 +13,18 @@ from typing import Any
 import torch
 
 from ganprune.errors import UserError
-from ganprune.models.layouts import SUFFIXES, Entry, Layout, arrange, listed, no_epochs, pick, stem
+from ganprune.models.layouts import (
+    SUFFIXES,
+    Entry,
+    Layout,
+    arrange,
+    is_unpacked,
+    listed,
+    no_epochs,
+    pick,
+    stem,
+    unpacked,
+)
 from ganprune.models.names import DISCRIMINATOR, GENERATOR, UNSIDED, Name, read_name
 from ganprune.models.weights import SAVE_STATE, State, read_data, unprefixed
 
@@ -115,6 +126,8 @@ def lone_file(path: Path, epoch: str | None, side: str | None, whole: Whole) -> 
     if not path.name.endswith(SUFFIXES):
         endings = ", ".join(SUFFIXES)
         raise UserError("checkpoint", str(path), f"a folder, or a file ending in {endings}", "Check --checkpoint.")
+    if path.name == "data.pkl" and is_unpacked(path.parent):
+        raise unpacked(path.parent)
     if epoch is not None:
         raise no_epochs(epoch, f"the file {path}")
     entries = _with_file_name(read_entries(path, whole), path)

@@ -54,6 +54,8 @@ class GeneratorConfig(Architecture):
         in_channels, out_channels: image channels, never pruned.
         downsamplings: convolutions that halve the size, and later layers that double it: 2 in CycleGAN.
         statistics: of batch norms: "running", or "batch": each image's own, as in training with one image at a time.
+        residual: whether the layers make what is added to the image, limited to -1 and 1 (``--learn_residual`` of
+            DeblurGAN).
     """
 
     kind: ClassVar[str] = "resnet"
@@ -71,6 +73,7 @@ class GeneratorConfig(Architecture):
     out_channels: int = setting(3, low=1, high=MOST)
     downsamplings: int = setting(2, low=0, high=DEEPEST)
     statistics: str = setting(RUNNING, choices=STATISTICS)
+    residual: bool = setting(False)
 
 
 def padded_convolution(inputs: int, outputs: int, padding: str, bias: bool) -> list[nn.Module]:
@@ -196,7 +199,8 @@ class ResnetGenerator(nn.Module):
         self.model = nn.Sequential(*layers)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.model(x)
+        made = self.model(x)
+        return (x + made).clamp(-1, 1) if self.config.residual else made
 
 
 def init_weights(network: nn.Module, generator: torch.Generator, gain: float = 0.02) -> None:

@@ -160,6 +160,8 @@ def usual(config: Architecture, given: Container[str] = ()) -> Iterator[tuple[st
         yield "statistics of batch norms", RUNNING, f"{kind}:statistics={BATCH}"
     if fields.get("padding") == "reflect" and fields.get("blocks") != 0:
         yield "padding of the blocks", "reflect", f"{kind}:padding=replicate"
+    if fields.get("residual") is False and config.in_channels == config.out_channels:  # type: ignore[attr-defined]
+        yield "images", "made anew, not added to those given", f"{kind}:residual=true"
     if fields.get("upsampling") == "nearest":
         yield "enlargement", "nearest", f"{kind}:upsampling=bilinear"
     if kind == "unet" and "dropout" in fields:

@@ -79,6 +79,8 @@ def find_layout(folder: Path, epoch: str | None = None, side: str | None = None)
     if networks:
         found = f"{folder} with {listed(entry.label for entry in networks)} only"
         raise UserError("checkpoint", found, "a generator", "Add the generators' files.")
+    if is_unpacked(folder):
+        raise unpacked(folder)
     if not entries:
         raise _unknown(folder)
     whole = _of_epoch(entries, epoch, folder)
@@ -238,9 +240,13 @@ def _discriminator_beside(name: Name) -> str | None:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Return the files of weights in a folder; of two of one name, the one whose ending is read."""
+    """Return the files of weights in a folder; of two of one name, the one whose ending is read.
+
+    Those called ``._NAME`` are macOS's, which keeps there what its files have beside their content.
+    """
     found: dict[str, Path] = {}
-    files = [path for path in folder.iterdir() if path.name.endswith(SUFFIXES) and path.is_file()]
+    named = [path for path in folder.iterdir() if path.name.endswith(SUFFIXES) and not path.name.startswith("._")]
+    files = [path for path in named if path.is_file()]
     order = {ending: place for place, ending in enumerate(SUFFIXES)}
     for path in sorted(files, key=lambda p: (order[p.name.removeprefix(stem(p))], p.name)):
         found.setdefault(stem(path), path)
@@ -280,10 +286,25 @@ def no_epochs(epoch: str, where: str) -> UserError:
 
 def _unknown(folder: Path) -> UserError:
     """Return the error for a folder without files of weights."""
+    for path in sorted(folder.iterdir()):
+        if is_unpacked(path):
+            return unpacked(path)
     there = listed(sorted(path.name + "/" * path.is_dir() for path in folder.iterdir()))
     known = ", ".join([CONFIG_NAME, "latest_net_G_A.pth", "netG_A2B.pth", "G_AB.pth", "latest_net_G.pth"])
     found = f"{folder} (no known files)" + f" with {there}" * bool(there)
     return UserError("checkpoint", found, f"a folder with one of {known}", "Check --checkpoint.")
+
+
+def is_unpacked(folder: Path) -> bool:
+    """Return whether a folder holds what an archive program takes out of a file that PyTorch saved."""
+    return (folder / "data.pkl").is_file() and (folder / "data").is_dir()
+
+
+def unpacked(folder: Path) -> UserError:
+    """Return the error for such a folder."""
+    again = f"python -m zipfile -c {folder}.pth {folder}"
+    remedy = f"Take the file as it was before: .pth and .pth.tar files are never unpacked. Or pack it again: {again}"
+    return UserError("checkpoint", f"{folder} (an unpacked PyTorch file)", "the file itself", remedy)
 
 
 def _rename(path: Path) -> str:

@@ -145,6 +145,7 @@ def make_network(part: str, text: str) -> nn.Module:
         UserError: there is no such thing, it takes other arguments, it fails, or it makes something else.
     """
     from torch import nn
+    from torch.nn.parameter import is_lazy
 
     module, _, rest = text.strip().partition(":")
     name, _, options = rest.partition(":")
@@ -158,5 +159,8 @@ def make_network(part: str, text: str) -> nn.Module:
     if not isinstance(network, nn.Module):
         found = f"{text}, which returns {type(network).__name__}"
         raise UserError("factory", found, "a torch.nn.Module", "Return the network.")
+    if lazy := [name for name, parameter in network.named_parameters() if is_lazy(parameter)]:
+        found, remedy = f"{text}, whose {lazy[0]} has no size yet", "Let the factory pass an image through it once."
+        raise UserError("factory", found, "a network with its tensors", remedy)
     network.factory_reference = text  # type: ignore[assignment]
     return network

@@ -47,10 +47,15 @@ def _multiple(generator: nn.Module) -> int:
         why = f" ({sizes.why})"
         if sizes.ran:
             break
-    raise UserError(
-        "generator", f"{type(generator).__name__}, whose images differ in size from those it is given{why}",
-        "a generator that keeps the size", "Use another one, or give it an attribute in_channels if that is wrong.",
-    )  # fmt: skip
+    kind, remedy = type(generator).__name__, "Use another one, or give it an attribute in_channels if that is wrong."
+    if not sizes.ran:
+        remedy = "Wrap it in one that is, or give it an attribute in_channels if that is wrong."
+        raise UserError("generator", f"{kind}, which fails{why}", "one that is called with images alone", remedy)
+    if not sizes.painted:
+        remedy = "Wrap it in one that returns the images alone."
+        raise UserError("generator", f"{kind}, which returns no images{why}", "one that returns (B, C, H, W)", remedy)
+    found = f"{kind}, whose images differ in size from those it is given{why}"
+    raise UserError("generator", found, "a generator that keeps the size", remedy)
 
 
 class _Sizes:
@@ -63,12 +68,13 @@ class _Sizes:
     Attributes:
         why: what became of the last image whose size was not kept.
         ran: whether any image passed through.
+        painted: whether what came out was a tensor once.
     """
 
     def __init__(self, network: nn.Module, channels: int):
         self.network, self.channels = network, channels
         self.weight = next(network.parameters())
-        self.why, self.ran = "", False
+        self.why, self.ran, self.painted = "", False, False
 
     def multiple(self, least: int) -> int | None:
         """Return the least multiple of which all sizes are kept, judged by three from ``least`` up; None if none is.
@@ -76,6 +82,8 @@ class _Sizes:
         Two of the three are odd multiples without a common factor: they have no other divisor in common.
         """
         for multiple in (*MULTIPLES, *OTHERS):
+            if self.ran and not self.painted:
+                break  # no size will change that
             if self.keeps_multiples(multiple, least):
                 while multiple % 2 == 0 and self.keeps_multiples(multiple // 2, 4 * least):
                     multiple //= 2  # its least size was larger
@@ -101,7 +109,7 @@ class _Sizes:
         except Exception as error:  # too small, parts that do not fit each other, or whatever others' networks do
             self.why = reason(error)
             return False
-        self.ran = True
+        self.ran, self.painted = True, self.painted or isinstance(output, torch.Tensor)
         if isinstance(output, torch.Tensor) and output.shape[-2:] == image.shape[-2:]:
             return True
         given = size_text((side, side))

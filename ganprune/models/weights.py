@@ -19,7 +19,18 @@ from ganprune.models.aliases import with_second_names
 State = dict[str, torch.Tensor]
 BELONGS = "Check that the file belongs to this architecture."
 # Whose objects people save beside their networks.
-HARMLESS = ("argparse", "numpy", "pathlib", "datetime", "types", "omegaconf", "easydict", "yacs", "ml_collections")
+HARMLESS = (
+    "argparse",
+    "collections",
+    "numpy",
+    "pathlib",
+    "datetime",
+    "types",
+    "omegaconf",
+    "easydict",
+    "yacs",
+    "ml_collections",
+)
 OTHER_FILES = (
     (b"<", "a web page", "Download the file itself."),
     (b"version https://git-lfs", "a pointer of Git LFS", "Get the file itself: git lfs pull."),
@@ -139,7 +150,7 @@ def check_tensors(network: nn.Module, state: State, path: Path, remedy: str = BE
 
     Args:
         network: whose names and shapes they have to have.
-        state: tensors by name; statistics of old instance norms are dropped.
+        state: tensors by name; statistics of old instance norms are dropped, counts that old batch norms lack added.
         path: of their file, for the message.
         remedy: what to do about tensors that don't fit, for the message.
 
@@ -150,6 +161,9 @@ def check_tensors(network: nn.Module, state: State, path: Path, remedy: str = BE
     statistics = ("running_mean", "running_var", "num_batches_tracked")
     state = {key: value for key, value in state.items() if key in wanted or key.rpartition(".")[2] not in statistics}
     state = with_second_names(network, state)
+    # PyTorch counts batches since 0.4.1; only norms without momentum ask how many there were.
+    uncounted = [key for key in wanted if key.endswith("num_batches_tracked") and key not in state]
+    state |= {key: torch.tensor(0) for key in uncounted}
     missing = [key for key in wanted if key not in state]
     extra = [key for key in state if key not in wanted]
     if missing:

@@ -21,8 +21,8 @@ from ganprune.models.layouts import CONFIG_NAME
 from ganprune.models.options import SIDES, CheckpointOptions
 from ganprune.pipeline.config import open_searched, read_config, read_summary, run_networks
 from ganprune.pipeline.results import load_pair
-from ganprune.pipeline.task import saved_framing
-from ganprune.runs.directory import CONFIG, SUMMARY, RunDirectory
+from ganprune.pipeline.task import pretrain_framing, saved_framing
+from ganprune.runs.directory import CONFIG, LOGBOOK, SEARCHED, STATE, SUMMARY, RunDirectory
 from ganprune.settings.evolve import EvolveSettings
 
 
@@ -95,9 +95,15 @@ class Trained:
 
 
 def holds_run(path: str | Path) -> bool:
-    """Return whether a folder holds a run that prunes; one of ``ganprune pretrain`` is a checkpoint."""
+    """Return whether a folder holds a run that prunes; one of ``ganprune pretrain`` is a checkpoint, and so is one
+    whose ``config.json`` another program wrote."""
     directory = RunDirectory(path)
-    return directory.exists(CONFIG) and not directory.exists(CONFIG_NAME)
+    if not directory.exists(CONFIG) or directory.exists(CONFIG_NAME):
+        return False
+    if any(map(directory.exists, (STATE, LOGBOOK, SEARCHED, SUMMARY))):
+        return True
+    config = directory.read_json(CONFIG)
+    return not isinstance(config, dict) or not {"command", "format"}.isdisjoint(config)
 
 
 def load_trained(
@@ -117,7 +123,6 @@ def load_trained(
     if not (path.is_dir() or path.is_file()):
         raise UserError("run", str(path), "a run directory or a checkpoint's folder", "Check the path.")
     directory = RunDirectory(path)
-    config = directory.read_json(CONFIG) if directory.exists(CONFIG) else None
     if holds_run(path):
         run, unfinished = open_searched(path)
         config, settings = read_config(run)
@@ -133,8 +138,7 @@ def load_trained(
         return Trained(path, load_pair(directory, device, present, networks), framing, networks=networks)
     cyclegan = load_cyclegan(path, options=networks.without_discriminators(), device=device)
     own = {name: side.generator for name, side in cyclegan.items()}
-    framing = saved_framing(config.get("data")) if isinstance(config, dict) else None
-    return Trained(path, own, framing, pruned=False, networks=networks)
+    return Trained(path, own, pretrain_framing(path), pruned=False, networks=networks)
 
 
 def _sides(run: RunDirectory) -> list[str]:

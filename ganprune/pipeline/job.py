@@ -22,6 +22,7 @@ from ganprune.models.architecture import describe
 from ganprune.pipeline.checks import check_objectives, check_search
 from ganprune.pipeline.config import FORMAT, RESUMABLE, has_generators
 from ganprune.pipeline.directions import gather_evidence, warnings_of
+from ganprune.pipeline.ranges import range_notes
 from ganprune.pipeline.reference import reference_fitness
 from ganprune.pipeline.rehearsal import rehearse
 from ganprune.pipeline.reporter import Reporter
@@ -246,7 +247,7 @@ def begin(
     if began_with is not None:
         check_fingerprint(task, began_with)
     elif task.checkpoint:
-        for warning in (*warnings_of(gather_evidence(task)), *statistics_notes(task)):
+        for warning in (*warnings_of(gather_evidence(task)), *statistics_notes(task), *range_notes(task)):
             reporter.note(f"Warning: {warning}")
     if dry_run:
         rehearse(task, settings, reporter, searches=searches)

@@ -34,6 +34,7 @@ GENERATORS = {
     "zero padding": lambda dtype: toy_generator(dtype, padding="zero", dropout=True),
     "no norms": lambda dtype: toy_generator(dtype, norm="none"),
     "three halvings": lambda dtype: toy_generator(dtype, ngf=2, downsamplings=3),
+    "added to the image": lambda dtype: toy_generator(dtype, residual=True),
     "grey": lambda dtype: toy_generator(dtype, in_channels=1, out_channels=1),
     "unet": lambda dtype: enliven(UNet()).to(dtype).eval(),
     "separable": lambda dtype: enliven(separable()).to(dtype).eval(),

@@ -137,6 +137,7 @@ def test_biases_before_norms_mean_instance_norms_without_measuring(tmp_path, mon
     assert cyclegan.taken_for == [
         "norms of the generators: instance (--generator resnet:norm=none)",
         "padding of the blocks of the generators: reflect (--generator resnet:padding=replicate)",
+        "images of the generators: made anew, not added to those given (--generator resnet:residual=true)",
         "norms of the discriminators: instance (--discriminator patch:norm=none)",
     ]
 
@@ -183,6 +184,7 @@ def test_what_sides_differ_in_is_listed_for_each(tmp_path):
         "statistics of batch norms of generator A2B: running (--generator unet:statistics=batch)",
         "dropout in training of generator A2B: none (--generator unet:dropout=true)",
         "norms of generator B2A: instance (--generator resnet:norm=none)",
+        "images of generator B2A: made anew, not added to those given (--generator resnet:residual=true)",
         "enlargement of generator B2A: nearest (--generator resnet:upsampling=bilinear)",
     ]
 
