@@ -123,10 +123,12 @@ class SearchState:
             self.seconds = float(state["timing"]["seconds"])
             for side, bits in state["previous"].items():
                 self.previous[side] = None if bits is None else Individual(unpack_bits(bits))
-            for side, toolbox in self.toolboxes.items():
+            for steps_before, (side, toolbox) in enumerate(self.toolboxes.items()):
                 toolbox.load_state_dict(state["strategies"][side])
+                if self.step > steps_before:
+                    toolbox.get_best()  # it was evaluated, so that it has one
             self.randomness.load_state_dict(state["random"])
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
             found, expected = f"a state that cannot be used ({error!r})", "the state that the run saved"
             remedy = "Restore the file, or start a new run."
             raise UserError(str(run.path(STATE)), found, expected, remedy) from error

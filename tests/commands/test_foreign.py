@@ -113,12 +113,26 @@ def test_the_command_line_takes_factories(course, image_folder, tmp_path, monkey
     assert evolved.exit_code == 0, evolved.output
     assert "A2B generator: thirdparty:course_generator:width=4 (" in evolved.stderr
     for command in (
-        ["evaluate", "front", "--json", *given],
+        ["evaluate", "front", "--json", "--no-speed", *given],
         ["pick", "front", "--knee", "--out", "picked", *given],
-        ["finetune", "front", "--out", "more", "--steps", 1, "--batch", 2, *given],
-        ["baseline", "l1", *place, *given, "--size", SIZE, "--out", "flat", "--finetune-steps", 0, "--target-ratio", 3],
-        ["baseline", "l1", "--like", "front", *given, "--out", "as", "--finetune-steps", 0],
-        ["evaluate", course, "--data", image_folder, "--size", SIZE, *given],
+        ["finetune", "front", "--out", "more", "--steps", 1, "--batch", 2, *given, "--no-dry-run"],
+        [
+            "baseline",
+            "l1",
+            *place,
+            *given,
+            "--size",
+            SIZE,
+            "--out",
+            "flat",
+            "--finetune-steps",
+            0,
+            "--target-ratio",
+            3,
+            "--no-dry-run",
+        ],
+        ["baseline", "l1", "--like", "front", *given, "--out", "as", "--finetune-steps", 0, "--no-dry-run"],
+        ["evaluate", course, "--data", image_folder, "--size", SIZE, "--no-speed", *given],
         ["evolve", "--resume", "front", *given],
     ):
         result = call(*command, *(["--threads", 1] if command[1] != "--resume" else []))

@@ -529,11 +529,15 @@ def test_damaged_files_are_named_on_resume(tmp_path):
     with pytest.raises(UserError, match=rf"evaluations\.jsonl: got {len(evaluations) - 1} lines"):
         coevolve(sides(), run=path, generations=1, resume=True)
     (path / "evaluations.jsonl").write_text("".join(evaluations))
-    state = json.loads((path / "state.json").read_text())
-    del state["random"]["python"]
-    (path / "state.json").write_text(json.dumps(state))
-    with pytest.raises(UserError, match=r"state\.json: got a state that cannot be used"):
-        coevolve(sides(), run=path, generations=1, resume=True)
+    whole = (path / "state.json").read_text()
+    for damage in (
+        lambda state: state["random"].pop("python"),
+        lambda state: next(iter(state["strategies"].values())).update(parents=[]),
+    ):
+        damage(state := json.loads(whole))
+        (path / "state.json").write_text(json.dumps(state))
+        with pytest.raises(UserError, match=r"state\.json: got a state that cannot be used"):
+            coevolve(sides(), run=path, generations=1, resume=True)
 
 
 def test_the_caller_may_bring_the_directory_and_any_map(tmp_path):
