@@ -75,6 +75,11 @@ class GeneratorConfig(Architecture):
     statistics: str = setting(RUNNING, choices=STATISTICS)
     residual: bool = setting(False)
 
+    @property
+    def multiple(self) -> int:
+        """What height and width of images have to be multiples of."""
+        return int(2**self.downsamplings)
+
 
 def padded_convolution(inputs: int, outputs: int, padding: str, bias: bool) -> list[nn.Module]:
     """Return the layers of a 3x3 convolution that keeps the size, padded by a layer before it or by itself."""

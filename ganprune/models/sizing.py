@@ -14,6 +14,7 @@ from ganprune.errors import UserError, reason
 from ganprune.models.architecture import input_channels, output_channels
 from ganprune.models.copying import copied
 from ganprune.models.cyclegan import OTHER, CycleGAN
+from ganprune.models.description import Architecture
 from ganprune.models.scores import described, scores
 
 MULTIPLES = tuple(2**halvings for halvings in range(10))  # as in the deepest U-Nets
@@ -32,7 +33,13 @@ def size_multiple(generators: Iterable[nn.Module]) -> int:
     Raises:
         UserError: a generator that never does.
     """
-    return math.lcm(*(_multiple(generator) for generator in generators))
+    return math.lcm(*(_said(generator) or _multiple(generator) for generator in generators))
+
+
+def _said(generator: nn.Module) -> int | None:
+    """Return what a generator of ours needs, which its description says."""
+    config = getattr(generator, "config", None)
+    return getattr(config, "multiple", None) if isinstance(config, Architecture) else None
 
 
 @torch.no_grad()

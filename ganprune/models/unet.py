@@ -46,6 +46,11 @@ class UnetConfig(Architecture):
     out_channels: int = setting(3, low=1, high=MOST)
     statistics: str = setting(RUNNING, choices=STATISTICS)
 
+    @property
+    def multiple(self) -> int:
+        """What height and width of images have to be multiples of."""
+        return int(2**self.levels)
+
     def width(self, level: int) -> int:
         """Channels of the features that level ``level``, 0 the outermost, hands to the one inside it."""
         return self.ngf * min(2**level, WIDEST)

@@ -20,8 +20,8 @@ from ganprune.models.scores import judged
 from ganprune.models.sizing import small_size, takes
 from ganprune.pipeline.task import Task
 
-PART = 96  # side length of the part of an image that networks are shown
-JUDGED, TRANSLATED = 64 * 64 * 64, 8 * 64 * 64  # pixels of each domain: for discriminators, and for generators
+PART = 64  # side length of the part of an image that networks are shown
+JUDGED, TRANSLATED = 16 * 64 * 64, 2 * 64 * 64  # pixels of each domain: for discriminators, and for generators
 CLEARLY = 0.75  # of two distances, the smaller one is at most this share of the other
 TURNED = "the checkpoint was probably trained with --direction BtoA: give --trained BtoA"
 UNCLEAR = (

@@ -6,9 +6,11 @@ from networks import UNet, separable, toy_generator
 from torch import nn
 
 from ganprune.errors import UserError
-from ganprune.models.architecture import input_channels
+from ganprune.models.architecture import build, input_channels
 from ganprune.models.cyclegan import CycleGAN, Side
+from ganprune.models.generator import GeneratorConfig
 from ganprune.models.sizing import check_size, shapes_only, size_multiple, translate
+from ganprune.models.unet import UnetConfig
 
 
 def strided(step, halvings=1, padding=1):
@@ -40,6 +42,18 @@ class OneSize(nn.Module):
 
     def forward(self, x):
         return self.layer(x) + self.bias
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        GeneratorConfig(ngf=2, blocks=1), GeneratorConfig(ngf=2, blocks=0, downsamplings=0),
+        GeneratorConfig(ngf=2, blocks=1, downsamplings=3, upsampling="nearest"), UnetConfig(ngf=2, levels=3),
+    ],
+)  # fmt: skip
+def test_what_ours_say_they_need_is_what_is_found(config):
+    network = build(config).eval()
+    assert size_multiple([network]) == size_multiple([nn.Sequential(network)])  # which says nothing
 
 
 @pytest.mark.parametrize(
