@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from ganprune.device import at_once
 from ganprune.metrics.evaluate import run
-from ganprune.models.cyclegan import OTHER, Side
+from ganprune.models.architecture import shareable
+from ganprune.models.cyclegan import OTHER, SOURCE, TARGET, Side
 from ganprune.models.scores import judged
 from ganprune.models.sizing import small_size, takes
 from ganprune.pipeline.task import Task
@@ -24,9 +26,19 @@ PART = 64  # side length of the part of an image that networks are shown
 JUDGED, TRANSLATED = 16 * 64 * 64, 2 * 64 * 64  # pixels of each domain: for discriminators, and for generators
 CLEARLY = 0.75  # of two distances, the smaller one is at most this share of the other
 TURNED = "the checkpoint was probably trained with --direction BtoA: give --trained BtoA"
-UNCLEAR = (
-    "either the files of the discriminators are swapped, or the checkpoint was trained with --direction BtoA; the "
-    "generators don't tell. Try --trained BtoA, and look at images before a long search"
+# What the generators tell, and which discriminators are wrong -> the cause, with what to do about it.
+CAUSES = {
+    ("reversed", "all"): TURNED,
+    ("reversed", "no judge"): TURNED,
+    ("reversed", "none"): "the files of the two generators are probably swapped: swap them",
+    ("named", "all"): "the files of the two discriminators are probably swapped: swap them",
+    ("unclear", "all"): (
+        "either the files of the discriminators are swapped, or the checkpoint was trained with --direction BtoA; the "
+        "generators don't tell. Try --trained BtoA, and look at images before a long search"
+    ),
+}
+ONE_OF_TWO = (
+    "the other discriminator does not, so that their files are not simply swapped: check where this one is from"
 )
 
 
@@ -55,14 +67,26 @@ class Evidence:
     Attributes:
         preferences: by side; those of the discriminators that there are.
         as_named: mean absolute distance, on [-1, 1], of real images to what comes back through both generators the way
-            their files say; of a lone generator, of the images that it paints to what it makes of them. None where the
-            generators can't be asked.
+            their files say; of a lone generator whose discriminator is wrong, of the images that it is to paint to what
+            it makes of them. None where the generators can't be asked.
         reversed: the same the other way round.
     """
 
     preferences: Mapping[str, Preference] = field(default_factory=dict)
     as_named: float | None = None
     reversed: float | None = None
+
+    @property
+    def wrong(self) -> dict[str, Preference]:
+        """The preferences that are wrong, by side."""
+        return {name: preference for name, preference in self.preferences.items() if preference.wrong}
+
+    @property
+    def discriminators(self) -> str:
+        """Which discriminators are wrong: "all", "some", "none", or "no judge" where there are none."""
+        if not self.preferences:
+            return "no judge"
+        return "all" if len(self.wrong) == len(self.preferences) else "some" if self.wrong else "none"
 
     @property
     def generators(self) -> str:
@@ -83,17 +107,23 @@ def gather_evidence(task: Task) -> Evidence:
     networks = task.cyclegan.networks().values()
     part = small_size(images.size, PART, images.multiple)
     height, width = part if all(takes(network, part) for network in networks) else images.size
+    judged_count, translated_count = (max(2, pixels // (height * width)) for pixels in (JUDGED, TRANSLATED))
     real = {
-        domain: split.train.tensor(range(min(max(2, JUDGED // (height * width)), len(split.train))))[
-            ..., :height, :width
-        ]
+        domain: split.train.tensor(range(min(judged_count, len(split.train))))[..., :height, :width]
         for domain, split in images.domains.items()
     }
-    sides = [side for side in task.cyclegan.values() if side.discriminator is not None]
-    preferences = at_once([functools.partial(_prefers, side, real, task.device) for side in sides], task.device)
-    few = {domain: shown[: max(2, TRANSLATED // (height * width))] for domain, shown in real.items()}
-    ways = at_once([functools.partial(_distance, task, few, turned) for turned in (False, True)], task.device)
-    return Evidence(dict(zip((side.name for side in sides), preferences, strict=True)), *ways)
+    sides = {name: side for name, side in task.cyclegan.items() if side.discriminator is not None}
+    found = [_prefers(side, real, task.device) for side in sides.values()]
+    preferences = dict(zip(sides, found, strict=True))
+    generators = {name: side.generator for name, side in task.cyclegan.items()} | task.cyclegan.helpers
+    if len(generators) < 2 and not any(preference.wrong for preference in preferences.values()):
+        return Evidence(preferences)  # what one generator leaves as it is, is a hint only
+    few = {domain: shown[:translated_count] for domain, shown in real.items()}
+    calls = [functools.partial(_distance, generators, few, way, task.device) for way in (SOURCE, TARGET)]
+    ways = at_once(calls, task.device) if all(map(shareable, generators.values())) else [call() for call in calls]
+    if len(generators) < 2:
+        ways.reverse()  # it is to leave images of its target as they are
+    return Evidence(preferences, *ways)
 
 
 def _prefers(side: Side, real: Mapping[str, torch.Tensor], device: torch.device) -> Preference:
@@ -103,42 +133,41 @@ def _prefers(side: Side, real: Mapping[str, torch.Tensor], device: torch.device)
     return Preference(own, source)
 
 
-def _distance(task: Task, real: Mapping[str, torch.Tensor], turned: bool) -> float:
-    """Return the mean distance of :class:`Evidence`, of the direction that the files say or the other one."""
-    sides, device = task.cyclegan, task.device
-    generators = {side.name: side.generator for side in sides.values()} | dict(sides.helpers)
+def _distance(
+    generators: Mapping[str, nn.Module],
+    real: Mapping[str, torch.Tensor],
+    shown: Mapping[str, str],
+    device: torch.device,
+) -> float:
+    """Return how far real images are from what comes back of them, or what a lone generator makes of them.
+
+    Args:
+        generators: by side.
+        real: images by domain.
+        shown: the domain whose images each side's generator is given.
+        device: of the generators.
+    """
     found = []
-    for name in generators:
-        seen = real[_domain(name, given=not turned)] if len(generators) == 2 else real[_domain(name, given=turned)]
-        made = run(generators[name], seen, device)
-        back = run(generators[OTHER[name]], made, device) if len(generators) == 2 else made
-        found.append(float(F.l1_loss(back, seen)))
+    for name, generator in generators.items():
+        made = run(generator, real[shown[name]], device)
+        back = run(generators[OTHER[name]], made, device) if OTHER[name] in generators else made
+        found.append(float(F.l1_loss(back, real[shown[name]])))
     return sum(found) / len(found)
-
-
-def _domain(side: str, *, given: bool) -> str:
-    """Return the domain that a side's generator is given, or the one that it paints."""
-    return side[0] if given else side[-1]
 
 
 def warnings_of(evidence: Evidence) -> list[str]:
     """Return what is probably wrong with a checkpoint's files, a line each; the last says what to do about it."""
-    wrong = {name: preference for name, preference in evidence.preferences.items() if preference.wrong}
-    shown = [
-        f"the discriminator of {name} finds real images of domain {_domain(name, given=True)} "
-        f"({preference.source_domain:.3f}) more real than those of domain {_domain(name, given=False)} "
-        f"({preference.own_domain:.3f}), which its generator is to paint"
-        for name, preference in wrong.items()
+    told = [
+        f"the discriminator of {name} finds real images of domain {SOURCE[name]} ({preference.source_domain:.3f}) more "
+        f"real than those of domain {TARGET[name]} ({preference.own_domain:.3f}), which its generator is to paint"
+        for name, preference in evidence.wrong.items()
     ]
-    generators = evidence.generators
-    if generators == "reversed":
-        shown.append(
+    if evidence.generators == "reversed":
+        told.append(
             "the generators keep real images better the other way round: these come back "
             f"{evidence.reversed:.3f} away, in place of {evidence.as_named:.3f}"
         )
-        right = len(evidence.preferences) - len(wrong)
-        return [*shown, TURNED if not right else "the files of the two generators are probably swapped: swap them"]
-    if not wrong:
-        return []
-    swapped = "the files of the two discriminators are probably swapped: swap them"
-    return [*shown, swapped if generators == "named" else UNCLEAR]
+    if evidence.discriminators == "some":
+        return [*told, ONE_OF_TWO]
+    cause = CAUSES.get((evidence.generators, evidence.discriminators))
+    return [*told, cause] if cause else []

@@ -246,11 +246,11 @@ def begin(
     task.images.read_all()
     if began_with is not None:
         check_fingerprint(task, began_with)
-    elif task.checkpoint:
-        for warning in (*warnings_of(gather_evidence(task)), *statistics_notes(task), *range_notes(task)):
-            reporter.note(f"Warning: {warning}")
     if dry_run:
         rehearse(task, settings, reporter, searches=searches)
+    if task.checkpoint and began_with is None:
+        for warning in (*warnings_of(gather_evidence(task)), *statistics_notes(task), *range_notes(task)):
+            reporter.note(f"Warning: {warning}")
     return Job(command, task, settings, threads, reporter, started)
 
 

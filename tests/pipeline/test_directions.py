@@ -73,6 +73,9 @@ def evidence_of(data, generators, judges):
         ((DOWN,), (-1,), "trained with --direction BtoA"),
         ((UP,), (1,), None),
         ((UP,), (None,), None),
+        ((DOWN,), (None,), None),  # what one generator leaves as it is, is a hint only
+        ((DOWN,), (1,), None),
+        ((UP, DOWN), (-1, -1), "their files are not simply swapped"),
     ],
 )
 def test_what_is_the_wrong_way_round_is_told_apart(dark_and_bright, generators, judges, told):
