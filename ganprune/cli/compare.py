@@ -83,13 +83,10 @@ def compare(contenders: tuple[str, ...], common: str, seeds: str, toy: bool, **o
     if resume and out:
         raise UserError("--out", "given with --resume", "one of the two", "A resumed comparison stays where it is.")
     places = take_task(options)
-    own, given = (
-        ("data", "checkpoint", "epoch", "generator", "discriminator", "side", "only"),
-        places["networks"].to_json(),
-    )
-    if toy and any({**places, **given}.get(name) for name in ("size", *own)):
-        message = f"Leave out sizes, --{', --'.join(own)}."
-        raise UserError("--toy", "given with other data", "one of the two", message)
+    given = [places["data"], places["checkpoint"], places["size"], places["networks"].to_json()]
+    if toy and any(given):
+        remedy = "Leave out --data, --checkpoint, and all that says how images and networks are read."
+        raise UserError("--toy", "given with other data", "one of the two", remedy)
     if toy and places["device"] not in ("auto", "cpu"):
         raise UserError("--device", f"{places['device']} with --toy", "cpu", "The toy runs on the CPU; leave it out.")
     check_workers(options["workers"], options["cluster"])

@@ -123,9 +123,10 @@ def open_searched(path: str | Path) -> tuple[RunDirectory, str | None]:
     command = read_config(directory)[0]["command"]
     if directory.exists(SUMMARY) or not directory.exists(SEARCHED):
         return open_finished(path), None
-    state = "fine-tuned, not evaluated" if _searched(directory)["finetuned"] else "not fine-tuned"
+    finetuned = _searched(directory)["finetuned"]
+    state = "fine-tuned, not evaluated" if finetuned else "as the search left them, not fine-tuned"
     again = f"ganprune {command} --resume {path}"
-    return directory, f"{path} is unfinished: its generators are as the search left them, {state}. Finish it: {again}"
+    return directory, f"{path} is unfinished: its generators are {state}. Finish it: {again}"
 
 
 def read_summary(directory: RunDirectory) -> dict[str, Any]:

@@ -129,6 +129,7 @@ def test_contradicting_sizes_are_refused(task, image_folder, here):
     message = "image: got " + str(image_folder / "trainA" / "01.png") + " (18x20); expected at least the crop, 18x24"
     refused(call("evolve", task, "--crop", "18x24", size=None), message, here)
     refused(call("compare", "--toy", "--crop", 16), "--toy: got given with other data", here)
+    refused(call("compare", "--toy", "--trained", "BtoA"), "--toy: got given with other data", here)
 
 
 def test_pretrain_then_resume(image_folder, here):
