@@ -115,7 +115,8 @@ def translations(
 
 def against(known: Mapping[str, Any], original: Mapping[str, Any], output: str = "map") -> dict[str, Any]:
     """Return what is known of a side's translation, with the original generator's translation of the same images."""
-    return {**known, "fake_original": original["fake"], "answers_original": original.get("answers"), "output": output}
+    known = {**known, "fake_original": original["fake"], "answers_original": original.get("answers"), "output": output}
+    return known if "truth" in known else {**known, "model": original["fake"]}
 
 
 def run(network: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -18,11 +18,13 @@ from ganprune.data.pixels import to_rgb
 from ganprune.errors import UserError, did_you_mean
 from ganprune.metrics.features import AUTO, CACHE, NONE, SHIPPED, Features, cached, make_features
 from ganprune.metrics.kid import MIN_IMAGES, kernel_distance
+from ganprune.metrics.patches import COARSEST, FEWEST, PatchDistance
 from ganprune.metrics.segmentation import Segmentation, load_segmenter
 from ganprune.models.cyclegan import SOURCE, TARGET
 from ganprune.runs.files import make_folder
 
 ROLES = ("test", "validation")
+MOST_REAL = 1000  # images that the patch distance looks at
 
 
 class Measures:
@@ -62,6 +64,7 @@ class Measures:
             make_folder(self.cache, field=CACHE)
         self.labels = segmentation.truth(self.images_of(SOURCE[segmentation.side])) if segmentation else None
         self._real_features: dict[str, torch.Tensor] = {}
+        self._patches: dict[str, PatchDistance | None] = {}
 
     def images_of(self, domain: str) -> ImageSet:
         """Return the images of a domain that are measured on."""
@@ -79,9 +82,12 @@ class Measures:
             fake: its translations of all its images, (N, C, H, W) in [-1, 1], on the CPU.
             device: where a segmenter runs.
         """
-        known: dict[str, Any] = {}
+        known: dict[str, Any] = {"picture": fake, "model": fake}
+        if distance := self.patches(TARGET[side]):
+            known["patch_distance"] = distance(fake) if len(fake) >= FEWEST else None
         if truth := self.truth(side):
             known["paired"], known["truth"] = fake[truth[0]], truth[1]
+            known["picture"], known["model"] = known["paired"], truth[1]
             if self.inked and TARGET[side] == "B":
                 known["true_ink"] = truth[1]
         if self.features:
@@ -90,6 +96,15 @@ class Measures:
         if self.segmentation and self.labels is not None and side == self.segmentation.side:
             known["segmented"] = self.segmentation.scores(to_rgb(fake), self.labels, device)
         return known
+
+    def patches(self, domain: str) -> PatchDistance | None:
+        """Return the patch distance to a domain's training images; None where there are too few."""
+        if domain not in self._patches:
+            train = self.images[domain].train if domain in self.images.domains else ()
+            chosen = range(0, len(train), -(-len(train) // MOST_REAL) or 1)
+            enough = len(chosen) >= FEWEST and min(self.images.frame) >= COARSEST
+            self._patches[domain] = PatchDistance(self.images.cut(train.tensor(chosen))) if enough else None
+        return self._patches[domain]
 
     def truth(self, side: str) -> tuple[list[int], torch.Tensor] | None:
         """Return the indices of source images whose truth is known, and their true images; None if there are none."""

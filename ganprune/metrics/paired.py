@@ -18,6 +18,14 @@ def paired_l1(fake: torch.Tensor, truth: torch.Tensor) -> float:
     return float((to_unit(fake) - to_unit(truth)).abs().mean())
 
 
+def rms_error(fake: torch.Tensor, truth: torch.Tensor) -> float:
+    """Mean over images of the root of an image's mean squared difference on [0, 1]; images (N, C, H, W) in [-1, 1].
+
+    Damage that looks equally bad costs about the same here (docs/metrics.md), unlike by L1 and SSIM.
+    """
+    return float((to_unit(fake) - to_unit(truth)).square().mean((1, 2, 3)).sqrt().mean())
+
+
 def psnr(fake: torch.Tensor, truth: torch.Tensor) -> float:
     """Mean over images of the peak signal-to-noise ratio in dB, peak 1; images equal to 1e-10 count as 100 dB."""
     errors = (to_unit(fake) - to_unit(truth)).square().mean((1, 2, 3)).clamp_min(1e-10)

@@ -7,6 +7,8 @@ A figure is computed from what is known of one side's translation. All images ar
 - ``fake_original``, ``answers_original``, ``output``: the same of the original generator's translations, and how L_DisA
   compares; only where a generator is compared with the original;
 - ``paired``, ``truth``: the translations whose truth is known, and it; ``true_ink``: the same, where it is shipped ink;
+- ``picture``, ``model``: the same two where there is a truth; else all translations and the original generator's;
+- ``patch_distance``: of the translations to the target domain's training images;
 - ``features``, ``real_features``: (N, width) and (M, width), of the translations and of the target domain's images;
 - ``kernel_distance``: between these, with its deviation;
 - ``segmented``: the scores of :func:`ganprune.metrics.segmentation.scores`.
@@ -21,7 +23,8 @@ from typing import Any
 
 from ganprune.losses import cycle_consistency, discriminator_aware, generator_aware
 from ganprune.metrics.fid import frechet_distance
-from ganprune.metrics.paired import paired_l1, psnr, ssim
+from ganprune.metrics.paired import paired_l1, psnr, rms_error, ssim
+from ganprune.metrics.picture import picture_error
 from ganprune.metrics.segmentation import ink_iou
 
 LESS, MORE = "less", "more"
@@ -53,6 +56,8 @@ class Metric:
 
 
 METRICS = [
+    Metric("picture_error", "picture error ({images})", 3, LESS, ("patch_distance", "picture", "model"), picture_error),
+    Metric("patch_distance", "patch distance ({images})", 3, LESS, ("patch_distance",), float),
     Metric("l_disa", "L_DisA ({images})", 4, LESS, ("answers", "answers_original", "output"), discriminator_aware),
     Metric("l_gena", "L_GenA ({images})", 4, LESS, ("fake", "fake_original"), generator_aware),
     Metric("l_cyc", "L_cyc ({images})", 4, LESS, ("recovered", "real"), cycle_consistency),
@@ -60,6 +65,7 @@ METRICS = [
     Metric("kid", "KID ({images}, {features})", 4, LESS, ("kernel_distance",), itemgetter(0), deviation="kid_std"),
     Metric("kid_std", "", 4, LESS, ("kernel_distance",), itemgetter(1)),
     Metric("paired_l1", "paired L1 ({images})", 4, LESS, ("paired", "truth"), paired_l1),
+    Metric("rms_error", "RMS error ({images})", 4, LESS, ("paired", "truth"), rms_error),
     Metric("psnr", "PSNR ({images}, dB)", 2, MORE, ("paired", "truth"), psnr),
     Metric("ssim", "SSIM ({images})", 4, MORE, ("paired", "truth"), ssim),
     Metric("ink_iou", "ink IoU ({images})", 4, MORE, ("paired", "true_ink"), ink_iou),
