@@ -37,7 +37,6 @@ from ganprune.data.images import UnpairedImages
 from ganprune.data.pixels import to_float, to_uint8
 from ganprune.filters.builder import NetworkBuilder, make_builders
 from ganprune.metrics.evaluate import run
-from ganprune.metrics.features import make_features
 from ganprune.metrics.kid import polynomial_mmd2
 from ganprune.metrics.paired import paired_l1, rms_error, ssim
 from ganprune.metrics.patches import PatchDistance, patches_of
@@ -130,12 +129,11 @@ JUDGES: dict[str, Callable[[Images], Judge]] = {
     "RMS error": paired(rms_error),
     "L1": paired(paired_l1),
     "1 - SSIM": paired(lambda images, truth: 1 - ssim(images, truth)),
-    "shipped classifier": lambda real: kernel(real, make_features("shipped")),
     "EfficientNet, all stages": efficientnet(64, slice(None)),
     "EfficientNet, last stage": efficientnet(128, slice(-1, None)),
 }
 DRAWS = 5  # of damage that is random
-RESAMPLINGS = 16
+RESAMPLINGS = 10
 RATIOS, STAGES = (2, 4, 8, 16, 30, 60), (0, 20, 80, 300)
 FLOOR, FEWER, OTHER_DOMAIN = "real", "fewer images", "real images of the other domain"
 SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)

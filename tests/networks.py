@@ -5,6 +5,8 @@ import math
 import torch
 from torch import nn
 
+from ganprune.data.pixels import to_float
+from ganprune.metrics.features import Features
 from ganprune.models.architecture import build
 from ganprune.models.cyclegan import CycleGAN, Side
 from ganprune.models.discriminator import DiscriminatorConfig
@@ -159,3 +161,19 @@ def shuffled():
         nn.Conv2d(4, 3, 3, padding=1),
         nn.Tanh(),
     )
+
+
+class Counted(Features):
+    """Means of the colours as features, which count the images that they were asked for."""
+
+    name = "Counted"
+
+    def __init__(self, bias=0.0):
+        super().__init__(torch.nn.Conv2d(3, 4, 1))
+        torch.nn.init.constant_(self.network.weight, 0.5)
+        torch.nn.init.constant_(self.network.bias, bias)
+        self.seen = 0
+
+    def of_pixels(self, pixels):
+        self.seen += len(pixels)
+        return self.network(to_float(pixels)).mean((2, 3))

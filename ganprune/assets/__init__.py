@@ -23,11 +23,6 @@ def toy_checkpoint() -> Path:
     return FOLDER / "toy"
 
 
-def classifier_folder() -> Path:
-    """Return the folder of the small classifier of the shipped images' categories, and of their labels."""
-    return FOLDER / "classifier"
-
-
 def are_default(root: Path) -> bool:
     """Return whether a folder holds the shipped images, there or copied: test images of the same names and sizes."""
     return root.resolve() == FOLDER.resolve() or _test_files(root) == _test_files(FOLDER)

@@ -30,7 +30,8 @@ WANTED = ("images", "features", "inception_weights", "features_cache", "segmente
 @image_options
 @click.option("--images", default="test", show_default=True, help="Measure on test or validation images.")
 @click.option(
-    "--features", help="Whose features distances are measured on: " + FEATURES_HELP + "  [default: the run's own, auto]"
+    "--features",
+    help="Whose features distances are measured on: " + FEATURES_HELP + "  [default: the run's own, or none]",
 )
 @click.option("--inception-weights", type=FOLDER, help="File of torch-fidelity's weights.  [default: download them]")
 @click.option("--features-cache", type=FOLDER, help="Folder to keep features of real images in.  [default: none]")

@@ -1,8 +1,7 @@
 """Features of images, on which distances between sets of images are measured.
 
-Two kinds: those of the classifier that ganprune ships, which knows the shipped drawings and nothing else, and those of
-the Inception network that FID and KID are defined by (torch-fidelity's, 2048 wide). A figure means nothing without
-saying whose features it was taken on: every one carries :attr:`Features.name`.
+Those of the Inception network that FID and KID are defined by (torch-fidelity's, 2048 wide). A figure means nothing
+without saying whose features it was taken on: every one carries :attr:`Features.name`.
 """
 
 from __future__ import annotations
@@ -18,14 +17,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ganprune.assets import classifier_folder
-from ganprune.data.pixels import to_float, to_rgb, to_uint8
+from ganprune.data.pixels import to_rgb, to_uint8
 from ganprune.errors import UserError, did_you_mean, reason
-from ganprune.metrics.classifier import SIZE, Classifier, load_classifier
 from ganprune.models.weights import read_pth
 from ganprune.runs.files import replacing
 
-AUTO, NONE, SHIPPED, INCEPTION = CHOICES = ("auto", "none", "shipped", "inception")
+NONE, INCEPTION = CHOICES = ("none", "inception")
 BATCH = 32
 CACHE = "features cache"
 
@@ -65,27 +62,6 @@ class Features:
         for key, value in self.network.state_dict().items():
             digest.update(key.encode() + value.cpu().numpy().tobytes())
         return digest.hexdigest()
-
-
-class Shipped(Features):
-    """Features of the shipped classifier; images of another size than 64x64 are resized to it.
-
-    Args:
-        network: None for the shipped one.
-    """
-
-    name = "shipped classifier"
-
-    def __init__(self, network: Classifier | None = None):
-        super().__init__(network or load_classifier(classifier_folder()))
-
-    def of_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
-        images = to_float(pixels)
-        if images.shape[-2:] != (SIZE, SIZE):
-            from torchvision.transforms.v2 import functional as F
-
-            images = F.resize(images, [SIZE, SIZE], antialias=True)
-        return self.network.features(images)  # type: ignore[no-any-return, operator]
 
 
 class Inception(Features):
@@ -136,15 +112,19 @@ def _download(url: str) -> dict[str, torch.Tensor]:
         raise UserError("inception weights", found, "torch-fidelity's weights file", remedy) from error
 
 
-def make_features(kind: str, *, weights: str | Path | None = None, device: torch.device | str = "cpu") -> Features:
-    """Return "shipped" or "inception" features on a device; ``weights`` are those of "inception".
+def make_features(
+    kind: str, *, weights: str | Path | None = None, device: torch.device | str = "cpu"
+) -> Features | None:
+    """Return "inception" features on a device, with these weights; none for "none".
 
     Raises:
         UserError: an unknown kind; see :class:`Inception` for its own.
     """
-    if kind not in (SHIPPED, INCEPTION):
-        raise UserError("features", kind, ", ".join(CHOICES), did_you_mean(kind, CHOICES))
-    features = Inception(weights) if kind == INCEPTION else Shipped()
+    if kind not in CHOICES:
+        raise UserError("features", kind, " or ".join(CHOICES), did_you_mean(kind, CHOICES))
+    if kind == NONE:
+        return None
+    features = Inception(weights)
     features.network.to(device)
     return features
 

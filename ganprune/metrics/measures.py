@@ -16,7 +16,7 @@ from ganprune.assets import are_default
 from ganprune.data.images import DOMAINS, ImageSet, UnpairedImages
 from ganprune.data.pixels import to_rgb
 from ganprune.errors import UserError, did_you_mean
-from ganprune.metrics.features import AUTO, CACHE, NONE, SHIPPED, Features, cached, make_features
+from ganprune.metrics.features import CACHE, NONE, Features, cached, make_features
 from ganprune.metrics.kid import MIN_IMAGES, kernel_distance
 from ganprune.metrics.patches import COARSEST, FEWEST, PatchDistance
 from ganprune.metrics.segmentation import Segmentation, load_segmenter
@@ -83,8 +83,8 @@ class Measures:
             device: where a segmenter runs.
         """
         known: dict[str, Any] = {"picture": fake, "model": fake}
-        if distance := self.patches(TARGET[side]):
-            known["patch_distance"] = distance(fake) if len(fake) >= FEWEST else None
+        if len(fake) >= FEWEST and fake.shape[1] in (1, 3) and (distance := self.patches(TARGET[side])):
+            known["patch_distance"] = distance(fake)
         if truth := self.truth(side):
             known["paired"], known["truth"] = fake[truth[0]], truth[1]
             known["picture"], known["model"] = known["paired"], truth[1]
@@ -100,10 +100,12 @@ class Measures:
     def patches(self, domain: str) -> PatchDistance | None:
         """Return the patch distance to a domain's training images; None where there are too few."""
         if domain not in self._patches:
-            train = self.images[domain].train if domain in self.images.domains else ()
-            chosen = range(0, len(train), -(-len(train) // MOST_REAL) or 1)
-            enough = len(chosen) >= FEWEST and min(self.images.frame) >= COARSEST
-            self._patches[domain] = PatchDistance(self.images.cut(train.tensor(chosen))) if enough else None
+            count = len(self.images[domain].train) if domain in self.images.domains else 0
+            if count < FEWEST or min(self.images.frame) < COARSEST:
+                self._patches[domain] = None
+            else:
+                chosen = range(0, count, -(-count // MOST_REAL))
+                self._patches[domain] = PatchDistance(self.images.cut(self.images[domain].train.tensor(chosen)))
         return self._patches[domain]
 
     def truth(self, side: str) -> tuple[list[int], torch.Tensor] | None:
@@ -128,8 +130,7 @@ class Wanted:
 
     Attributes:
         images: "test" or "validation".
-        features: "shipped", "inception" or "none"; "auto" for "shipped" where the images are the shipped ones, else
-            "none", since the shipped classifier knows nothing but those. None is "auto".
+        features: "inception" or "none"; None is "none".
         inception_weights: file of the weights for "inception"; None to download them.
         features_cache: folder that keeps the features of real images.
         segmenter: TorchScript file or ``package.module:callable``; with ``labels``.
@@ -151,18 +152,16 @@ class Wanted:
         Raises:
             UserError: something wanted can't be had.
         """
-        choice, weights, segmentation = self.features or AUTO, self.inception_weights, None
+        choice, weights, segmentation = self.features or NONE, self.inception_weights, None
         if (self.segmenter is None) != (self.labels is None):
             given, missing = ("segmenter", "labels") if self.labels is None else ("labels", "segmenter")
             raise UserError(missing, "nothing", f"a --{missing} to go with --{given}", "Give both, or neither.")
         if self.segmenter is not None and self.labels is not None:
             segmentation = Segmentation(load_segmenter(self.segmenter, device), Path(self.labels), self.segmented)
-        if weights is not None and choice in (AUTO, NONE, SHIPPED):
+        if weights is not None and choice == NONE:
             found, remedy = f"{weights} with --features {choice}", "Give that, or leave the weights out."
             raise UserError("inception weights", found, "--features inception", remedy)
-        if choice == AUTO:
-            choice = SHIPPED if are_default(images.root) else NONE
-        features = None if choice == NONE else make_features(choice, weights=weights, device=device)
+        features = make_features(choice, weights=weights, device=device)
         return Measures(
             images, role=self.images, features=features, cache=self.features_cache, segmentation=segmentation
         )

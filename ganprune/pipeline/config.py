@@ -9,6 +9,7 @@ from typing import Any
 from ganprune.data.sizes import Framing
 from ganprune.data.values import WHITE
 from ganprune.errors import UserError
+from ganprune.metrics.features import NONE
 from ganprune.models.options import CheckpointOptions
 from ganprune.pipeline.task import Task, load_task
 from ganprune.runs.directory import CONFIG, SEARCHED, SUMMARY, RunDirectory, changes, refuse_changes
@@ -50,9 +51,17 @@ def read_config(directory: RunDirectory, *commands: str) -> tuple[dict[str, Any]
             shown = repr(value) if name in config else "nothing"
             raise UserError(f"{name} in {path}", shown, "what the run began with", "Restore the file.")
     try:
-        return config, from_json(EvolveSettings, config["settings"])
-    except (TypeError, ValueError, AttributeError) as error:
+        return config, from_json(EvolveSettings, _of_today(config["settings"]))
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise UserError(f"settings in {path}", str(error), "the settings of a run", "Restore the file.") from error
+
+
+def _of_today(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return saved settings without what earlier versions had: features of a classifier, which ranked damage wrong."""
+    measures = dict(settings["measures"])
+    if measures.get("features") in ("auto", "shipped"):
+        measures["features"] = NONE
+    return {**settings, "measures": measures}
 
 
 def configured_task(config: Mapping[str, Any], device: str, factories: Mapping[str, str | None] | None = None) -> Task:

@@ -14,7 +14,7 @@ from ganprune.settings.fields import Settings, changed, part, setting
 from ganprune.settings.fitness import FitnessSettings
 from ganprune.settings.training import PRECISIONS, FinetuneSettings, TrainingSettings, TuningSettings
 
-FEATURES_HELP = "shipped (the small classifier that comes along), inception (FID and KID), none, or auto."
+FEATURES_HELP = "inception (FID and KID) or none."
 
 
 def _listed(kind: str) -> str:
@@ -91,13 +91,9 @@ class ScoringSettings(Settings):
 
 @dataclass(frozen=True)
 class MeasureSettings(Settings):
-    """What the final figures are measured by.
+    """What the final figures are measured by, beside what is always measured."""
 
-    Attributes:
-        features: "auto" is explained in :class:`ganprune.metrics.measures.Wanted`.
-    """
-
-    features: str = setting("auto", "Whose features the final distances are measured on: " + FEATURES_HELP)
+    features: str = setting("none", "Whose features the final distances are measured on: " + FEATURES_HELP)
     inception_weights: str | None = setting(None, "File of torch-fidelity's weights.  [default: download them]")
 
 

@@ -10,6 +10,7 @@ import sys
 import pytest
 import torch
 from click.testing import CliRunner
+from networks import Counted
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from toytask import FILES, QUICK, contents, copy_images, elites, outcome
@@ -219,8 +220,8 @@ BAD_VALUES = {
     "validation-images": [("-3", "validation images: got -3")],
     "max-evaluations": [("2", "max evaluations: got 2.0; expected 6 or more"), ("nan", "max evaluations: got nan")],
     "max-seconds": [("0", "max seconds: got 0.0"), ("nan", "max seconds: got nan")],
-    "features": [("shiped", ["features: got shiped", "Did you mean 'shipped'?"])],
-    "inception-weights": [("w.pth", "w.pth with --features auto; expected --features inception")],
+    "features": [("incepton", ["features: got incepton", "Did you mean 'inception'?"])],
+    "inception-weights": [("w.pth", "w.pth with --features none; expected --features inception")],
     "seed": [("-1", "seed: got -1; expected a whole number from 0"), ("4294967296", "seed: got 4294967296")],
     "size": [("12", "size: got 12; expected at least 16 pixels"), ("0", "size: got 0"), ("big", "'big'"),
              ("64x", "HEIGHTxWIDTH"), ("64x8", "size: got 64x8; expected at least 16 pixels a side")],
@@ -367,23 +368,25 @@ def test_resume_takes_a_run_and_no_other_options(task, here, run, image_folder):
 
 
 @pytest.mark.slow
-def test_evaluate_measures_what_is_asked(here, run, image_folder, tmp_path):
+def test_evaluate_measures_what_is_asked(here, run, image_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("ganprune.metrics.features.Inception", lambda weights: Counted())
+
     def figures(*options):
         return json.loads(worked(call("evaluate", run.directory, "--json", "--no-speed", *options)).stdout)["B2A"]
 
     before = contents(run.directory)
-    plain, asked = figures(), figures("--features", "shipped", "--features-cache", here / "cache")
+    plain, asked = figures(), figures("--features", "inception", "--features-cache", here / "cache")
     assert "kid" not in plain["metrics"]["compact"] and plain["measured_on"] == "test"
-    assert asked["features"] == "shipped classifier" and len(list((here / "cache").iterdir())) == 2
+    assert asked["features"] == "Counted" and len(list((here / "cache").iterdir())) == 2
     for name in ("original", "compact"):
         found = asked["metrics"][name]
         assert {key: found[key] for key in plain["metrics"][name]} == plain["metrics"][name]
         assert set(found) - set(plain["metrics"][name]) == {"kid", "kid_std", "frechet"}
-    assert figures("--features", "shipped", "--features-cache", here / "cache")["metrics"] == asked["metrics"]
+    assert figures("--features", "inception", "--features-cache", here / "cache")["metrics"] == asked["metrics"]
     seen = figures("--images", "validation")
     assert seen["measured_on"] == "validation" and seen["metrics"] != plain["metrics"]
-    shown = worked(call("evaluate", run.directory, "--features", "shipped", "--no-speed")).stdout
-    assert "KID (test, shipped classifier)" in shown and "±" in shown
+    shown = worked(call("evaluate", run.directory, "--features", "inception", "--no-speed")).stdout
+    assert "KID (test, Counted)" in shown and "±" in shown
     assert contents(run.directory) == before
 
 
@@ -422,7 +425,6 @@ def test_what_evaluate_cannot_measure(here, run):
         (["--features", "inceptoin"], "Did you mean 'inception'?"),
         (["--features", "inception", "--inception-weights", "nowhere.pth"], "inception weights: got nowhere.pth"),
         (["--inception-weights", "w.pth"], "expected --features inception"),
-        (["--images", "validation", "--features", "shipped"], "validation images of domain A; expected 4 or more"),
     ):
         refused(call("evaluate", run.directory, *options), message, here)
 

@@ -10,7 +10,7 @@ import signal
 import numpy as np
 import pytest
 import torch
-from networks import SIZE, toy_generator
+from networks import SIZE, Counted, toy_generator
 from PIL import Image
 from toytask import FILES, QUICK, contents, copy_images, elites, outcome, toy_run
 
@@ -30,6 +30,7 @@ from ganprune.models.cyclegan import CycleGAN, Side
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig
 from ganprune.pipeline import search
+from ganprune.pipeline.config import _of_today
 from ganprune.pipeline.reporter import Reporter
 from ganprune.pipeline.results import draw_samples
 from ganprune.pipeline.task import Task
@@ -56,11 +57,14 @@ def test_the_precision_that_a_run_resolved_is_what_it_saves(checkpoint, image_fo
 
 
 @pytest.mark.slow
-def test_final_figures_are_measured_on_the_features_that_were_asked_for(checkpoint, image_folder, tmp_path):
-    run = toy_run(checkpoint, image_folder, tmp_path / "run", features="shipped", generations=1, finetune_steps=1)
+def test_final_figures_are_measured_on_the_features_that_were_asked_for(
+    checkpoint, image_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("ganprune.metrics.features.Inception", lambda weights: Counted())
+    run = toy_run(checkpoint, image_folder, tmp_path / "run", features="inception", generations=1, finetune_steps=1)
     sides = run.read_json("summary.json")["sides"]
     for side in SIDES:
-        assert sides[side]["features"] == "shipped classifier" and sides[side]["measured_on"] == "test"
+        assert sides[side]["features"] == "Counted" and sides[side]["measured_on"] == "test"
         assert all({"kid", "kid_std", "frechet"} <= set(sides[side]["metrics"][n]) for n in ("original", "compact"))
     again = evaluate_run(run.directory, device="cpu", threads=1)  # the run's own choice
     assert {side: again[side]["metrics"] for side in SIDES} == {side: sides[side]["metrics"] for side in SIDES}
@@ -68,11 +72,23 @@ def test_final_figures_are_measured_on_the_features_that_were_asked_for(checkpoi
     assert "kid" in tuned.read_json("summary.json")["sides"]["A2B"]["metrics"]["compact"]
 
 
-def test_features_that_can_not_be_had_are_refused_before_anything_is_written(checkpoint, image_folder, tmp_path):
+def test_runs_of_earlier_versions_with_features_of_a_classifier_are_read(run):
+    config = run.read_json("config.json")
+    assert config["settings"]["measures"]["features"] == "none"
+    for earlier in ("auto", "shipped"):
+        config["settings"]["measures"]["features"] = earlier
+        assert from_json(EvolveSettings, _of_today(config["settings"])).measures.features == "none"
+
+
+def test_features_that_can_not_be_had_are_refused_before_anything_is_written(
+    checkpoint, image_folder, tmp_path, monkeypatch
+):
     few = copy_images(image_folder, tmp_path / "few")
     next((few / "testA").iterdir()).unlink()
-    with pytest.raises(UserError, match=r"3 test images of domain A; expected 4 or more.*--features none"):
-        toy_run(checkpoint, few, tmp_path / "run", features="shipped")
+    message = r"3 test images of domain A; expected 4 or more.*--features none"
+    with monkeypatch.context() as patch, pytest.raises(UserError, match=message):
+        patch.setattr("ganprune.metrics.features.Inception", lambda weights: Counted())
+        toy_run(checkpoint, few, tmp_path / "run", features="inception")
     with pytest.raises(UserError, match=r"inception weights: got .*nowhere.pth"):
         toy_run(checkpoint, image_folder, tmp_path / "run", features="inception", inception_weights="nowhere.pth")
     assert not (tmp_path / "run").exists()
@@ -137,8 +153,9 @@ def test_the_figures_of_a_side_agree_with_each_other(summary, side):
     quality = search["l_disa"] + 10 * search["l_cyc"]
     assert search["fitness"] == pytest.approx(1 / (search["n"] + 10 * quality), rel=1e-6)
     assert 0 < search["n"] < 1 and search["reference_fitness"] > 0
-    assert set(figures["metrics"]["original"]) == {"l_cyc", "paired_l1", "psnr", "ssim"}
-    assert set(figures["metrics"]["compact"]) == {"l_disa", "l_gena", "l_cyc", "paired_l1", "psnr", "ssim"}
+    of_both = {"picture_error", "patch_distance", "l_cyc", "paired_l1", "rms_error", "psnr", "ssim"}
+    assert set(figures["metrics"]["original"]) == of_both
+    assert set(figures["metrics"]["compact"]) == of_both | {"l_disa", "l_gena"}
     for metrics in figures["metrics"].values():
         assert 0 < metrics["paired_l1"] < 1 and 0 < metrics["psnr"] < 40 and metrics["l_cyc"] > 0
 

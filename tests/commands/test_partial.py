@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 from click.testing import CliRunner
-from networks import SIZE, enliven, toy_cyclegan, toy_generator, toy_unet
+from networks import SIZE, Counted, enliven, toy_cyclegan, toy_generator, toy_unet
 from toytask import contents, toy_run
 
 from ganprune.cli import main
@@ -102,7 +102,8 @@ def test_a_lone_generator_goes_through_a_whole_run(tmp_path, image_folder, score
     assert list(further.read_json("summary.json")["sides"]) == ["A2B"]
 
 
-def test_a_lone_generator_needs_images_of_its_source_only(tmp_path, image_folder):
+def test_a_lone_generator_needs_images_of_its_source_only(tmp_path, image_folder, monkeypatch):
+    monkeypatch.setattr("ganprune.metrics.features.Inception", lambda weights: Counted())
     data = tmp_path / "data"
     for folder in ("trainB", "testB"):
         shutil.copytree(image_folder / folder, data / folder)
@@ -112,7 +113,7 @@ def test_a_lone_generator_needs_images_of_its_source_only(tmp_path, image_folder
     with pytest.raises(UserError, match=r"image folder: got .*trainA; expected an existing folder"):
         toy_run(saved(alone(), tmp_path / "other"), data, tmp_path / "new")
     with pytest.raises(UserError, match=r"features: got 0 test images of domain A; .*--features none"):
-        toy_run(tmp_path / "one", data, tmp_path / "new", features="shipped")
+        toy_run(tmp_path / "one", data, tmp_path / "new", features="inception")
     assert not (tmp_path / "new").exists()
 
 
@@ -208,9 +209,7 @@ def test_greyscale_is_luma_and_grey_files_come_as_they_are(image_folder):
 
 
 def test_distances_are_measured_on_grey_images_too(image_folder):
-    from ganprune.metrics.features import make_features
-
-    features = make_features("shipped")
+    features = Counted()
     grey = torch.rand(3, 1, 64, 64) * 2 - 1
     assert torch.equal(features(grey), features(grey.expand(-1, 3, -1, -1)))
     with pytest.raises(UserError, match=r"features: got images of 2 channels"):
@@ -298,8 +297,9 @@ def test_evaluation_of_a_part_has_the_figures_that_apply(images):
     cyclegan = alone()
     table = evaluate(cyclegan, {"A2B": toy_generator(seed=5)}, images, measures=Measures(images))
     assert list(table) == ["A2B"]
-    assert set(table["A2B"]["metrics"]["original"]) == {"paired_l1", "psnr", "ssim"}
-    assert set(table["A2B"]["metrics"]["compact"]) == {"l_disa", "l_gena", "paired_l1", "psnr", "ssim"}
+    of_both = {"picture_error", "patch_distance", "paired_l1", "rms_error", "psnr", "ssim"}
+    assert set(table["A2B"]["metrics"]["original"]) == of_both
+    assert set(table["A2B"]["metrics"]["compact"]) == of_both | {"l_disa", "l_gena"}
 
 
 @pytest.mark.slow
