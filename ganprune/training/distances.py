@@ -93,7 +93,8 @@ def relative(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
 
 
 def relative_squared(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
-    """|f - f_original|^2 / |f_original|^2: 0 is equal, 1 as bad as zeros."""
+    """|f - f_original|^2 / |f_original|^2: 0 is equal, 1 as bad as zeros; of the kept channels' mean absolute values it
+    is attention transfer (Zagoruyko and Komodakis, ICLR 2017) by channels."""
     return F.mse_loss(ours, theirs) / theirs.square().mean().clamp_min(1e-12)
 
 
@@ -108,18 +109,28 @@ def _gram(features: torch.Tensor) -> torch.Tensor:
 
 
 def channels(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
-    """:func:`relative_squared` distance of each image's channel means (Zhou et al., Channel Distillation, 2020)."""
-    return relative_squared(ours.mean((2, 3)), theirs.mean((2, 3)))
+    """|m - m_original|^2 / |f_original|^2 of each image's channel means (Zhou et al., Channel Distillation, 2020).
+
+    Relative to the features, since their means may be almost 0.
+    """
+    return F.mse_loss(ours.mean((2, 3)), theirs.mean((2, 3))) / theirs.square().mean().clamp_min(1e-12)
 
 
 def moments(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
-    """:func:`relative_squared` distance of channel means, and of mean squares, over the batch; the mean of both.
+    """Distance of channel means and mean squares over the batch: the mean of both, as :func:`moment_weights` weighs.
 
     The first moments of the features' distributions, whatever single images look like: feature matching as Salimans
     et al. (NIPS 2016) have it.
     """
-    pairs = zip(channel_moments(ours), channel_moments(theirs), strict=True)
-    return torch.stack([relative_squared(mine, wanted) for mine, wanted in pairs]).mean()
+    wanted = channel_moments(theirs)
+    return ((channel_moments(ours) - wanted).square() * moment_weights(wanted)).sum()
+
+
+def moment_weights(wanted: torch.Tensor) -> torch.Tensor:
+    """Return (2, C): weights of squared differences from moments. Sums are relative to 1: half for means that are off
+    by the features' own size, half for mean squares that are off by as much as they are."""
+    size = torch.stack([wanted[1].sum(), wanted[1].square().sum()]).clamp_min(1e-12)
+    return (0.5 / size)[:, None].expand_as(wanted)
 
 
 def channel_moments(features: torch.Tensor) -> torch.Tensor:

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import nn
 
-from ganprune.training.distances import channel_moments
+from ganprune.training.distances import channel_moments, moment_weights
 
 RATE = 0.02  # share of a batch in the running moments: about 50 batches count
 
 
 class DataMoments(nn.Module):
-    """Relative squared distance of channel means and mean squares over the data set, averaged over layers.
+    """The distance of :func:`ganprune.training.distances.moments` over the data set, averaged over layers.
 
     A batch is too few images for that, and pushing each batch's moments to those of all would take away what makes
     images differ. So a running average is compared, and the gradient is that of the batch, as if it stood for all.
@@ -44,14 +44,13 @@ class DataMoments(nn.Module):
             parts.append([channel_moments(layer.float()) * len(layer) for layer in layers])
             images += len(layers[0])
         wanted = [torch.stack(layer).sum(0) / images for layer in zip(*parts, strict=True)]
-        weights = [torch.ones_like(each) / each.square().sum(1, keepdim=True).clamp_min(1e-12) for each in wanted]
         self.register_buffer("wanted", torch.cat(wanted, 1))  # (2, channels of all layers)
-        self.register_buffer("weight", torch.cat(weights, 1) / (2 * len(wanted)))
+        self.register_buffer("weight", torch.cat([moment_weights(each) for each in wanted], 1) / len(wanted))
         self.register_buffer("running", torch.zeros_like(self.wanted))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64, device=self.wanted.device))
 
     def forward(self, ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Return the mean over layers and moments of |m - m_original|^2 / |m_original|^2; the running moments move on.
+        """Return the mean over layers of the distance of the running moments, which move on.
 
         Args:
             ours: the features of a batch of the compact generator's images.
