@@ -28,7 +28,6 @@ from ganprune.evolution.state import FORMAT, SearchState, opened
 from ganprune.runs.directory import RunDirectory
 from ganprune.runs.interruption import Interruption
 
-EXHAUSTED = "nothing new was found: every individual had been scored before"
 SCHEDULES = ("alternate", "simultaneous", "separate")
 _NEEDED = ("evaluate", "map", "clone", *STEPS)
 
@@ -41,8 +40,6 @@ class Progress:
         side: whose step it was.
         generation: 0 for the one that meets the original partners.
         population: the evaluated batch.
-        new: the share of it that had not been scored on this side before, in [0, 1]; the rest are known individuals,
-            measured again.
         elite: its best, by the strategy's account.
         evaluations: (side, bits) scored so far in the run, both sides together.
         rescores: scores of known bits against a further partner so far.
@@ -54,7 +51,6 @@ class Progress:
     side: str
     generation: int
     population: Sequence[Individual]
-    new: float
     elite: Individual
     evaluations: int
     rescores: int
@@ -130,14 +126,13 @@ def coevolve(
                 batch = toolbox.generate()
             if _exceeds(state, batch, partner, max_evaluations):
                 break  # what generate has drawn is in no saved state
-            known = state.ledger.evaluations
             hits = score_batch(state, batch, partner, interruption, on_evaluation)
             with state.randomness.installed():
                 toolbox.update(batch)
 
             elapsed = time.perf_counter() - started
             step_seconds, state.seconds = elapsed - state.seconds, elapsed
-            progress = _progress(state, batch, partner, (state.ledger.evaluations - known) / len(batch))
+            progress = _progress(state, batch, partner)
             state.advance(_log_line(progress, step_seconds, hits, state.notes))
             if callback:
                 callback(progress)
@@ -169,12 +164,11 @@ def _exceeds(
     return True
 
 
-def _progress(state: SearchState, batch: Sequence[Individual], partner: Individual | None, new: float) -> Progress:
+def _progress(state: SearchState, batch: Sequence[Individual], partner: Individual | None) -> Progress:
     return Progress(
         side=state.side,
         generation=state.generation,
         population=tuple(batch),
-        new=new,
         elite=state.toolboxes[state.side].get_best(),
         evaluations=state.ledger.evaluations,
         rescores=state.ledger.rescores,
@@ -192,7 +186,6 @@ def _log_line(progress: Progress, step_seconds: float, hits: int, notes: Sequenc
         "side": progress.side,
         "generation": progress.generation,
         "population": len(values),
-        "new": progress.new,
         "best": progress.elite.scalar_fitness,
         "mean": math.fsum(values) / len(values),
         "density": sum(progress.elite) / len(progress.elite),
@@ -203,13 +196,8 @@ def _log_line(progress: Progress, step_seconds: float, hits: int, notes: Sequenc
         "cost": progress.cost,
         "timing": {"seconds": progress.seconds, "step_seconds": step_seconds, "cache_hits": hits},
     }
-    happened = []
     if broken:
-        happened.append(f"{broken} of {len(values)} gave images that are not finite; they have the worst fitness")
-    if not progress.new:
-        happened.append(EXHAUSTED)
-    if happened:
-        line["note"] = "; ".join(happened)
+        line["note"] = f"{broken} of {len(values)} gave images that are not finite; they have the worst fitness"
     if notes:
         line["timing"]["notes"] = list(notes)
     return line
