@@ -10,7 +10,7 @@ import torch
 from ganprune.data.images import ImageSet
 from ganprune.device import images_at_once
 from ganprune.models.cyclegan import Side
-from ganprune.settings.terms import DISCRIMINATOR, IMAGE, IMAGENET, INSIDE, KEPT, SCORES, SIGHT
+from ganprune.settings.terms import IMAGE, IMAGENET, INSIDE, KEPT, SCORES, SIGHT
 from ganprune.settings.training import TrainingSettings
 from ganprune.training.augmentation import Batch
 from ganprune.training.views import Inside, Onlookers, Views
@@ -31,7 +31,7 @@ class Teacher:
         side: the original's.
         images: the training images of its source.
         settings: says how many images a training takes.
-        views: those that are compared; without a discriminator some are left out.
+        views: those that are compared; what the discriminator can't give is left out.
         inside: which features inside the generator are.
         onlookers: who looks at images.
     """
@@ -46,7 +46,7 @@ class Teacher:
         onlookers: Onlookers,
     ):
         self.side, self.images, self.inside, self.onlookers = side, images, inside, onlookers
-        self.views = set(views) - (set() if onlookers.discriminator is not None else set(DISCRIMINATOR))
+        self.views = set(views) - onlookers.blind
         self.entries = 2 * len(images)  # each may be mirrored
         self.comes_again = self.entries <= settings.total * settings.batch
         self.chunk = min(CHUNK, images_at_once(images.frame, self.device))

@@ -35,6 +35,13 @@ class Onlookers:
     discriminator: nn.Module | None = None
     imagenet: nn.Module | None = None
 
+    @property
+    def blind(self) -> set[str]:
+        """The views that the discriminator can't give: there is none, or it has no layers on the way."""
+        if self.discriminator is None:
+            return {SCORES, SIGHT}
+        return set() if len(_layers(self.discriminator)) > 1 else {SIGHT}
+
     def look(self, images: torch.Tensor, views: Iterable[str]) -> Views:
         """Return those of the views that take no more than images, (B, C, H, W) in [-1, 1]."""
         found, views = {IMAGE: [images]}, set(views)
@@ -163,7 +170,10 @@ def seen_by(discriminator: nn.Module, images: torch.Tensor) -> tuple[torch.Tenso
         images: (B, C, H, W) in [-1, 1].
     """
     taken: list[torch.Tensor] = []
-    layers = [(name, module) for name, module in discriminator.named_modules() if isinstance(module, nn.Conv2d)]
-    with hooks(dict(layers[1:]), lambda name, module, inputs: taken.append(inputs[0])):
+    with hooks(dict(_layers(discriminator)[1:]), lambda name, module, inputs: taken.append(inputs[0])):
         output = judged(discriminator, images)
     return output, taken
+
+
+def _layers(discriminator: nn.Module) -> list[tuple[str, nn.Module]]:
+    return [(name, module) for name, module in discriminator.named_modules() if isinstance(module, nn.Conv2d)]

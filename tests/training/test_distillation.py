@@ -14,6 +14,7 @@ from ganprune.filters.space import FilterSpace
 from ganprune.models.cyclegan import new_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig, ResnetGenerator
+from ganprune.settings.terms import TERMS
 from ganprune.settings.training import TrainingSettings
 from ganprune.training import CycleGANTrainer
 from ganprune.training.distillation import FeatureDistillation, least_squares_adapter
@@ -21,7 +22,7 @@ from ganprune.training.views import common_layers, seen_by, tapped
 
 SETTINGS = TrainingSettings(
     steps=4, decay_steps=2, batch=2, pool=3, lam=1.0, identity=0.0, adversarial=0.0, distil=1.0, disa=0.5,
-    feature_matching=0.5, features=0.7, learning_rate=1e-3, seed=3,
+    feature_matching=0.5, features=0.7, data_moments=0.5, learning_rate=1e-3, seed=3,
 )  # fmt: skip
 
 
@@ -134,8 +135,8 @@ def test_an_interrupted_fine_tune_with_adapters_goes_on_exactly(images, tmp_path
         assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("term", ["distil", "disa", "feature_matching", "features"])
+@pytest.mark.parametrize("term", TERMS)
 def test_every_distance_needs_a_teacher(images, term):
-    settings = replace(SETTINGS, **{"distil": 0.0, "disa": 0.0, "feature_matching": 0.0, "features": 0.0, term: 1.0})
+    settings = replace(SETTINGS, **{**dict.fromkeys(TERMS, 0.0), term: 1.0})
     with pytest.raises(UserError, match=rf"{term}: got 1\.0; expected 0 without a teacher"):
         CycleGANTrainer(toy_cyclegan(), images, settings)
