@@ -16,6 +16,7 @@ A variant of one's own: ``--variant "NAME: distil=10,lam=5,learning_rate=1e-3,ba
 from __future__ import annotations
 
 import fnmatch
+import importlib.util
 import json
 import statistics
 import time
@@ -37,7 +38,7 @@ from ganprune.metrics.rows import METRICS, Metric, compute_figures
 from ganprune.pipeline.config import configured_task, open_finished, read_config
 from ganprune.pipeline.task import Task
 from ganprune.settings.evolve import EvolveSettings
-from ganprune.settings.terms import INSIDE, KEPT, TERMS
+from ganprune.settings.terms import IMAGENET, TERMS
 from ganprune.settings.training import OBJECTIVES, TrainingSettings
 from ganprune.training import CycleGANTrainer
 from ganprune.training.finetune import finetune
@@ -45,7 +46,7 @@ from ganprune.training.finetune import finetune
 DEFAULT = {**OBJECTIVES["distil"], "batch": EvolveSettings().finetune.batch}
 # Each with about the gradient that pixel L1 has at its weight of 10, at the start of a fine-tune at 8 times fewer
 # parameters: python scripts/finetuning.py weights RUN
-WEIGHTS: dict[str, float] = {}
+WEIGHTS: dict[str, float] = dict.fromkeys(TERMS, 1.0)
 COMMON = {"augment": 1.0, "identity": 0.0, "batch": 8, "learning_rate": 5e-4}
 COMBINED: dict[str, tuple[str, ...]] = {
     "OMGD": ("ssim", "style", "feature_matching", "variation"),
@@ -65,8 +66,8 @@ def _weighed(*terms: str) -> dict[str, float]:
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "distil (the default)": DEFAULT,
-    **{f"distil + {term}": {**DEFAULT, term: weight} for term, weight in WEIGHTS.items()},
-    **{f"{term} for L1": {**DEFAULT, "distil": 0.0, term: weight} for term, weight in WEIGHTS.items()},
+    **{f"distil + {term}": {**DEFAULT, term: weight} for term, weight in WEIGHTS.items() if term != "distil"},
+    **{f"{term} for L1": {**DEFAULT, "distil": 0.0, term: weight} for term, weight in WEIGHTS.items() if term != "distil"},
     **{name: {**DEFAULT, **_weighed(*terms)} for name, terms in COMBINED.items()},
     "distil, average 0.99": {**DEFAULT, "average": 0.99},
     "cyclegan (paper)": {
@@ -80,6 +81,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "images + L_DisA + features, lam 5": {"distil": 10.0, "lam": 5.0, "adversarial": 0.0, "disa": 1.0, "features": 1.0},
 }  # fmt: skip
 TIMED_STEPS = 6
+PACKAGE = "efficientnet_lite_pytorch"
 
 
 class Subject:
@@ -123,9 +125,7 @@ class Subject:
         times: dict[str, list[float]] = {name: [] for name in variants}
         for _ in range(TIMED_STEPS):
             for name, trainer in trainers.items():
-                trainer.step = (
-                    0  # always the same batch: what is known of the original is known from the second time on
-                )
+                trainer.step = 0  # the same batch: the original's answers are known then, as later in a training
                 began = time.perf_counter()
                 trainer.train_step()
                 times[name].append(time.perf_counter() - began)
@@ -189,13 +189,21 @@ def measure(
 def chosen(patterns: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return our variants whose names fit one of the patterns; all where there are none.
 
+    Those that take the ImageNet network are left out, with a word, where it is not installed.
+
     Raises:
         click.BadParameter: a pattern that fits no name.
     """
     for pattern in patterns:
         if not fnmatch.filter(VARIANTS, pattern):
             raise click.BadParameter(f"{pattern!r}; ours are {', '.join(VARIANTS)}", param_hint="--only")
-    return {n: v for n, v in VARIANTS.items() if not patterns or any(fnmatch.fnmatchcase(n, p) for p in patterns)}
+    names = [n for n in VARIANTS if not patterns or any(fnmatch.fnmatchcase(n, pattern) for pattern in patterns)]
+    if importlib.util.find_spec(PACKAGE) is None:
+        beyond = [n for n in names if any(TERMS[term].view == IMAGENET for term in TERMS.keys() & VARIANTS[n].keys())]
+        names = [n for n in names if n not in beyond]
+        if beyond:
+            click.echo(f"Left out without the package {PACKAGE}: {', '.join(beyond)}", err=True)
+    return {name: VARIANTS[name] for name in names}
 
 
 def timed(
@@ -219,10 +227,9 @@ def timed(
 @click.option("--images", type=int, default=16, show_default=True, help="Training images that are looked at.")
 @click.option("--without", multiple=True, metavar="PATTERN", help='Terms to leave out, such as "imagenet*".')
 def weights(run: Path, images: int, without: tuple[str, ...]) -> None:
-    """Print for each term the weight at which its gradient in images of RUN's elites, before any fine-tune, is as large
-    as pixel L1's at 10: both sides, and their geometric mean."""
-    terms = [name for name in TERMS if TERMS[name].view not in (INSIDE, KEPT)]  # those do not look at images
-    terms = [name for name in terms if not any(fnmatch.fnmatchcase(name, pattern) for pattern in without)]
+    """Print for each term the weight at which its gradient in the weights of RUN's elites, before any fine-tune, is as
+    large as pixel L1's at 10: both sides, and their geometric mean."""
+    terms = [name for name in TERMS if not any(fnmatch.fnmatchcase(name, pattern) for pattern in without)]
     sizes = gradients(Subject(run, "cpu"), terms, images)
     for name, found in sizes.items():
         ratios = [10 * wanted / size for wanted, size in zip(sizes["distil"], found, strict=True)]
@@ -230,7 +237,7 @@ def weights(run: Path, images: int, without: tuple[str, ...]) -> None:
 
 
 def gradients(subject: Subject, terms: Sequence[str], images: int) -> dict[str, list[float]]:
-    """Return the length of each term's gradient in the generated images, of each side."""
+    """Return the length of each term's gradient in the weights of each side's compact generator."""
     settings = TrainingSettings(
         steps=1, batch=images, lam=0.0, identity=0.0, adversarial=0.0, augment=1.0, seed=1, **dict.fromkeys(terms, 1.0)
     )
@@ -238,10 +245,11 @@ def gradients(subject: Subject, terms: Sequence[str], images: int) -> dict[str, 
     trainer = subject.trainer(settings)
     for one in trainer.sides.values():
         assert one.taught is not None
-        real = trainer.batch(one.side.source)
-        fake = one.side.generator(real.images).detach().requires_grad_(True)
-        for name, value in one.taught(real, fake, {}).items():
-            found[name].append(float(torch.autograd.grad(value, fake, retain_graph=True)[0].norm()))
+        real, parameters = trainer.batch(one.side.source), list(one.side.generator.parameters())
+        fake, inside = one.taught.teacher.inside.run(one.side.generator, real.images, original=False)
+        for name, value in one.taught(real, fake, inside).items():
+            parts = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
+            found[name].append(float(torch.cat([part.flatten() for part in parts if part is not None]).norm()))
     return found
 
 
