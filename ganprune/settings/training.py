@@ -57,11 +57,9 @@ class TrainingSettings(TermSettings):
     augment: float = setting(286 / 256, "Enlarge-and-crop factor, 1 for none; CycleGAN's is 286/256.", low=1, high=4)
     shift: int = setting(0, "Pixels by which images are moved each way at most, 0 for none.", low=0)
     average: float = setting(
-        0.0,
-        "Decay of a running average of the generators' weights, the result then; 0 for none.",
-        low=0,
-        high=MOST_AVERAGE,
-    )
+        0.0, "Decay of a running average of the generators' weights, the result then; 0 for none.",
+        low=0, high=MOST_AVERAGE,
+    )  # fmt: skip
     precision: str = setting("float32", "float32, or bfloat16 for mixed precision.", choices=PRECISIONS)
     seed: int = setting(0, "Of everything random.", low=0, high=2**32 - 1, common=True)
 
