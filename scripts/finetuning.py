@@ -46,7 +46,11 @@ from ganprune.training.finetune import finetune
 DEFAULT = {**OBJECTIVES["distil"], "batch": EvolveSettings().finetune.batch}
 # Each with about the gradient that pixel L1 has at its weight of 10, at the start of a fine-tune at 8 times fewer
 # parameters: python scripts/finetuning.py weights RUN
-WEIGHTS: dict[str, float] = dict.fromkeys(TERMS, 1.0)
+WEIGHTS: dict[str, float] = {
+    "distil": 10, "disa": 1.3, "feature_matching": 5, "features": 16, "ssim": 6.3, "ssim_scales": 3.7, "low": 10,
+    "high": 27, "variation": 16, "style": 7, "channels": 250, "moments": 400, "data_moments": 110, "attention": 260,
+    "imagenet": 3.4, "imagenet_style": 2.2, "imagenet_moments": 8,
+}  # fmt: skip
 COMMON = {"augment": 1.0, "identity": 0.0, "batch": 8, "learning_rate": 5e-4}
 COMBINED: dict[str, tuple[str, ...]] = {
     "OMGD": ("ssim", "style", "feature_matching", "variation"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -46,13 +46,11 @@ class Taught:
             fake: what the compact generator made of it, (B, C, H, W) in [-1, 1].
             inside: its features.
         """
-        ours, theirs = {**self.teacher.look(fake), **inside}, self.teacher(source)
+        ours, theirs = _floats({**self.teacher.look(fake), **inside}), _floats(self.teacher(source))
         # In float32 whatever the precision: variances and Gram matrices are small differences of large sums.
         with torch.autocast(fake.device.type, enabled=False, cache_enabled=False):
-            return {
-                name: distance(_floats(ours[TERMS[name].view]), _floats(theirs[TERMS[name].view]))
-                for name, distance in self.distances.items()
-            }
+            views = {name: TERMS[name].view for name in self.distances}
+            return {name: each(ours[views[name]], theirs[views[name]]) for name, each in self.distances.items()}
 
 
 def make_taught(teacher: Teacher, student: nn.Module, settings: TrainingSettings, example: Batch) -> Taught:
@@ -91,5 +89,5 @@ def _named(distance: str) -> Any:
     return getattr(importlib.import_module(f"ganprune.training.{module}"), name)
 
 
-def _floats(tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
-    return [tensor.float() for tensor in tensors]
+def _floats(views: Views) -> Views:
+    return {view: [tensor.float() for tensor in tensors] for view, tensors in views.items()}
