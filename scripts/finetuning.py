@@ -51,6 +51,7 @@ WEIGHTS: dict[str, float] = {
     "high": 27, "variation": 16, "style": 7, "channels": 250, "moments": 400, "data_moments": 110, "attention": 260,
     "imagenet": 3.4, "imagenet_style": 2.2, "imagenet_moments": 8,
 }  # fmt: skip
+OTHERS = {term: weight for term, weight in WEIGHTS.items() if term != "distil"}
 COMMON = {"augment": 1.0, "identity": 0.0, "batch": 8, "learning_rate": 5e-4}
 COMBINED: dict[str, tuple[str, ...]] = {
     "OMGD": ("ssim", "style", "feature_matching", "variation"),
@@ -70,8 +71,8 @@ def _weighed(*terms: str) -> dict[str, float]:
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "distil (the default)": DEFAULT,
-    **{f"distil + {term}": {**DEFAULT, term: weight} for term, weight in WEIGHTS.items() if term != "distil"},
-    **{f"{term} for L1": {**DEFAULT, "distil": 0.0, term: weight} for term, weight in WEIGHTS.items() if term != "distil"},
+    **{f"distil + {term}": {**DEFAULT, term: weight} for term, weight in OTHERS.items()},
+    **{f"{term} for L1": {**DEFAULT, "distil": 0.0, term: weight} for term, weight in OTHERS.items()},
     **{name: {**DEFAULT, **_weighed(*terms)} for name, terms in COMBINED.items()},
     "distil, average 0.99": {**DEFAULT, "average": 0.99},
     "cyclegan (paper)": {
