@@ -219,3 +219,11 @@ def test_the_imagenet_network_is_the_one_for_training(images):
     settings = replace(NOTHING, imagenet=1.0, imagenet_style=1.0, precision="bfloat16")
     losses = CycleGANTrainer(student, images, settings, teacher=original).train_step()
     assert set(losses) == {"imagenet_A2B", "imagenet_style_A2B"} and all(0 < value < 10 for value in losses.values())
+
+
+@pytest.mark.slow
+def test_training_lowers_every_term(images):
+    trainer = alone(patches(3), batch=4, steps=60, learning_rate=3e-3)(images)
+    losses = list(trainer.train())
+    first, last = ({name: sum(step[name] for step in part) for name in part[0]} for part in (losses[:5], losses[-5:]))
+    assert all(last[name] < first[name] for name in first), {name: last[name] / first[name] for name in first}
