@@ -12,14 +12,17 @@ from ganprune.cli.options import FOLDER, dry_run_option, factory_options, machin
 from ganprune.cli.progress import print_run, showing
 from ganprune.errors import UserError
 
+OBJECTIVE_HELP = "distil, features, or cyclegan (the paper's); weights as in distil:ssim=1."
+
 
 @main.command()
 @click.argument("run", type=FOLDER, required=False)
 @click.option("--out", type=FOLDER, help="New run directory for the result.")
 @click.option("--resume", type=FOLDER, help="Go on with an interrupted one's --out; RUN and options are its own.")
-@click.option("--objective", default="distil", show_default=True, help="distil, features, or cyclegan (the paper's).")
+@click.option("--objective", default="distil", show_default=True, help=OBJECTIVE_HELP)
 @click.option("--steps", type=int, default=1000, show_default=True, help="Training steps; the rate decays over half.")
 @click.option("--batch", type=int, default=4, show_default=True, help="Images of each domain per step.")
+@click.option("--average", type=float, default=0.0, show_default=True, help="Decay of averaged weights; 0 for none.")
 @click.option("--seed", type=int, default=1, show_default=True)
 @factory_options
 @machine_options

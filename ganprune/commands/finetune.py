@@ -18,7 +18,10 @@ from ganprune.runs.directory import CONFIG, RunDirectory, refuse_changes
 from ganprune.settings.fields import changed, flat
 
 # The options of ``ganprune finetune``, and the settings that they are.
-OPTIONS = {"objective": "finetune", "steps": "finetune_steps", "batch": "finetune_batch", "seed": "seed"}
+OPTIONS = {
+    "objective": "finetune", "steps": "finetune_steps", "batch": "finetune_batch", "average": "finetune_average",
+    "seed": "seed",
+}  # fmt: skip
 
 
 def finetune_run(
@@ -28,6 +31,7 @@ def finetune_run(
     objective: str = "distil",
     steps: int = 1000,
     batch: int = 4,
+    average: float = 0.0,
     seed: int = 1,
     factories: Mapping[str, str | None] | None = None,
     device: str = "auto",
@@ -40,9 +44,10 @@ def finetune_run(
     Args:
         path: the run; one that was interrupted after its search will do.
         out: a new directory.
-        objective: "distil", "features" or "cyclegan"; see ``EvolveSettings.finetune``.
+        objective: "distil", "features" or "cyclegan", with weights or without; see ``EvolveSettings.finetune``.
         steps: training steps; the rate decays over the second half.
         batch: images of each domain per step.
+        average: decay of a running average of the weights, the result then; 0 for none.
         seed: of everything random.
         factories: "generator" and "discriminator" again, where the run's are made by code.
         device: "auto", "cpu", "cuda" or "cuda:N".
@@ -59,7 +64,7 @@ def finetune_run(
     if unfinished:
         reporter.note(unfinished)
     config, settings = read_config(source)
-    given = {"objective": objective, "steps": steps, "batch": batch, "seed": seed}
+    given = {"objective": objective, "steps": steps, "batch": batch, "average": average, "seed": seed}
     settings = changed(settings, **{OPTIONS[name]: value for name, value in given.items()})
     job = begin(
         "finetune", settings, lambda: configured_task(config, device, factories),
@@ -85,7 +90,7 @@ def resume_finetune(
 
     Args:
         path: its directory.
-        options: objective, steps, batch, seed and threads that were given once more; they have to be its own.
+        options: objective, steps, batch, average, seed and threads that were given once more; they have to be its own.
         factories: "generator" and "discriminator" again, where the run's are made by code.
         device: None for its own. On another one results may differ in their last digits.
         reporter: whom to tell how far it is.

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ganprune.data.pixels import CHANNELS
 from ganprune.errors import UserError
 from ganprune.evolution.registry import REGISTRY, resolve
 from ganprune.fitness import check_channels
+from ganprune.models.architecture import output_channels
+from ganprune.models.imagenet import load_efficientnet
 from ganprune.pipeline.search import OPERATORS, make_strategy, specifications
 from ganprune.pipeline.task import Task
 from ganprune.settings.evolve import EvolveSettings, SearchSettings
 from ganprune.settings.fields import changed
-from ganprune.settings.training import OBJECTIVES
+from ganprune.settings.terms import DISCRIMINATOR, IMAGENET, TERMS
+from ganprune.settings.training import OBJECTIVES, read_objective
+from ganprune.training.trainer import TRAINING
 
 
 def check_search(settings: SearchSettings, sides: Sequence[str]) -> None:
@@ -43,6 +48,7 @@ def check_objectives(task: Task, settings: EvolveSettings) -> None:
     asked = {"finetune": (settings.finetune.objective, settings.finetune.steps > 0)}
     asked["tune"] = (settings.tuning.objective, settings.tuning.wanted)
     for option, (objective, wanted) in asked.items():
+        objective = objective.partition(":")[0]
         if objective != "cyclegan" or not wanted:
             continue
         for name, side in task.cyclegan.items():
@@ -56,8 +62,26 @@ def check_objectives(task: Task, settings: EvolveSettings) -> None:
                 found = f"cyclegan for {name}, without {missing[0]}"
                 raise UserError(option, found, "distil: it takes nothing but the generator", f"Give --{option} distil.")
             check_channels(task.cyclegan, task.images, name, identity=OBJECTIVES["cyclegan"]["identity"] > 0)
+    if settings.finetune.steps:
+        _check_terms(task, settings.finetune.objective)
     for name in task.cyclegan:
         check_channels(task.cyclegan, task.images, name, identity=settings.fitness.identity > 0)
+
+
+def _check_terms(task: Task, objective: str) -> None:
+    """Check that the terms that were asked for by name have what they need: no one would see that one was left out."""
+    own, weights = OBJECTIVES[objective.partition(":")[0]], read_objective(objective)
+    views = {term: TERMS[term].view for term in TERMS if weights.get(term, 0) > 0 and not own.get(term)}
+    for term, view in views.items():
+        for name, side in task.cyclegan.items():
+            if view in DISCRIMINATOR and side.discriminator is None:
+                found = f"{term} for {name}, without a discriminator"
+                raise UserError("finetune", found, "terms that need none", f"Leave {term} out.")
+            if view == IMAGENET and output_channels(side.generator) not in CHANNELS:
+                found = f"{term} for {name}, whose images have {output_channels(side.generator)} channels"
+                raise UserError("finetune", found, "colour or greyscale images", f"Leave {term} out.")
+    if IMAGENET in views.values():
+        load_efficientnet(TRAINING)
 
 
 def check_references(settings: SearchSettings, given: Mapping[str, str]) -> None:

@@ -14,9 +14,11 @@ from torch import nn
 
 from ganprune import __version__
 from ganprune.device import resolve_precision, set_threads
-from ganprune.evolution.individual import Individual, pack_bits
+from ganprune.evolution.individual import Individual, pack_bits, unpack_bits
 from ganprune.filters.builder import NetworkBuilder
 from ganprune.filters.saving import save_generator
+from ganprune.filters.slicing import Keep
+from ganprune.filters.space import FilterSpace
 from ganprune.fitness import CycleFitness
 from ganprune.models.architecture import describe
 from ganprune.pipeline.checks import check_objectives, check_search
@@ -33,8 +35,10 @@ from ganprune.pipeline.task import Task, check_fingerprint, fingerprint
 from ganprune.runs.directory import CONFIG, SEARCHED, STATE, SUMMARY, RunDirectory
 from ganprune.settings.evolve import EvolveSettings
 from ganprune.settings.fields import changed
+from ganprune.settings.terms import KEPT
 from ganprune.training import TENSORS_NAME
 from ganprune.training.finetune import finetune
+from ganprune.training.taught import compared_views
 
 SUMMARY_FORMAT = 1
 
@@ -159,8 +163,9 @@ class Job:
             stage(f"fine-tuning {task.whom}, compact", settings.finetune.steps)
             keep = directory.directory if self.command in RESUMABLE else None
             outcome = finetune(
-                task.cyclegan, task.images, compact, settings.training, self.reporter.training, keep=keep
-            )
+                task.cyclegan, task.images, compact, settings.training, self.reporter.training,
+                filters=self._filters(bits), keep=keep,
+            )  # fmt: skip
         if outcome:
             text = "the fine-tune diverged at step {diverged_at}: the weights of step {weights_of} are kept"
             stage(text.format(**outcome))
@@ -169,6 +174,14 @@ class Job:
         figures = measure(task, settings, compact)
         sides = {name: {**figures[name], **summary["sides"][name]} for name in figures}
         return {**summary, "sides": sides, **({"finetune": outcome} if outcome else {})}
+
+    def _filters(self, bits: Mapping[str, str]) -> dict[str, Keep] | None:
+        """Return which filters each side has kept; None where no term of the fine-tune compares these."""
+        if KEPT not in compared_views(self.settings.training):
+            return None
+        encoding, size = self.settings.scoring.encoding, self.task.images.size
+        spaces = {n: FilterSpace(self.task.cyclegan[n].generator, encoding=encoding, size=size) for n in bits}
+        return {name: spaces[name].kept(unpack_bits(each)) for name, each in bits.items()}
 
     def _keep(
         self,

@@ -32,6 +32,7 @@ from ganprune.errors import UserError
 from ganprune.evolution.individual import pack_bits
 from ganprune.filters.builder import make_builders
 from ganprune.filters.saving import load_generator, save_generator
+from ganprune.filters.slicing import Keep
 from ganprune.filters.space import FilterSpace
 from ganprune.metrics.evaluate import evaluate
 from ganprune.metrics.measures import Measures
@@ -157,11 +158,11 @@ class _Rehearsal:
     def run(self) -> list[str]:
         """Do everything once and return the notes."""
         self.notes += pass_batches(self.task, self.sizes)
-        compact, bits = self.prune()
+        compact, bits, filters = self.prune()
         if not self.finishes:
             return self.notes
         if self.settings.finetune.steps:
-            self.finetune(compact)
+            self.finetune(compact, filters)
         with tempfile.TemporaryDirectory() as folder:
             loaded = self.save(compact, bits, Path(folder))
             self.measure(loaded, Path(folder))
@@ -171,8 +172,8 @@ class _Rehearsal:
 
     # --- what the search does
 
-    def prune(self) -> tuple[dict[str, nn.Module], dict[str, list[int]]]:
-        """Take away every other filter, tune and score; return compact networks to fine-tune, and their bits.
+    def prune(self) -> tuple[dict[str, nn.Module], dict[str, list[int]], dict[str, Keep]]:
+        """Take away every other filter, tune and score; return compact networks to fine-tune, bits and kept filters.
 
         Weights are not reconstructed here: a search begins with that.
         """
@@ -187,6 +188,7 @@ class _Rehearsal:
             builders = make_builders(task.cyclegan, task.images, spaces=spaces, reconstruct=False)
             bits = {name: _half(builder.space) for name, builder in builders.items()}
             compact = {name: builders[name].final(each).requires_grad_(True) for name, each in bits.items()}
+            filters = {name: builders[name].space.kept(each) for name, each in bits.items()}
         tunes = self.searches and settings.tuning.wanted
         if tunes:
             settings = changed(settings, tune_steps=1)
@@ -197,19 +199,19 @@ class _Rehearsal:
             fitness = make_fitness(task, settings, builders, {})
             for name, each in bits.items():
                 fitness[name](each, bits.get(OTHER[name]))
-        return compact, bits
+        return compact, bits, filters
 
     # --- what follows it
 
-    def finetune(self, compact: Mapping[str, nn.Module]) -> None:
+    def finetune(self, compact: Mapping[str, nn.Module], filters: Mapping[str, Keep]) -> None:
         """Take a fine-tuning step in place, and see whether a training can go on from what is saved of it."""
         training, again = changed(self.settings, finetune_steps=1).training, copy.deepcopy(dict(compact))
         task, what = self.task, f"networks of {self.whom}"
         with tempfile.TemporaryDirectory() as folder:
             with trying(f"a fine-tuning step ({self.settings.finetune.objective}) and saving its state", what):
-                outcome = finetune(task.cyclegan, task.images, compact, training, keep=Path(folder))
+                outcome = finetune(task.cyclegan, task.images, compact, training, filters=filters, keep=Path(folder))
             with trying("loading the state of a fine-tune", what):
-                finetune(task.cyclegan, task.images, again, training, keep=Path(folder))
+                finetune(task.cyclegan, task.images, again, training, filters=filters, keep=Path(folder))
                 for name, network in compact.items():
                     self._compare(network, again[name], name)
         if outcome:

@@ -12,6 +12,7 @@ from ganprune.errors import UserError, did_you_mean
 from ganprune.evolution.registry import names
 from ganprune.settings.fields import Settings, changed, part, setting
 from ganprune.settings.fitness import FitnessSettings
+from ganprune.settings.terms import DISCRIMINATOR, TERMS
 from ganprune.settings.training import PRECISIONS, FinetuneSettings, TrainingSettings, TuningSettings
 
 FEATURES_HELP = "inception (FID and KID) or none."
@@ -126,7 +127,7 @@ class EvolveSettings(Settings):
     @property
     def needs_discriminators(self) -> bool:
         """Whether the search or a training asks discriminators; figures that do are left out where there are none."""
-        asking = ("adversarial", "disa", "feature_matching")
+        asking = ["adversarial", *(name for name, term in TERMS.items() if term.view in DISCRIMINATOR)]
         weights = self.finetune.training(lam=self.fitness.lam, precision="float32", seed=self.seed).weights
         trained = self.finetune.steps > 0 and any(weights[term] for term in asking)
         tuned = self.tuning.wanted and self.tuning.objective == "cyclegan"

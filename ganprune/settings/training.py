@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from ganprune.errors import UserError, did_you_mean
 from ganprune.settings.fields import Settings, setting
+from ganprune.settings.terms import TERMS, TermSettings
+from ganprune.specs import Range, given_parameters
 
 PRECISIONS = ("float32", "bfloat16")
-TAUGHT = ("distil", "disa", "feature_matching", "features")  # the terms that need a teacher
+MOST_AVERAGE = 0.99999
+OWN = ("lam", "identity", "adversarial")  # the weights of the terms that need no teacher
 
 # Weights of the fine-tune's terms, found by scripts/finetuning.py on validation images: docs/finetuning.md.
 DISTILLED: dict[str, float] = {
@@ -22,8 +27,10 @@ OBJECTIVES: dict[str, dict[str, float]] = {
 
 
 @dataclass(frozen=True)
-class TrainingSettings(Settings):
+class TrainingSettings(TermSettings):
     """What a training run does; the defaults are CycleGAN's except ``batch`` and the step counts.
+
+    The weights of the terms that compare with a teacher are those of :class:`TermSettings`.
 
     Attributes:
         batch: 1 in the paper.
@@ -31,11 +38,6 @@ class TrainingSettings(Settings):
         discriminator_rate: learning rate of the discriminators, in learning rates of the generators.
         identity: 0 leaves it out.
         adversarial: weight of the adversarial term.
-        distil: weight of the L1 distance to the teacher's images; needs a teacher, as the three below do.
-        disa: weight of L_DisA (Eq. 5) in the output of the teacher's discriminator.
-        feature_matching: weight of the relative L1 distance of what the teacher's discriminator sees in both images;
-            see ``feature_matching``.
-        features: weight of the distance of features inside the generators; see ``FeatureDistillation``.
         pool: what discriminators are trained from.
         augment: 286/256 in the paper. Half of the images are mirrored.
         average: how much of the generators' averaged weights stays with each step; they are the result then.
@@ -51,16 +53,13 @@ class TrainingSettings(Settings):
     lam: float = setting(10.0, "Weight of the cycle term.", low=0)
     identity: float = setting(0.5, "Weight of identity, times --lam.", low=0)
     adversarial: float = setting(1.0, low=0)
-    distil: float = setting(0.0, low=0)
-    disa: float = setting(0.0, low=0)
-    feature_matching: float = setting(0.0, low=0)
-    features: float = setting(0.0, low=0)
     pool: int = setting(50, "Size of the image pool.", low=0)
     augment: float = setting(286 / 256, "Enlarge-and-crop factor, 1 for none; CycleGAN's is 286/256.", low=1, high=4)
     shift: int = setting(0, "Pixels by which images are moved each way at most, 0 for none.", low=0)
     average: float = setting(
-        0.0, "Decay of a running average of the generators' weights, the result then; 0 for none.", low=0, high=0.99999
-    )
+        0.0, "Decay of a running average of the generators' weights, the result then; 0 for none.",
+        low=0, high=MOST_AVERAGE,
+    )  # fmt: skip
     precision: str = setting("float32", "float32, or bfloat16 for mixed precision.", choices=PRECISIONS)
     seed: int = setting(0, "Of everything random.", low=0, high=2**32 - 1, common=True)
 
@@ -71,7 +70,7 @@ class TrainingSettings(Settings):
     @property
     def weights(self) -> dict[str, float]:
         """The weight of each term of a generator's objective, by name."""
-        own = {term: getattr(self, term) for term in ("adversarial", *TAUGHT)}
+        own = {term: getattr(self, term) for term in ("adversarial", *TERMS)}
         return {**own, "cycle": self.lam, "identity": self.lam * self.identity}
 
     def to_json(self) -> dict[str, Any]:
@@ -83,6 +82,24 @@ class TrainingSettings(Settings):
         if step < self.steps:
             return self.learning_rate
         return self.learning_rate * (1 - (step - self.steps + 1) / (self.decay_steps + 1))
+
+
+def read_objective(text: str) -> dict[str, float]:
+    """Return the settings of an objective, ``NAME`` or ``NAME:TERM=WEIGHT,...`` with other weights than its own.
+
+    Raises:
+        UserError: an unknown objective or term, or a weight that can't be.
+    """
+    name, _, options = text.partition(":")
+    if name not in OBJECTIVES:
+        expected = f"{', '.join(tuple(OBJECTIVES)[:-1])} or {tuple(OBJECTIVES)[-1]}"
+        raise UserError("finetune", text, expected, did_you_mean(name, OBJECTIVES))
+    names = [each.name for each in fields(TrainingSettings)]
+    weights = given_parameters(
+        "finetune", name, TrainingSettings, options, ranges=dict.fromkeys(names, Range(0, math.inf)),
+        hidden=[each for each in names if each not in (*OWN, *TERMS)],
+    )  # fmt: skip
+    return {**OBJECTIVES[name], **weights}
 
 
 @dataclass(frozen=True)
@@ -122,20 +139,28 @@ class FinetuneSettings(Settings):
 
     Attributes:
         objective: "distil" (the original's images, what its discriminators say of them, and the cycle), "features"
-            (that and features inside the generators) or "cyclegan" (the paper's).
+            (that and features inside the generators) or "cyclegan" (the paper's); see :func:`read_objective`.
         steps: the second half decays the learning rate.
         learning_rate: Adam's; None for the objective's own (5e-4 distilled, 2e-4 as CycleGAN).
     """
 
     objective: str = setting(
-        "distil", "Final fine-tune: distil, features, or cyclegan (the paper's objective).",
-        option="finetune", choices=tuple(OBJECTIVES),
+        "distil", "Final fine-tune: distil, features, or cyclegan (the paper's); weights as in distil:ssim=1.",
+        option="finetune",
     )  # fmt: skip
     steps: int = setting(700, "Steps of the final fine-tune; 0 for none.", option="finetune_steps", low=0, common=True)
     batch: int = setting(4, "Images of each domain per step of the fine-tune.", option="finetune_batch", low=1)
     learning_rate: float | None = setting(
         None, "Learning rate of the fine-tune.", option="finetune_learning_rate", above=0
     )
+    average: float = setting(
+        0.0, "Decay of a running average of the fine-tuned weights, the result then; 0 for none.",
+        option="finetune_average", low=0, high=MOST_AVERAGE, newer=True,
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        read_objective(self.objective)
 
     def training(self, *, lam: float, precision: str, seed: int) -> TrainingSettings:
         """Return what the trainer is to do.
@@ -144,10 +169,11 @@ class FinetuneSettings(Settings):
             lam: weight of the cycle term, where the objective has none of its own.
             precision, seed: of the run.
         """
-        terms: dict[str, Any] = {"lam": lam, **OBJECTIVES[self.objective]}
+        terms: dict[str, Any] = {"lam": lam, **read_objective(self.objective)}
         if self.learning_rate:
             terms["learning_rate"] = self.learning_rate
         constant = self.steps // 2
         return TrainingSettings(
-            steps=constant, decay_steps=self.steps - constant, batch=self.batch, precision=precision, seed=seed, **terms
-        )
+            steps=constant, decay_steps=self.steps - constant, batch=self.batch, average=self.average,
+            precision=precision, seed=seed, **terms,
+        )  # fmt: skip

@@ -14,10 +14,12 @@ from torch import nn
 
 from ganprune.data.images import UnpairedImages
 from ganprune.errors import UserError
+from ganprune.filters.slicing import Keep
 from ganprune.models.cyclegan import CycleGAN
 from ganprune.models.weights import weights_digest
 from ganprune.runs.interruption import Interruption
-from ganprune.settings.training import TAUGHT, TrainingSettings
+from ganprune.settings.terms import TERMS
+from ganprune.settings.training import TrainingSettings
 from ganprune.training import TENSORS_NAME, CycleGANTrainer, read_metadata
 
 SAVE_SECONDS = 60.0
@@ -35,6 +37,7 @@ def finetune(
     settings: TrainingSettings,
     report: Report | None = None,
     *,
+    filters: Mapping[str, Keep] | None = None,
     keep: Path | None = None,
     save_seconds: float = SAVE_SECONDS,
 ) -> dict[str, int]:
@@ -46,6 +49,7 @@ def finetune(
         compact: side -> generator.
         settings: objective and schedule.
         report: called as ``report(step, total, losses)`` after each step.
+        filters: side -> which filters were kept; see :class:`CycleGANTrainer`.
         keep: folder in which the training's state is kept, every ``save_seconds``, when it is interrupted and at its
             end. What is there of the same training goes on. Who needs it no longer removes the file
             :data:`TENSORS_NAME`.
@@ -58,10 +62,13 @@ def finetune(
     Raises:
         Interrupted: Ctrl-C or SIGTERM; with ``keep`` the last step is saved.
     """
-    teacher = cyclegan if any(getattr(settings, term) for term in TAUGHT) else None
+    teacher = cyclegan if any(getattr(settings, term) for term in TERMS) else None
     origin = weights_digest(compact)
-    trainer = CycleGANTrainer(cyclegan.with_generators(compact), images.whole_training(), settings, teacher=teacher)
-    guard = Guard(compact, settings)
+    trainer = CycleGANTrainer(
+        cyclegan.with_generators(compact), images.whole_training(), settings, teacher=teacher, filters=filters
+    )
+    result = {name: side.generator for name, side in trainer.result().items()}  # averages, where these are kept
+    guard = Guard(result, settings)
     if keep is not None and (keep / TENSORS_NAME).exists():
         known = read_metadata(keep / TENSORS_NAME)
         # A run that was given more generations may have other elites.
@@ -83,6 +90,8 @@ def finetune(
     trainer.finish()
     if keep is not None and trainer.step > begun_at and not guard.outcome:
         trainer.save(keep, facts={**facts, **guard.facts()}, tensors=guard.kept)  # what follows may fail, too
+    for name in compact if settings.average else ():
+        compact[name].load_state_dict(result[name].state_dict())
     return guard.outcome
 
 

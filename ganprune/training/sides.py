@@ -15,13 +15,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ganprune.losses import adversarial, discriminator_aware
+from ganprune.losses import adversarial
 from ganprune.models.cyclegan import Side
 from ganprune.models.scores import judged
 from ganprune.settings.training import TrainingSettings
 from ganprune.training.augmentation import Batch, ImagePool
-from ganprune.training.distillation import FeatureDistillation, feature_matching, seen_by, tapped
-from ganprune.training.teacher import Teacher
+from ganprune.training.taught import Taught
+from ganprune.training.views import Inside
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,7 @@ class TrainedSide:
         pool: the generator's earlier images.
         reverse: the reverse generator, where the cycle counts.
         adversary: the discriminator that is trained against the generator, if there is one.
-        teacher: the original; needed for the terms that compare with it.
-        matcher: adapters between features and the teacher's.
+        taught: the terms that compare with the original.
     """
 
     side: Side
@@ -56,21 +55,19 @@ class TrainedSide:
     pool: ImagePool
     reverse: nn.Module | None = None
     adversary: nn.Module | None = None
-    teacher: Teacher | None = None
-    matcher: FeatureDistillation | None = None
+    taught: Taught | None = None
 
     @property
     def learns(self) -> bool:
         """Whether any term of the objective applies."""
-        settings, teacher = self.settings, self.teacher
-        taught = teacher is not None and (settings.distil or settings.features or teacher.compares)
-        own = self.adversary is not None or settings.identity * settings.lam or self.reverse is not None
-        return bool(taught or own)
+        taught = self.taught is not None and self.taught.distances
+        identity = self.settings.identity * self.settings.lam
+        return bool(taught or self.adversary is not None or identity or self.reverse is not None)
 
     def updates(
         self, real: Mapping[str, Batch], parameters: Mapping[str, Sequence[nn.Parameter]], step: int
     ) -> dict[str, Update]:
-        """Return what this side adds to both optimisers' steps; the networks stay as they are.
+        """Return what this side adds to both optimisers' steps; the networks stay as they are, running moments move on.
 
         Args:
             real: a batch of each domain.
@@ -124,8 +121,8 @@ class TrainedSide:
         terms: dict[str, torch.Tensor] = {}
         with self._autocast():
             inputs = torch.cat([source, real[self.side.target].images]) if settings.identity else source
-            paths = self.matcher.paths if self.matcher else []
-            outputs, features = tapped(self.side.generator, paths, inputs)  # one pass for both
+            inside = Inside() if self.taught is None else self.taught.teacher.inside
+            outputs, views = inside.run(self.side.generator, inputs, original=False)  # one pass for both
             outputs = outputs.float()
             fake = outputs[: len(source)]
             if self.adversary is not None:
@@ -134,24 +131,7 @@ class TrainedSide:
                 terms["cycle"] = F.l1_loss(self.reverse(fake).float(), source)
             if settings.identity:
                 terms["identity"] = F.l1_loss(outputs[len(source) :], real[self.side.target].images)
-            if self.teacher is not None:
-                terms |= self._taught(real[self.side.source], fake, [feature[: len(source)] for feature in features])
+            if self.taught is not None:
+                own = {view: [tensor[: len(source)] for tensor in tensors] for view, tensors in views.items()}
+                terms |= self.taught(real[self.side.source], fake, own)
         return terms, fake
-
-    def _taught(self, source: Batch, fake: torch.Tensor, features: list[torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Return the terms that compare the images and features with the teacher's."""
-        assert self.teacher is not None
-        settings, terms = self.settings, {}
-        lesson = self.teacher(source)
-        if settings.distil:
-            terms["distil"] = F.l1_loss(fake, lesson.images)
-        if lesson.said is not None:
-            assert self.teacher.side.discriminator is not None
-            answer, sight = seen_by(self.teacher.side.discriminator, fake)
-            if settings.disa:
-                terms["disa"] = discriminator_aware(answer.float(), lesson.said)
-            if lesson.seen:
-                terms["feature_matching"] = feature_matching(sight, lesson.seen)
-        if self.matcher is not None:
-            terms["features"] = self.matcher(features, lesson.features)
-        return terms

@@ -2,102 +2,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property
 
 import torch
 
 from ganprune.data.images import ImageSet
 from ganprune.device import images_at_once
 from ganprune.models.cyclegan import Side
-from ganprune.models.scores import judged
+from ganprune.settings.terms import IMAGE, IMAGENET, INSIDE, KEPT, SCORES, SIGHT
 from ganprune.settings.training import TrainingSettings
 from ganprune.training.augmentation import Batch
-from ganprune.training.distillation import seen_by, tapped
+from ganprune.training.views import Inside, Onlookers, Views
 
 CHUNK = 16  # images, at most, that are asked for together: always the same, lest a digit depend on which came first
 MOST_BYTES = 2**30  # of the answers that are kept
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What the original makes of one step's images.
-
-    Attributes:
-        images: its images, (B, C, H, W).
-        said: its discriminator's scores of them; None where nothing is compared with that.
-        seen: what its discriminator sees in them, layer by layer; empty where nothing is compared with that.
-        features: inside the generator, layer by layer.
-    """
-
-    images: torch.Tensor
-    said: torch.Tensor | None
-    seen: list[torch.Tensor]
-    features: list[torch.Tensor]
+MOST_IMAGES = 256  # that stand for the data set where its moments are taken
+BY_COST = (IMAGE, SCORES, KEPT, IMAGENET, SIGHT, INSIDE)  # what is kept first
 
 
 class Teacher:
     """One side of the original, asked about training images.
 
-    Answers are kept if a training is long enough for every image to come up, mirrored and not, and if they fit into
-    :data:`MOST_BYTES`. Features and what the discriminator sees are too large for that, and asked for each time.
+    Answers are kept if a training is long enough for every image to come up, mirrored and not: of the views that are
+    compared as many as fit into :data:`MOST_BYTES`. The rest is asked for with each batch, once for all terms.
 
     Args:
         side: the original's.
         images: the training images of its source.
-        settings: says what is compared and how many images a training takes.
-        paths: of the layers inside the generator whose features are compared.
+        settings: says how many images a training takes.
+        views: those that are compared; what the discriminator can't give is left out.
+        inside: which features inside the generator are.
+        onlookers: who looks at images.
     """
 
-    def __init__(self, side: Side, images: ImageSet, settings: TrainingSettings, paths: Sequence[str]):
-        self.side, self.images, self.paths = side, images, paths
-        there = side.discriminator is not None
-        self.compares_sight = there and settings.feature_matching > 0
-        self.compares_words = there and settings.disa > 0
-        entries = 2 * len(images)  # each may be mirrored
-        size = images[0].numel() * torch.float32.itemsize if len(images) else 0
-        self.keeps = not paths and entries <= settings.total * settings.batch and entries * size <= MOST_BYTES
-        self.chunk = min(CHUNK, images_at_once(images.frame, next(side.generator.parameters()).device))
-        self.kept: dict[tuple[int, bool], tuple[torch.Tensor, torch.Tensor | None]] = {}
+    def __init__(
+        self,
+        side: Side,
+        images: ImageSet,
+        settings: TrainingSettings,
+        views: Collection[str],
+        inside: Inside,
+        onlookers: Onlookers,
+    ):
+        self.side, self.images, self.inside, self.onlookers = side, images, inside, onlookers
+        self.views = set(views) - onlookers.blind
+        self.entries = 2 * len(images)  # each may be mirrored
+        self.comes_again = self.entries <= settings.total * settings.batch
+        self.chunk = min(CHUNK, images_at_once(images.frame, self.device))
+        self.kept: dict[tuple[int, bool], Views] = {}
 
     @property
-    def compares(self) -> bool:
-        """Whether its discriminator is asked about images."""
-        return self.compares_words or self.compares_sight
+    def device(self) -> torch.device:
+        """Where the original is."""
+        return next(self.side.generator.parameters()).device
+
+    @cached_property
+    def keeps(self) -> set[str]:
+        """The views that are kept: none if the generator has to be asked again anyway."""
+        if not self.comes_again or not len(self.images):
+            return set()
+        answer, room, found = self._ask(self.images.tensor([0]).to(self.device)), MOST_BYTES, set()
+        for view in BY_COST:
+            size = self.entries * sum(tensor.nbytes for tensor in answer.get(view, []))
+            if view in answer and size <= room:
+                room -= size
+                found.add(view)
+        return found if {IMAGE, INSIDE, KEPT} & answer.keys() <= found else set()
+
+    def look(self, images: torch.Tensor) -> Views:
+        """Return the views that are compared of images, (B, C, H, W), whoever made them."""
+        return self.onlookers.look(images, self.views)
 
     @torch.no_grad()
-    def __call__(self, batch: Batch) -> Lesson:
-        """Return what the original makes of a batch, on the batch's device."""
-        features: list[torch.Tensor] = []
-        if self.keeps and batch.keys is not None:
-            images, said = self._recall(batch.keys, batch.images.device)
-        else:
-            images, features = tapped(self.side.generator, self.paths, batch.images)
-            images = images.float()
-            said = None if self.compares_sight else self._judge(images)
-        if not self.compares_sight or self.side.discriminator is None:
-            return Lesson(images, said, [], features)
-        said, seen = seen_by(self.side.discriminator, images)
-        return Lesson(images, said.float(), seen, features)
+    def __call__(self, batch: Batch) -> Views:
+        """Return what the original makes of a batch, and what is seen in that."""
+        if batch.keys is None or not self.keeps:
+            return self._ask(batch.images)
+        known = self._recall(batch.keys)
+        missing = self.views - self.keeps
+        return {**known, **self.onlookers.look(known[IMAGE][0], missing)} if missing else known
 
-    def _judge(self, images: torch.Tensor) -> torch.Tensor | None:
-        discriminator = self.side.discriminator
-        return judged(discriminator, images).float() if self.compares_words and discriminator is not None else None
+    @torch.no_grad()
+    def of_data_set(self, view: str) -> Iterator[list[torch.Tensor]]:
+        """Yield a view of the original's images, of evenly chosen training images, every second mirrored."""
+        chosen = range(0, len(self.images), -(-len(self.images) // MOST_IMAGES))
+        for start in range(0, len(chosen), self.chunk):
+            real = self.images.tensor(chosen[start : start + self.chunk]).to(self.device)
+            real[1::2] = real[1::2].flip(-1)
+            yield self._ask(real)[view]
 
-    def _recall(
-        self, keys: Sequence[tuple[int, bool]], device: torch.device
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _ask(self, real: torch.Tensor) -> Views:
+        images, inside = self.inside.run(self.side.generator, real, original=True)
+        # The image is needed to look at it again, whether it is compared or not.
+        return {**inside, **self.onlookers.look(images.float(), self.views | {IMAGE})}
+
+    def _recall(self, keys: Sequence[tuple[int, bool]]) -> Views:
         for key in keys:
             if key not in self.kept:
-                self._learn(key[0] // self.chunk * self.chunk, mirrored=key[1], device=device)
-        images, said = zip(*(self.kept[key] for key in keys), strict=True)
-        return torch.stack(images), torch.stack(said) if self.compares_words else None
+                self._learn(key[0] // self.chunk * self.chunk, mirrored=key[1])
+        answers = [self.kept[key] for key in keys]
+        return {
+            view: [torch.stack(rows) for rows in zip(*(answer[view] for answer in answers), strict=True)]
+            for view in answers[0]
+        }
 
-    def _learn(self, first: int, *, mirrored: bool, device: torch.device) -> None:
+    def _learn(self, first: int, *, mirrored: bool) -> None:
         """Ask about the images of one chunk."""
         indices = range(first, min(first + self.chunk, len(self.images)))
-        real = self.images.tensor(indices).to(device)
-        images = self.side.generator(real.flip(-1) if mirrored else real).float()
-        said = self._judge(images)
+        real = self.images.tensor(indices).to(self.device)
+        answer = self._ask(real.flip(-1) if mirrored else real)
         for place, index in enumerate(indices):
-            self.kept[index, mirrored] = images[place], None if said is None else said[place]
+            self.kept[index, mirrored] = {view: [tensor[place] for tensor in answer[view]] for view in self.keeps}

@@ -2,8 +2,7 @@
 
 The objective is CycleGAN's (Zhu et al., ICCV 2017, and Eq. 1-3 of Shu et al.): LSGAN, cycle consistency weighted by
 lambda, identity by 0.5 * lambda, L1 norms, an image pool of 50, Adam at a constant and then linearly decaying rate. A
-*distilled* fine-tune adds distances to a teacher, the original CycleGAN: of images (L1), of what its discriminators say
-of them (L_DisA, Eq. 5) and see in them (feature matching), of features inside the generators.
+*distilled* fine-tune adds distances to a teacher, the original CycleGAN: a row each in :mod:`ganprune.settings.terms`.
 
 Everything random is derived from (seed, step), so a run that was interrupted goes on exactly as if it had not been.
 """
@@ -27,18 +26,25 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ganprune.data.images import Split, UnpairedImages
 from ganprune.device import at_once
 from ganprune.errors import UserError
+from ganprune.filters.slicing import Keep
 from ganprune.models.aliases import named_once, save_tensors
 from ganprune.models.architecture import shareable
 from ganprune.models.cyclegan import PARTS, CycleGAN, Side
+from ganprune.models.imagenet import load_efficientnet
 from ganprune.models.weights import load_into, read_safetensors
 from ganprune.runs.directory import refuse_changes
 from ganprune.runs.files import replacing
-from ganprune.settings.training import TAUGHT, TrainingSettings
+from ganprune.settings.terms import IMAGENET, TERMS
+from ganprune.settings.training import TrainingSettings
 from ganprune.training.augmentation import Augmentation, Batch, ImagePool, epoch_indices
-from ganprune.training.distillation import FeatureDistillation
 from ganprune.training.sides import TrainedSide, Update
 from ganprune.training.state import FORMAT, FURTHER, TENSORS_NAME, read_metadata, with_prefix
+from ganprune.training.taught import Taught, compared_views, make_taught
 from ganprune.training.teacher import Teacher
+from ganprune.training.views import Inside, Onlookers
+
+TRAINING = "lite1"  # the EfficientNet that images are compared by; "lite0" is for measuring
+SAVED_AS = {"features": "adapters"}  # in files, where it is not the term's name
 
 
 class CycleGANTrainer:
@@ -50,6 +56,8 @@ class CycleGANTrainer:
         settings: the objective and schedule.
         teacher: the original CycleGAN, for distillation.
         sides: which sides are trained; the others are only their reverse generators.
+        filters: side -> which filters of the teacher's generator its own has kept (``FilterSpace.kept``); needed for
+            terms that compare these.
 
     Attributes:
         sides: those that are trained, by name, with what their objectives are made of.
@@ -64,8 +72,9 @@ class CycleGANTrainer:
         *,
         teacher: CycleGAN | None = None,
         sides: Sequence[str] | None = None,
+        filters: Mapping[str, Keep] | None = None,
     ):
-        for term in TAUGHT:
+        for term in TERMS:
             if getattr(settings, term) > 0 and teacher is None:
                 raise UserError(term, getattr(settings, term), "0 without a teacher", "Give the original checkpoint.")
         self.cyclegan, self.images, self.settings = cyclegan, images, settings
@@ -78,28 +87,32 @@ class CycleGANTrainer:
         for network in _networks(trained):
             network.train().requires_grad_(True)
         self.side_by_side = all(map(shareable, cyclegan.networks().values()))  # a side's forward pass changes nothing
-        self.sides = {side.name: self._side(side, teacher) for side in trained}
+        self.imagenet = load_efficientnet(TRAINING).to(self.device) if IMAGENET in compared_views(settings) else None
+        self.sides = {side.name: self._side(side, teacher, (filters or {}).get(side.name)) for side in trained}
         both = [one.side for one in self.sides.values() if settings.identity or one.adversary is not None]
         self.domains = sorted({side.source for side in trained} | {side.target for side in both})
         parts = PARTS if any(side.discriminator is not None for side in trained) else PARTS[:1]
         self.optimisers = {part: self._adam(part) for part in parts}
         self.averages = {side.name: self._average(side) for side in trained} if settings.average else {}
 
-    def _side(self, side: Side, teacher: CycleGAN | None) -> TrainedSide:
+    def _side(self, side: Side, teacher: CycleGAN | None, keep: Keep | None) -> TrainedSide:
         """Return a side with everything that the settings train it with."""
-        settings, matcher, taught = self.settings, None, None
-        if teacher is not None:
-            if settings.features:
-                pair = side.generator, teacher[side.name].generator
-                matcher = FeatureDistillation(*pair, self.batch(side.source).images)
-            paths = matcher.paths if matcher else []
-            taught = Teacher(teacher[side.name], self.images[side.source].train, settings, paths)
+        settings = self.settings
+        taught = None if teacher is None else self._taught(side, teacher[side.name], keep)
         reverse = self.cyclegan.reverse(side.name) if settings.lam else None
-        trained = TrainedSide(side, settings, ImagePool(settings.pool), reverse, self._adversary(side), taught, matcher)
+        trained = TrainedSide(side, settings, ImagePool(settings.pool), reverse, self._adversary(side), taught)
         if not trained.learns:
             found = f"terms that generator {side.name} has no networks for"
             raise UserError("objective", found, "one that applies to a generator alone", "Distil: --finetune distil.")
         return trained
+
+    def _taught(self, side: Side, original: Side, keep: Keep | None) -> Taught:
+        """Return the terms that compare a side with the original one."""
+        views, train = compared_views(self.settings), self.images[side.source].train
+        inside = Inside.of(side.generator, original.generator, views, keep)
+        onlookers = Onlookers(original.discriminator, self.imagenet)
+        teacher = Teacher(original, train, self.settings, views, inside, onlookers)
+        return make_taught(teacher, side.generator, self.settings, self.batch(side.source))
 
     def _adversary(self, side: Side) -> nn.Module | None:
         """Return the discriminator that is trained against a side's generator: that takes real images, too."""
@@ -110,7 +123,7 @@ class CycleGANTrainer:
 
     def _adam(self, part: str) -> torch.optim.Adam:
         networks = [getattr(one.side, part) for one in self.sides.values()]
-        networks += [one.matcher for one in self.sides.values()] if part == "generator" else []
+        networks += list(self._distances().values()) if part == "generator" else []
         parameters = itertools.chain(*(network.parameters() for network in networks if network is not None))
         rate, betas = self.settings.learning_rate, self.settings.betas
         return torch.optim.Adam(list(parameters), lr=rate, betas=betas, fused=True)
@@ -182,9 +195,13 @@ class CycleGANTrainer:
 
     def _modules(self) -> dict[str, nn.Module]:
         """Return what is saved whole, by what begins the names of its tensors."""
-        adapters = {f"adapters.{name}": one.matcher for name, one in self.sides.items() if one.matcher is not None}
         averages = {f"average.{name}": average for name, average in self.averages.items()}
-        return {**self.cyclegan.networks(), **adapters, **averages}
+        return {**self.cyclegan.networks(), **self._distances(), **averages}
+
+    def _distances(self) -> dict[str, nn.Module]:
+        """Return the distances that are trained or count on the way, by what begins the names of their tensors."""
+        taught = {name: one.taught.modules for name, one in self.sides.items() if one.taught is not None}
+        return {f"{SAVED_AS.get(t, t)}.{name}": each for name, own in taught.items() for t, each in own.items()}
 
     def _pools(self) -> Iterator[tuple[str, ImagePool]]:
         return ((name, one.pool) for name, one in self.sides.items())

@@ -207,9 +207,10 @@ BAD_VALUES = {
     "encoding": [("group", "Did you mean 'grouped'?")],
     "schedule": [("alternating", "Did you mean 'alternate'?")],
     "preset": [("papr", ["preset: got papr", "Did you mean 'paper'?"])],
-    "finetune": [("distill", "Did you mean 'distil'?")],
+    "finetune": [("distill", "Did you mean 'distil'?"), ("distil:ssm=1", "Did you mean 'ssim'?")],
     "finetune-steps": [("-1", "finetune steps: got -1")],
     "finetune-batch": [("0", "finetune batch: got 0")],
+    "finetune-average": [("1", "finetune average: got 1.0; expected a number from 0")],
     "tune": [("distill", "Did you mean 'distil'?")],
     "tune-steps": [("-1", "tune steps: got -1")],
     "tune-passes": [("nan", "tune passes: got nan; expected 0 or more"), ("-1", "tune passes: got -1.0")],
@@ -437,6 +438,7 @@ def test_what_evaluate_and_finetune_cannot_use(here, run, checkpoint, image_fold
     for option, value, message in (
         ("--objective", "distill", "Did you mean 'distil'?"), ("--steps", -1, "steps: got -1"),
         ("--batch", 0, "batch: got 0"), ("--seed", -1, "seed: got -1"), ("--device", "gpu", "device: got gpu"),
+        ("--average", 1, "average: got 1"),
     ):  # fmt: skip
         refused(call("finetune", run.directory, "--out", "new", option, value), message, here)
 

@@ -238,6 +238,16 @@ def test_outputs_that_no_file_holds_are_compared_with_the_originals_only(tmp_pat
             {"finetune": "cyclegan"},
             r"finetune: got cyclegan for A2B, without a discriminator; .*Give --finetune distil",
         ),
+        (
+            lambda: CycleGAN(Side("A2B", toy_generator())),
+            {"finetune": "distil:style=1"},
+            r"finetune: got style for A2B, without a discriminator; .*Leave style out",
+        ),
+        (
+            lambda: CycleGAN(Side("A2B", toy_generator(out_channels=2))),
+            {"finetune": "distil:imagenet=1"},
+            r"finetune: got imagenet for A2B, whose images have 2 channels",
+        ),
         (grey_pair, {"identity": 0.5}, r"identity: got a weight above 0, and other channels in each domain"),
         (grey_pair, {"finetune": "cyclegan"}, r"identity: got a weight above 0, and other channels"),
         (alone, {"max_evaluations": 2}, r"max evaluations: got 2; expected 3 or more, .* generation of A2B takes"),

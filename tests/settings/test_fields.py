@@ -104,6 +104,20 @@ def test_settings_come_back_from_json():
             from_json(Whole, data)
 
 
+def test_a_setting_that_earlier_versions_had_not_may_be_missing_in_a_file():
+    @dataclass(frozen=True)
+    class Later(Settings):
+        old: int = setting(1)
+        new: float = setting(0.5, newer=True)
+
+    assert from_json(Later, {"old": 2}) == Later(2, 0.5) and from_json(Later, {"old": 2, "new": 0.1}) == Later(2, 0.1)
+    with pytest.raises(TypeError, match="missing: old"):
+        from_json(Later, {"new": 0.1})
+    data = EvolveSettings().to_json()
+    del data["finetune"]["average"]
+    assert from_json(EvolveSettings, data) == EvolveSettings()
+
+
 def test_a_setting_is_known_by_its_option_wherever_it_is_nested():
     assert flat(changed(Whole(), islands=2)) == {
         "islands": 2, "topology": "ring", "rate": None, "chatty": False, "secret": 3

@@ -14,20 +14,15 @@ from ganprune.filters.space import FilterSpace
 from ganprune.models.cyclegan import new_cyclegan
 from ganprune.models.discriminator import DiscriminatorConfig
 from ganprune.models.generator import GeneratorConfig, ResnetGenerator
+from ganprune.settings.terms import TERMS
 from ganprune.settings.training import TrainingSettings
 from ganprune.training import CycleGANTrainer
-from ganprune.training.distillation import (
-    FeatureDistillation,
-    common_layers,
-    feature_matching,
-    least_squares_adapter,
-    seen_by,
-    tapped,
-)
+from ganprune.training.distillation import FeatureDistillation, least_squares_adapter
+from ganprune.training.views import common_layers, seen_by, tapped
 
 SETTINGS = TrainingSettings(
     steps=4, decay_steps=2, batch=2, pool=3, lam=1.0, identity=0.0, adversarial=0.0, distil=1.0, disa=0.5,
-    feature_matching=0.5, features=0.7, learning_rate=1e-3, seed=3,
+    feature_matching=0.5, features=0.7, data_moments=0.5, learning_rate=1e-3, seed=3,
 )  # fmt: skip
 
 
@@ -80,9 +75,9 @@ def test_equal_networks_have_almost_no_distance_and_pruned_ones_some():
     images = torch.randn(2, 3, 16, 16)
     distances = []
     for student in (generator, half(generator)):
-        matcher = FeatureDistillation(student, generator, images)
-        ours, theirs = (tapped(network, matcher.paths, images)[1] for network in (student, generator))
-        distances.append(float(matcher(ours, theirs).detach()))
+        paths = common_layers(student, generator, 4)
+        ours, theirs = (tapped(network, paths, images)[1] for network in (student, generator))
+        distances.append(float(FeatureDistillation(ours, theirs)(ours, theirs).detach()))
     assert distances[0] < 1e-3 < distances[1] < 1
 
 
@@ -94,12 +89,6 @@ def test_a_discriminator_sees_what_stands_before_each_convolution_but_the_first(
     assert torch.equal(seen, F.leaky_relu(first(images), 0.2))
     assert torch.equal(output, second(seen))
     assert not second._forward_pre_hooks
-
-
-def test_feature_matching_is_relative_and_zero_for_equal_images():
-    theirs = [torch.randn(2, 3, 4, 4), 100 * torch.randn(2, 5, 2, 2)]
-    assert feature_matching(theirs, theirs) == 0
-    assert feature_matching([0.75 * layer for layer in theirs], theirs) == pytest.approx(0.25)
 
 
 def test_a_discriminator_of_one_convolution_leaves_the_matching_out(images):
@@ -146,8 +135,8 @@ def test_an_interrupted_fine_tune_with_adapters_goes_on_exactly(images, tmp_path
         assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("term", ["distil", "disa", "feature_matching", "features"])
+@pytest.mark.parametrize("term", TERMS)
 def test_every_distance_needs_a_teacher(images, term):
-    settings = replace(SETTINGS, **{"distil": 0.0, "disa": 0.0, "feature_matching": 0.0, "features": 0.0, term: 1.0})
+    settings = replace(SETTINGS, **{**dict.fromkeys(TERMS, 0.0), term: 1.0})
     with pytest.raises(UserError, match=rf"{term}: got 1\.0; expected 0 without a teacher"):
         CycleGANTrainer(toy_cyclegan(), images, settings)

@@ -380,6 +380,19 @@ def test_pretraining_writes_a_checkpoint_a_logbook_and_samples(images, tmp_path)
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["samples-000004.png", "samples-000006.png"]
 
 
+def test_a_pretraining_of_an_earlier_version_that_had_fewer_settings_is_resumed(images, tmp_path):
+    settings = replace(SETTINGS, steps=1, decay_steps=0)
+    pretrain(images, tmp_path, settings, **CONFIGS)
+    run = RunDirectory.open(tmp_path)
+    config = run.read_json("config.json")
+    for name in ("style", "average"):
+        del config["settings"][name]
+    run.write_json("config.json", config)
+    pretrain(images, tmp_path, settings, **CONFIGS, resume=True)
+    with pytest.raises(UserError, match=r"settings\.style: got 1\.0; expected 0\.0"):
+        pretrain(images, tmp_path, replace(settings, style=1.0), **CONFIGS, resume=True)
+
+
 def test_pretraining_without_norms_is_saved_as_such(images, tmp_path):
     configs = {name: replace(config, norm="none") for name, config in CONFIGS.items()}
     cyclegan = pretrain(images, tmp_path, replace(SETTINGS, steps=1, decay_steps=0), **configs)
