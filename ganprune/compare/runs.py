@@ -232,7 +232,9 @@ class Runner:
             search = prepare(self.task, settings, lambda *stage: None, saved)
             if search.latency and saved is None:
                 size = size_json(self.task.images.size)
-                self.directory.write_json(LATENCY, to_json(search.latency, batch=1, size=size))
+                self.directory.write_json(
+                    LATENCY, to_json(search.latency, batch=1, target=settings.fitness.target, size=size)
+                )
             self._prepared = key, search
         return self._prepared[1]
 

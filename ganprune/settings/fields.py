@@ -32,6 +32,7 @@ class Facts:
         may_grow: whether it may be raised when a run is resumed.
         shared: whether it is the same for all contenders of a comparison.
         searches: whether it says how to search: it means nothing where a criterion chooses the filters.
+        added: whether there are runs of before it; their files lack it, and mean its default.
     """
 
     help: str | None = None
@@ -44,6 +45,7 @@ class Facts:
     may_grow: bool = False
     shared: bool = False
     searches: bool = False
+    added: bool = False
 
 
 def setting(default: Any, help: str | None = None, **facts: Any) -> Any:
@@ -127,6 +129,8 @@ def from_json(cls: type[Some], data: Mapping[str, Any]) -> Some:
         UserError: a value can't be.
     """
     names = {each.name: each for each in fields(cls)}  # type: ignore[arg-type]
+    added = {name: each.default for name, each in names.items() if getattr(each.metadata.get("facts"), "added", False)}
+    data = {**added, **data}
     if data.keys() != names.keys():
         odd = min(data.keys() - names.keys() or names.keys() - data.keys())
         raise TypeError(f"{'unknown' if odd in data else 'missing'}: {odd}")
