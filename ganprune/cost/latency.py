@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import functools
 import itertools
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -60,13 +61,14 @@ class Engine:
     Attributes:
         calls: layers by key -> calls that run them by key, and where a call of its own takes a layer time that it does
             not take inside of a network, also :data:`IDLE`: a call that does nothing else.
-        block: channels that its convolutions compute at once; 1 where any number of them makes a difference.
-        transposed: the same for transposed convolutions.
+        block: channels that its convolutions compute at once; 1 where any number of them makes a difference. Transposed
+            convolutions are products of matrices, of any numbers, everywhere.
+        clock: what calls are timed by.
     """
 
     calls: Callable[[Mapping[Any, Layer]], Mapping[Any, Callable[[], Any]]]
     block: int = 1
-    transposed: int = 1
+    clock: Callable[[], float] = time.perf_counter
 
 
 IDLE = "idle"
@@ -94,11 +96,6 @@ class Segment:
     def key(self) -> tuple[Any, ...]:
         """The same for layers that take the same time."""
         return (*map(repr, self.modules), self.shape, self.axes, self.first, self.last)
-
-    @property
-    def convolution(self) -> nn.Module:
-        """The one that it is named after."""
-        return next(module for module in self.modules if isinstance(module, Convolution))
 
     def narrowed(self, inputs: int, outputs: int, like: torch.Tensor) -> Layer:
         """Return the layer with fewer channels, and an input of the type and on the device of ``like``."""
@@ -145,7 +142,7 @@ def measure_latency(
         name = names.setdefault(segment.key, f"{side}/{path}")
         segments.setdefault(name, segment)
     times = _least_times(segments, next(next(iter(generators.values())).parameters()), engine)
-    shapes = {name: _grid(name, segment, times, engine) for name, segment in segments.items()}
+    shapes = {name: least_grid(segment, times, name, engine.block) for name, segment in segments.items()}
     tables = {}
     for side, found in layers.items():
         own = {path: names[segment.key] for path, segment in found.items()}
@@ -162,14 +159,11 @@ def _least_times(segments: Mapping[str, Segment], like: torch.Tensor, engine: En
     }
     calls = engine.calls(layers)
     with torch.inference_mode():
-        turns = take_turns(calls, like.device, warm_up=1, rounds=ROUNDS, least=LEAST_ROUNDS, seconds=SECONDS)
+        turns = take_turns(
+            calls, like.device, warm_up=1, rounds=ROUNDS, least=LEAST_ROUNDS, seconds=SECONDS, clock=engine.clock
+        )
     idle = min(turns.pop(IDLE, [0.0]))
     return {call: max(min(values) - idle, LEAST_MS) for call, values in turns.items()}
-
-
-def _grid(name: str, segment: Segment, times: Mapping[Any, float], engine: Engine) -> Grid:
-    transposed = isinstance(segment.convolution, nn.ConvTranspose2d)
-    return replace(least_grid(segment.axes, times, name), block=engine.transposed if transposed else engine.block)
 
 
 def _pads(module: nn.Module) -> bool:
@@ -209,13 +203,15 @@ def find_segments(generator: nn.Module, space: FilterSpace, size: int | Size, bl
     return segments
 
 
-def least_grid(axes: Axes, times: Mapping[Any, float], name: str) -> Grid:
+def least_grid(segment: Segment, times: Mapping[Any, float], name: str, block: int) -> Grid:
     """Return a layer's grid: the least time of as many channels or more, so that fewer never take longer."""
-    inputs, outputs = axes
+    inputs, outputs = segment.axes
+    transposed = any(isinstance(module, nn.ConvTranspose2d) for module in segment.modules)
     least = np.array([[times[name, (row, column)] for column in outputs] for row in inputs])[::-1, ::-1]
     for axis in (0, 1):
         least = np.minimum.accumulate(least, axis)
-    return Grid(inputs, outputs, tuple(map(tuple, least[::-1, ::-1].round(6).tolist())))
+    rows = tuple(map(tuple, least[::-1, ::-1].round(6).tolist()))
+    return Grid(inputs, outputs, rows, 1 if transposed else block)
 
 
 def noise(shape: Sequence[int], like: torch.Tensor) -> torch.Tensor:

@@ -62,7 +62,7 @@ class LatencyTable:
     Attributes:
         layers: convolution's path -> name of its layer shape.
         shapes: name of a layer shape -> its times.
-        block: of the engine, which the grids' axes are made for; some of its layers may not be computed in blocks.
+        block: of the engine, which the grids' axes are made for; not all of its layers need be computed in blocks.
     """
 
     layers: Mapping[str, str]

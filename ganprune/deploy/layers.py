@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import torch
 from torch import nn
 
 from ganprune.cost.latency import IDLE, Engine, Layer
+from ganprune.cost.profile import one_thread_clock
 from ganprune.deploy.fast_form import inference_form
 from ganprune.deploy.files import open_session, require_packages, session_options, to_onnx
 from ganprune.errors import UserError, reason
@@ -32,14 +34,14 @@ def onnxruntime_engine(threads: int = 1) -> Engine:
         UserError: a package is missing.
     """
     require_packages("target onnxruntime")
-    return Engine(functools.partial(_calls, threads=threads), channel_block())
+    clock = one_thread_clock() if threads == 1 else time.perf_counter
+    return Engine(functools.partial(_calls, threads=threads), channel_block(), clock=clock)
 
 
 def channel_block() -> int:
     """Return how many output channels onnxruntime's convolutions compute at once on this CPU; 1 where any number.
 
     With AVX-512 they are 16, with AVX2 8: its optimiser fills a convolution's weights up to them, which tells.
-    Transposed convolutions, a product of matrices, have no such blocks.
     """
     import onnx
 
@@ -67,7 +69,7 @@ def _calls(layers: Mapping[Any, Layer], threads: int) -> dict[Any, Callable[[], 
     except Exception as error:  # anything can go wrong inside a network that we did not write
         remedy = "Use --target pytorch."
         raise UserError("target onnxruntime", reason(error), "layers that ONNX can express", remedy) from error
-    calls = {}
+    calls: dict[Any, Callable[[], Any]] = {}
     for key, (_, image), given, made in zip((*layers, IDLE), parts, inputs, outputs, strict=True):
         model = cut.extract_model([given], [made]).SerializeToString()
         session = open_session(model, session_options(threads))
