@@ -8,6 +8,10 @@ tells the network's own time; with one thread there is also the least of the thr
 
     python scripts/latency_check.py --threads 2
     python scripts/latency_check.py --target onnxruntime --threads 1 --individuals 20
+
+With ``--ratio`` there is also a network of so many times fewer parameters, and what its time goes into::
+
+    python scripts/latency_check.py --target onnxruntime --threads 1 --individuals 0 --ratio 8
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +33,7 @@ from torch import nn
 
 from ganprune.cost.latency import PYTORCH, measure_latency
 from ganprune.cost.latency_table import LatencyTable
-from ganprune.cost.network_cost import NetworkCost
+from ganprune.cost.network_cost import Budget, NetworkCost
 from ganprune.cost.profile import one_thread_clock, take_turns
 from ganprune.data.sizes import Size
 from ganprune.deploy.facts import INPUT, Facts
@@ -42,6 +46,8 @@ from ganprune.filters.space import FilterSpace
 from ganprune.pipeline.task import load_task
 
 Calls = Mapping[str, Callable[[], Any]]
+Parts = dict[str, float]  # kind of module or operator -> milliseconds
+Measured = tuple[dict[str, list[float]], list[Parts]]
 
 
 def draw_individuals(space: FilterSpace, count: int, seed: int) -> list[list[int]]:
@@ -59,8 +65,8 @@ def draw_individuals(space: FilterSpace, count: int, seed: int) -> list[list[int
 
 
 @torch.inference_mode()
-def module_ms(network: nn.Module, example: torch.Tensor, rounds: int) -> float:
-    """Return the sum over the innermost modules of the least milliseconds that each took inside the network."""
+def module_ms(network: nn.Module, example: torch.Tensor, rounds: int) -> Parts:
+    """Return the least milliseconds that each innermost module took inside the network, summed by kind."""
     least: dict[nn.Module, float] = {}
     began = {}
 
@@ -76,25 +82,34 @@ def module_ms(network: nn.Module, example: torch.Tensor, rounds: int) -> float:
         network(example)
     for handle in handles:
         handle.remove()
-    return math.fsum(least.values())
+    return by_kind((type(module).__name__, ms) for module, ms in least.items())
 
 
-def operator_ms(path: Path, example: torch.Tensor, rounds: int, threads: int) -> float:
-    """Return the sum over the operators of an ONNX file of the least milliseconds that each took inside of it."""
+def operator_ms(path: Path, example: torch.Tensor, rounds: int, threads: int) -> Parts:
+    """Return the least milliseconds that each operator of an ONNX file took inside of it, summed by kind."""
     options = session_options(threads)
     options.enable_profiling, options.profile_file_prefix = True, str(path.with_suffix(""))
     session = open_session(str(path), options)
     for _ in range(rounds):
         session.run(None, {INPUT: example.numpy()})
-    least: dict[str, float] = {}
+    least: dict[tuple[str, str], float] = {}
     for event in json.loads(Path(session.end_profiling()).read_text(encoding="utf-8")):
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-            least[event["name"]] = min(least.get(event["name"], math.inf), event["dur"] / 1e3)
-    return math.fsum(least.values())
+            key = event["args"]["op_name"], event["name"]
+            least[key] = min(least.get(key, math.inf), event["dur"] / 1e3)
+    return by_kind((kind, ms) for (kind, _), ms in least.items())
 
 
-def measure(calls: Calls, parts: list[float], rounds: int, threads: int) -> dict[str, list[float]]:
-    """Return the milliseconds of each network: whole ones by several statistics, and those of their parts."""
+def by_kind(times: Iterable[tuple[str, float]]) -> Parts:
+    """Return the sums of the times of each kind, the largest first."""
+    sums: dict[str, float] = {}
+    for kind, ms in times:
+        sums[kind] = sums.get(kind, 0.0) + ms
+    return dict(sorted(sums.items(), key=lambda item: -item[1]))
+
+
+def measure(calls: Calls, rounds: int, threads: int) -> dict[str, list[float]]:
+    """Return the milliseconds of each whole network by several statistics."""
     cpu = torch.device("cpu")
     with torch.inference_mode():
         times = take_turns(calls, cpu, warm_up=3, rounds=rounds)
@@ -103,22 +118,18 @@ def measure(calls: Calls, parts: list[float], rounds: int, threads: int) -> dict
         if threads == 1:
             own = take_turns(calls, cpu, warm_up=1, rounds=rounds, clock=one_thread_clock())
             found["own time"] = [min(turns) for turns in own.values()]
-    return {**found, "by part": parts}
+    return found
 
 
-def in_pytorch(
-    networks: Mapping[str, nn.Module], example: torch.Tensor, rounds: int, threads: int
-) -> dict[str, list[float]]:
-    """Return the milliseconds of the networks as they are."""
+def in_pytorch(networks: Mapping[str, nn.Module], example: torch.Tensor, rounds: int, threads: int) -> Measured:
+    """Return the milliseconds of the networks as they are, and those of their parts."""
     calls = {name: lambda network=network: network(example) for name, network in networks.items()}
     parts = [module_ms(network, example, rounds) for network in networks.values()]
-    return measure(calls, parts, rounds, threads)
+    return measure(calls, rounds, threads), parts
 
 
-def in_onnxruntime(
-    networks: Mapping[str, nn.Module], example: torch.Tensor, rounds: int, threads: int
-) -> dict[str, list[float]]:
-    """Return the milliseconds of the networks as ``ganprune export`` writes them."""
+def in_onnxruntime(networks: Mapping[str, nn.Module], example: torch.Tensor, rounds: int, threads: int) -> Measured:
+    """Return the milliseconds of the networks as ``ganprune export`` writes them, and those of their parts."""
     size: Size = (example.shape[-2], example.shape[-1])
     with tempfile.TemporaryDirectory() as folder:
         paths = {name: Path(folder) / f"{name}.onnx" for name in networks}
@@ -127,7 +138,8 @@ def in_onnxruntime(
             write_onnx(*exported_form(network, facts, 1, onnx=True), paths[name], facts)
         runs = {name: open_onnx(path, threads) for name, path in paths.items()}
         calls = {name: lambda run=run: run(example) for name, run in runs.items()}
-        return measure(calls, [operator_ms(path, example, rounds, threads) for path in paths.values()], rounds, threads)
+        parts = [operator_ms(path, example, rounds, threads) for path in paths.values()]
+        return measure(calls, rounds, threads), parts
 
 
 TARGETS = {"pytorch": in_pytorch, "onnxruntime": in_onnxruntime}
@@ -140,7 +152,8 @@ TARGETS = {"pytorch": in_pytorch, "onnxruntime": in_onnxruntime}
 @click.option("--rounds", default=41, show_default=True, help="Measurements of each network.")
 @click.option("--threads", default=2, show_default=True, help="CPU threads, for the table and the networks.")
 @click.option("--seed", default=1, show_default=True)
-def main(side: str, target: str, individuals: int, rounds: int, threads: int, seed: int) -> None:
+@click.option("--ratio", type=float, help="Of parameters, of one network more whose parts are shown.")
+def main(side: str, target: str, individuals: int, rounds: int, threads: int, seed: int, ratio: float | None) -> None:
     """Print prediction beside measurement, their ratio, and how well they agree."""
     set_threads(threads)
     task = load_task(None, None, device="cpu")
@@ -151,11 +164,17 @@ def main(side: str, target: str, individuals: int, rounds: int, threads: int, se
     table = measure_latency(generators, spaces, task.images.size, engine)[side]
     click.echo(f"table: {time.perf_counter() - started:.1f} s for both sides, blocks of {table.block}")
     space, generator = spaces[side], generators[side]
+    cost = NetworkCost.of(generator, space, task.images.size, table)
     population = [*draw_individuals(space, individuals, seed), space.full()]
+    if ratio:
+        budget = Budget(cost, {"parameters": cost.parameters(space.full()) / ratio})
+        population.insert(0, space.with_repair(fits=budget).repair(space.full()))
     networks = {str(index): compact(generator, space, bits) for index, bits in enumerate(population)}
     example = torch.zeros(1, 3, *task.images.size)
-    report(NetworkCost.of(generator, space, task.images.size, table), population,
-           TARGETS[target](networks, example, rounds, threads))  # fmt: skip
+    measured, parts = TARGETS[target](networks, example, rounds, threads)
+    report(cost, population, {**measured, "by part": [math.fsum(each.values()) for each in parts]})
+    for kind, ms in parts[0].items() if ratio else ():
+        click.echo(f"{kind}: {1e3 * ms:.0f} us, {ms / math.fsum(parts[0].values()):.1%}")
 
 
 def report(cost: NetworkCost, population: list[list[int]], measured: Mapping[str, list[float]]) -> None:
@@ -170,6 +189,8 @@ def report(cost: NetworkCost, population: list[list[int]], measured: Mapping[str
     for kind, values in measured.items():
         errors = [abs(guess / value - 1) for guess, value in zip(predicted, values, strict=True)]
         click.echo(f"error against {kind}: median {statistics.median(errors):.1%}, mean {statistics.mean(errors):.1%}")
+    if len(population) < 4:
+        return
     sizes = {
         "predicted": predicted,
         "MACs": [cost.macs(bits) for bits in population],

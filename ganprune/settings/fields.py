@@ -129,8 +129,7 @@ def from_json(cls: type[Some], data: Mapping[str, Any]) -> Some:
         UserError: a value can't be.
     """
     names = {each.name: each for each in fields(cls)}  # type: ignore[arg-type]
-    added = {name: each.default for name, each in names.items() if getattr(each.metadata.get("facts"), "added", False)}
-    data = {**added, **data}
+    data = completed(cls, data)
     if data.keys() != names.keys():
         odd = min(data.keys() - names.keys() or names.keys() - data.keys())
         raise TypeError(f"{'unknown' if odd in data else 'missing'}: {odd}")
@@ -140,6 +139,18 @@ def from_json(cls: type[Some], data: Mapping[str, Any]) -> Some:
             inner: Any = type(each.default)
             values[name] = from_json(inner, dict(data[name]))
     return cls(**values)
+
+
+def completed(cls: Any, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a file holds of settings, those that were added since at their defaults."""
+    values = dict(data)
+    for each in fields(cls):
+        inner = values.get(each.name)
+        if "heading" in each.metadata and isinstance(inner, Mapping):
+            values[each.name] = completed(type(each.default), inner)
+        elif "facts" in each.metadata and each.metadata["facts"].added:
+            values.setdefault(each.name, each.default)
+    return values
 
 
 def flat(settings: Any) -> dict[str, Any]:

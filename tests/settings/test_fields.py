@@ -104,6 +104,15 @@ def test_settings_come_back_from_json():
             from_json(Whole, data)
 
 
+def test_files_of_before_a_setting_was_added_mean_its_default():
+    saved = make_settings().to_json()
+    assert saved["fitness"].pop("target") == "pytorch" and saved["fitness"].pop("target_threads") == 1
+    assert from_json(EvolveSettings, saved) == make_settings()
+    del saved["fitness"]["lam"]  # which was always there
+    with pytest.raises(TypeError, match="missing: lam"):
+        from_json(EvolveSettings, saved)
+
+
 def test_a_setting_is_known_by_its_option_wherever_it_is_nested():
     assert flat(changed(Whole(), islands=2)) == {
         "islands": 2, "topology": "ring", "rate": None, "chatty": False, "secret": 3
