@@ -316,6 +316,21 @@ def test_a_run_keeps_its_table_and_shows_the_prediction(checkpoint, image_folder
 
 
 @pytest.mark.slow
+def test_a_run_is_held_to_the_milliseconds_of_its_export(checkpoint, image_folder, tmp_path):
+    pytest.importorskip("onnxruntime")
+    options = {"cost": "latency", "target": "onnxruntime", "max_latency_ms": 1e3, "finetune_steps": 0, "generations": 1}
+    run = toy_run(checkpoint, image_folder, tmp_path / "run", **options)
+    saved, space = run.read_json(LATENCY), FilterSpace(toy_generator(), size=SIZE)
+    facts = {name: saved[name] for name in ("target", "device", "threads", "size")}
+    assert facts == {"target": "onnxruntime", "device": "cpu", "threads": 1, "size": SIZE} and saved["onnxruntime"]
+    tables = from_json(saved, dict.fromkeys(SIDES, space), SIZE)
+    for side, bits in elites(run).items():
+        terms = run.read_json("summary.json")["sides"][side]["search"]
+        assert terms["latency_ms"] == pytest.approx(tables[side](space.widths([int(bit) for bit in bits])))
+        assert terms["size"] == terms["latency"] < 1
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", [1, 4])
 def test_a_resumed_run_goes_on_with_its_own_table(checkpoint, image_folder, tmp_path, fake_clock, moment):
     options = {"cost": "latency", "finetune_steps": 0}
