@@ -16,7 +16,7 @@ from ganprune.pipeline.config import configured_task, grow, read_config
 from ganprune.pipeline.front import save_fronts
 from ganprune.pipeline.job import Job, begin
 from ganprune.pipeline.reporter import Reporter
-from ganprune.pipeline.search import Search, prepare
+from ganprune.pipeline.search import Search, latency_facts, prepare
 from ganprune.pipeline.task import Task, load_task, load_what_can_be
 from ganprune.runs.directory import CONFIG, LOGBOOK, STATE, RunDirectory
 from ganprune.settings.evolve import EvolveSettings
@@ -83,8 +83,8 @@ def compress(
         job.claim(out) as directory,
     ):
         if search.latency:
-            facts = {name: configuration[name] for name in ("torch", "size", "device", "threads")}
-            directory.write_json(LATENCY, to_json(search.latency, batch=1, **facts))  # before there is a run
+            facts = latency_facts(job.settings, configuration)
+            directory.write_json(LATENCY, to_json(search.latency, **facts))  # before there is a run
         directory.write_json(CONFIG, configuration)
         job.reporter.directory.append(directory.directory)
         return _search_and_finish(job, directory, search, stop_workers)

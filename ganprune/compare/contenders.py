@@ -25,7 +25,7 @@ from ganprune.baselines.registry import Baseline
 from ganprune.device import resolve_precision
 from ganprune.errors import UserError
 from ganprune.models.options import SIDES
-from ganprune.pipeline.checks import check_search
+from ganprune.pipeline.checks import check_search, check_target
 from ganprune.settings.evolve import EvolveSettings
 from ganprune.settings.fields import changed, settings_in
 
@@ -80,7 +80,12 @@ def check_contenders(contenders: Sequence[Contender], max_evaluations: float, se
         )
     if not seeds or len(set(seeds)) < len(seeds):
         raise UserError("seeds", list(seeds), "one or more, all different", "Correct --seeds.")
+    targets = {c.settings.fitness.target: c.name for c in contenders if c.settings.needs_latency}
+    if len(targets) > 1:
+        found = " and ".join(f"{target} of {name!r}" for target, name in targets.items())
+        raise UserError("target", found, "one for all", "Give it once, in --common.")  # they share one latency table
     for contender in contenders:
+        check_target(contender.settings)
         if contender.baseline is None:
             check_search(contender.with_budget(seeds[0], max_evaluations).search, SIDES)
 

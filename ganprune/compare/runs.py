@@ -40,6 +40,7 @@ from ganprune.report.curves import plot_curves
 from ganprune.runs.directory import CONFIG, LOGBOOK, SUMMARY, RunDirectory, refuse_changes
 from ganprune.runs.files import check_format, replace
 from ganprune.settings.evolve import EvolveSettings
+from ganprune.settings.fields import completed
 
 CURVE = "curve.json"
 
@@ -146,6 +147,10 @@ def _begin(directory: RunDirectory, config: Mapping[str, Any], resume: bool) -> 
     known = saved.get("contenders")
     asked["contenders"] = {**dict.fromkeys(known if isinstance(known, dict) else ()), **asked["contenders"]}
     saved = {"values": {}, "background": WHITE, **saved}  # which older comparisons do not say
+    if isinstance(known, dict):
+        saved["contenders"] = {
+            name: completed(EvolveSettings, each) if isinstance(each, dict) else each for name, each in known.items()
+        }
     refuse_changes(saved, asked, "the comparison began", "Repeat its options, or use a new --out.")
     directory.write_json(CONFIG, config)
 
@@ -232,7 +237,9 @@ class Runner:
             search = prepare(self.task, settings, lambda *stage: None, saved)
             if search.latency and saved is None:
                 size = size_json(self.task.images.size)
-                self.directory.write_json(LATENCY, to_json(search.latency, batch=1, size=size))
+                self.directory.write_json(
+                    LATENCY, to_json(search.latency, batch=1, target=settings.fitness.target, size=size)
+                )
             self._prepared = key, search
         return self._prepared[1]
 

@@ -1,9 +1,13 @@
 """Measuring a latency table on this machine: each distinct layer of both generators, at a grid of channel counts.
 
 A layer is a convolution together with the padding before it and the norm and activation after it, for one image of the
-task's size, on the network's own device and with PyTorch's current number of threads. Everything is called once in each
-of several rounds, and the least time counts: whatever else a machine does can only make a call slower. Several threads
-that wait for each other on a busy machine never get their least time; measure on an idle one.
+task's size. It is run as :data:`PYTORCH` does, on the network's own device and with PyTorch's current number of
+threads, or by another :class:`Engine`. An engine for exported generators is given from outside, since this room knows
+nothing of exports: they come below it, and are timed with its help themselves.
+
+Everything is called once in each of several rounds, and the least time counts: whatever else a machine does can only
+make a call slower. Several threads that wait for each other on a busy machine never get their least time; measure on an
+idle one.
 
 What no module does (sums, concatenations, functional activations) is not counted. For CycleGAN's generator that is next
 to nothing: its layers, called one after the other, take as long as the whole.
@@ -13,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,29 +35,70 @@ from ganprune.filters.space import FilterSpace
 from ganprune.models.architecture import input_channels
 
 ROUNDS, LEAST_ROUNDS, SECONDS = 40, 3, 8.0  # as many rounds as the time allows, but the least number at any rate
+LEAST_MS = 1e-4  # of a layer: what is left of the clock's rounding when an idle call is taken off
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer of certain widths, for an engine to run.
+
+    Attributes:
+        module: its modules, one after the other.
+        image: its input, (1, C, H, W).
+        first, last: whether it reads the generator's image, and whether it makes its output.
+    """
+
+    module: nn.Module
+    image: torch.Tensor
+    first: bool
+    last: bool
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What runs a generator's layers.
+
+    Attributes:
+        calls: layers by key -> calls that run them by key, and where a call of its own takes a layer time that it does
+            not take inside of a network, also :data:`IDLE`: a call that does nothing else.
+        block: channels that its convolutions compute at once; 1 where any number of them makes a difference. Transposed
+            convolutions are products of matrices, of any numbers, everywhere.
+        clock: what calls are timed by.
+    """
+
+    calls: Callable[[Mapping[Any, Layer]], Mapping[Any, Callable[[], Any]]]
+    block: int = 1
+    clock: Callable[[], float] = time.perf_counter
+
+
+IDLE = "idle"
+PYTORCH = Engine(lambda layers: {key: functools.partial(layer.module, layer.image) for key, layer in layers.items()})
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A layer: the modules that are called one after the other and timed as one.
+    """A layer as the unpruned generator has it: the modules that are called one after the other and timed as one.
 
     Attributes:
         modules: padding, convolution, and what follows it up to the next one.
         shape: of the input, (1, C, H, W).
         axes: input and output channels of its grid.
+        first, last: see :class:`Layer`.
     """
 
     modules: tuple[nn.Module, ...]
     shape: tuple[int, ...]
     axes: Axes
+    first: bool = False
+    last: bool = False
 
     @property
     def key(self) -> tuple[Any, ...]:
         """The same for layers that take the same time."""
-        return (*map(repr, self.modules), self.shape, self.axes)
+        return (*map(repr, self.modules), self.shape, self.axes, self.first, self.last)
 
-    def narrowed(self, inputs: int, outputs: int, like: torch.Tensor) -> Callable[[], Any]:
-        """Return a call of the layer with fewer channels, on an input of the type and on the device of ``like``."""
+    def narrowed(self, inputs: int, outputs: int, like: torch.Tensor) -> Layer:
+        """Return the layer with fewer channels, and an input of the type and on the device of ``like``."""
         keep: dict[tuple[str, str, int], np.ndarray] = {}
         parts = next((m.groups for m in self.modules if isinstance(m, Convolution) and is_grouped(m)), 1)
         inputs, outputs = (max(1, count // parts) * parts for count in (inputs, outputs))  # as many in every part
@@ -69,11 +115,14 @@ class Segment:
             elif isinstance(module, nn.PReLU) and module.num_parameters > 1:
                 keep[name, "weight", 0] = produced
         image = noise((1, inputs, *self.shape[2:]), like)
-        return functools.partial(slice_network(nn.Sequential(*self.modules), keep).eval(), image)
+        return Layer(slice_network(nn.Sequential(*self.modules), keep).eval(), image, self.first, self.last)
 
 
 def measure_latency(
-    generators: Mapping[str, nn.Module], spaces: Mapping[str, FilterSpace], size: int | Size
+    generators: Mapping[str, nn.Module],
+    spaces: Mapping[str, FilterSpace],
+    size: int | Size,
+    engine: Engine = PYTORCH,
 ) -> dict[str, LatencyTable]:
     """Time the layers of both sides' generators, equal ones once; takes some seconds.
 
@@ -81,39 +130,56 @@ def measure_latency(
         generators: the unpruned networks by side, in evaluation mode.
         spaces: their filter spaces.
         size: (height, width) of the images, or one number.
+        engine: what runs the layers.
 
     Returns:
         A table for each side.
     """
-    layers = {side: find_segments(network, spaces[side], size) for side, network in generators.items()}
+    layers = {side: find_segments(network, spaces[side], size, engine.block) for side, network in generators.items()}
     names: dict[Any, str] = {}  # of a layer shape: that of the first layer which has it
     segments: dict[str, Segment] = {}
     for side, path, segment in ((s, p, segment) for s, found in layers.items() for p, segment in found.items()):
         name = names.setdefault(segment.key, f"{side}/{path}")
         segments.setdefault(name, segment)
-    weight = next(next(iter(generators.values())).parameters())
-    calls: dict[Any, Callable[[], Any]] = {}
-    for name, segment in segments.items():
-        for point in itertools.product(*segment.axes):
-            calls[name, point] = segment.narrowed(*point, weight)
-    with torch.inference_mode():
-        turns = take_turns(calls, weight.device, warm_up=1, rounds=ROUNDS, least=LEAST_ROUNDS, seconds=SECONDS)
-    times = {call: min(values) for call, values in turns.items()}
-    shapes = {name: least_grid(segment.axes, times, name) for name, segment in segments.items()}
+    times = _least_times(segments, next(next(iter(generators.values())).parameters()), engine)
+    shapes = {name: least_grid(segment, times, name, engine.block) for name, segment in segments.items()}
     tables = {}
     for side, found in layers.items():
         own = {path: names[segment.key] for path, segment in found.items()}
-        tables[side] = LatencyTable(own, {name: shapes[name] for name in own.values()})
+        tables[side] = LatencyTable(own, {name: shapes[name] for name in own.values()}, engine.block)
     return tables
 
 
-@torch.inference_mode()
+def _least_times(segments: Mapping[str, Segment], like: torch.Tensor, engine: Engine) -> dict[Any, float]:
+    """Return the milliseconds of each segment, by its name, at each point of its grid."""
+    layers = {
+        (name, point): segment.narrowed(*point, like)
+        for name, segment in segments.items()
+        for point in itertools.product(*segment.axes)
+    }
+    calls = engine.calls(layers)
+    with torch.inference_mode():
+        turns = take_turns(
+            calls, like.device, warm_up=1, rounds=ROUNDS, least=LEAST_ROUNDS, seconds=SECONDS, clock=engine.clock
+        )
+    idle = min(turns.pop(IDLE, [0.0]))
+    return {call: max(min(values) - idle, LEAST_MS) for call, values in turns.items()}
+
+
 def _pads(module: nn.Module) -> bool:
     return any(kind.__module__ == "torch.nn.modules.padding" for kind in type(module).__mro__)
 
 
-def find_segments(generator: nn.Module, space: FilterSpace, size: int | Size) -> dict[str, Segment]:
-    """Pass an image through a generator and return its layers by their convolutions' paths."""
+@torch.no_grad()
+def find_segments(generator: nn.Module, space: FilterSpace, size: int | Size, block: int = 1) -> dict[str, Segment]:
+    """Pass an image through a generator and return its layers by their convolutions' paths.
+
+    Args:
+        generator: the unpruned network, in evaluation mode.
+        space: its filter space.
+        size: (height, width) of the image, or one number.
+        block: see :func:`ganprune.cost.latency_table.grid_axes`.
+    """
     calls: list[tuple[str, nn.Module, tuple[int, ...]]] = []
 
     def record(path: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -123,7 +189,7 @@ def find_segments(generator: nn.Module, space: FilterSpace, size: int | Size) ->
     leaves = {path: module for path, module in generator.named_modules() if not [*module.children()]}
     with hooks(leaves, record):
         generator(noise((1, input_channels(generator), *read_size(size)), next(generator.parameters())))
-    axes = grid_axes(space)
+    axes = grid_axes(space, block)
     starts = [index for index, call in enumerate(calls) if isinstance(call[1], Convolution)]
     padded = [index and _pads(calls[index - 1][1]) for index in starts]
     firsts = [index - bool(before) for index, before in zip(starts, padded, strict=True)]
@@ -132,17 +198,20 @@ def find_segments(generator: nn.Module, space: FilterSpace, size: int | Size) ->
         path, convolution, _ = calls[start]
         after = [m for _, m, shape in calls[start + 1 : end] if shape[1] == convolution.out_channels]
         before = [module for _, module, _ in calls[first:start]]
-        segments[path] = Segment((*before, convolution, *after), calls[first][2], axes[path])
+        modules, ends = (*before, convolution, *after), (start == starts[0], start == starts[-1])
+        segments[path] = Segment(modules, calls[first][2], axes[path], *ends)
     return segments
 
 
-def least_grid(axes: Axes, times: Mapping[Any, float], name: str) -> Grid:
+def least_grid(segment: Segment, times: Mapping[Any, float], name: str, block: int) -> Grid:
     """Return a layer's grid: the least time of as many channels or more, so that fewer never take longer."""
-    inputs, outputs = axes
+    inputs, outputs = segment.axes
+    transposed = any(isinstance(module, nn.ConvTranspose2d) for module in segment.modules)
     least = np.array([[times[name, (row, column)] for column in outputs] for row in inputs])[::-1, ::-1]
     for axis in (0, 1):
         least = np.minimum.accumulate(least, axis)
-    return Grid(inputs, outputs, tuple(map(tuple, least[::-1, ::-1].round(6).tolist())))
+    rows = tuple(map(tuple, least[::-1, ::-1].round(6).tolist()))
+    return Grid(inputs, outputs, rows, 1 if transposed else block)
 
 
 def noise(shape: Sequence[int], like: torch.Tensor) -> torch.Tensor:

@@ -26,8 +26,9 @@ from ganprune.models.generator import BLOCK, FEW_OUTPUTS, ImageConv2d, InstanceN
 
 
 def inference_form(
-    generator: nn.Module, example: torch.Tensor, *, onnx: bool, blocks: bool = True, align: bool = True
-) -> nn.Module:
+    generator: nn.Module, example: torch.Tensor, *, onnx: bool, blocks: bool = True, align: bool = True,
+    centre: bool = True,
+) -> nn.Module:  # fmt: skip
     """Return a copy of a generator that computes the same faster.
 
     Args:
@@ -36,11 +37,12 @@ def inference_form(
         onnx: whether the copy is for ONNX; else it is for PyTorch.
         blocks: whether H and W of all its images are even, so that outputs can be computed in blocks.
         align: whether numbers of channels become multiples of 4; only for ONNX.
+        centre: whether the first layer reads images, whose mean can go; only for ONNX.
     """
     form = copy.deepcopy(generator).eval().requires_grad_(False)
     form = aligned(form, example) if onnx and align else form
     last = _last_layers(form, example) if blocks else set()
-    if onnx:
+    if onnx and centre:
         _centre_images(form)
     _replace(form, lambda module: _exported_norm(module, onnx))
     _replace(form, lambda module: _exported_convolution(module, module in last))

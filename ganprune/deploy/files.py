@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,15 +31,18 @@ def missing_packages() -> list[str]:
     return [name for name in PACKAGES if importlib.util.find_spec(name) is None]
 
 
-def require_packages() -> None:
+def require_packages(field: str = "format onnx") -> None:
     """Check that the packages that ONNX needs are installed.
+
+    Args:
+        field: what needs them.
 
     Raises:
         UserError: one is missing.
     """
     if missing := missing_packages():
         remedy = "Install them: pip install 'ganprune[onnx]'."
-        raise UserError("format onnx", f"no package {', '.join(missing)}", ", ".join(PACKAGES), remedy)
+        raise UserError(field, f"no package {', '.join(missing)}", ", ".join(PACKAGES), remedy)
 
 
 def write_onnx(form: nn.Module, example: torch.Tensor, path: Path, facts: Facts) -> None:
@@ -57,18 +60,36 @@ def write_onnx(form: nn.Module, example: torch.Tensor, path: Path, facts: Facts)
     import onnx
 
     with _expressing("onnx", facts, "a generator that ONNX can express"):
-        with _quiet():
-            program = torch.onnx.export(
-                form, (example,), dynamo=True, verbose=False, opset_version=OPSET, input_names=[INPUT],
-                output_names=[OUTPUT], dynamic_shapes=facts.dynamic_shapes(),
-            )  # fmt: skip
-        assert program is not None
-        model = program.model_proto
+        model = to_onnx(form, (example,), [INPUT], [OUTPUT], facts.dynamic_shapes())
         _forget_where_it_was_made(model)
         model.ir_version = FILE_FORMAT
         onnx.helper.set_model_props(model, {KEY: facts.text()})
         onnx.save(model, str(path))
         onnx.checker.check_model(str(path), full_check=True)
+
+
+def to_onnx(
+    form: nn.Module,
+    examples: tuple[torch.Tensor, ...],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    dynamic_shapes: Any = None,
+) -> Any:
+    """Return a network as an ONNX model.
+
+    Args:
+        form: takes the examples, and returns one tensor or a tuple.
+        examples: one for each input.
+        inputs, outputs: names of what goes in and comes out.
+        dynamic_shapes: as ``torch.onnx.export`` takes them; None for the examples' own.
+    """
+    with _quiet():
+        program = torch.onnx.export(
+            form, examples, dynamo=True, verbose=False, opset_version=OPSET, input_names=inputs, output_names=outputs,
+            dynamic_shapes=dynamic_shapes,
+        )  # fmt: skip
+    assert program is not None
+    return program.model_proto
 
 
 def write_program(form: nn.Module, example: torch.Tensor, path: Path, facts: Facts) -> None:
@@ -122,18 +143,30 @@ def open_onnx(path: Path, threads: int | None = None) -> Callable[[torch.Tensor]
         path: of the file.
         threads: None for as many as PyTorch has.
     """
+    session = open_session(str(path), session_options(threads))
+
+    def run(images: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(session.run(None, {INPUT: images.numpy()})[0])
+
+    return run
+
+
+def session_options(threads: int | None = None) -> Any:
+    """Return the options that onnxruntime times generators with; ``threads`` as for :func:`open_onnx`."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or torch.get_num_threads()
     # Else its threads go on spinning for a while after each run, and slow down whatever takes its turn next.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return options
 
-    def run(images: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(session.run(None, {INPUT: images.numpy()})[0])
 
-    return run
+def open_session(model: str | bytes, options: Any) -> Any:
+    """Return onnxruntime's session on the CPU of a file, by its path, or of a serialised model."""
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def open_program(path: Path) -> Callable[[torch.Tensor], torch.Tensor]:

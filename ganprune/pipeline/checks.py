@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ganprune.data.pixels import CHANNELS
+from ganprune.deploy.files import require_packages
 from ganprune.errors import UserError
 from ganprune.evolution.registry import REGISTRY, resolve
 from ganprune.fitness import check_channels
@@ -36,6 +37,16 @@ def check_search(settings: SearchSettings, sides: Sequence[str]) -> None:
             f"{size} or more, what the first generation of {'both sides' if len(sides) > 1 else sides[0]} takes",
             "Raise --max-evaluations, or lower --population.",
         )  # fmt: skip
+
+
+def check_target(settings: EvolveSettings) -> None:
+    """Check that the packages are installed which predict the latencies that the settings ask for.
+
+    Raises:
+        UserError: one is missing.
+    """
+    if settings.needs_latency and settings.fitness.target == "onnxruntime":
+        require_packages("target onnxruntime")
 
 
 def check_objectives(task: Task, settings: EvolveSettings) -> None:

@@ -21,7 +21,7 @@ from ganprune.filters.slicing import Keep
 from ganprune.filters.space import FilterSpace
 from ganprune.fitness import CycleFitness
 from ganprune.models.architecture import describe
-from ganprune.pipeline.checks import check_objectives, check_search
+from ganprune.pipeline.checks import check_objectives, check_search, check_target
 from ganprune.pipeline.config import FORMAT, RESUMABLE, has_generators
 from ganprune.pipeline.directions import gather_evidence, warnings_of
 from ganprune.pipeline.ranges import range_notes
@@ -242,6 +242,8 @@ def begin(
     started, reporter = time.perf_counter(), reporter or Reporter()
     if searches:
         check_search(settings.search, sides=())
+    if began_with is None:
+        check_target(settings)  # a run that goes on has its latencies
     if out is not None and Path(out).exists():
         RunDirectory.create(out)  # refuses what holds a run, before anything is computed
     threads = set_threads(threads)

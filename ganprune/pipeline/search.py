@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from typing import Any
 
 from deap.base import Toolbox
 
-from ganprune.cost.latency import measure_latency
+from ganprune.cost.latency import PYTORCH, measure_latency
 from ganprune.cost.latency_table import LatencyTable, from_json
 from ganprune.cost.network_cost import NetworkCost
+from ganprune.deploy.layers import onnxruntime_engine
 from ganprune.errors import UserError, did_you_mean
 from ganprune.evolution.algorithms.strategy import Strategy
 from ganprune.evolution.registry import canonical, names, resolve
@@ -116,14 +118,29 @@ def algorithms(settings: SearchSettings) -> dict[str, str]:
 def latency_tables(
     task: Task, settings: EvolveSettings, spaces: Mapping[str, FilterSpace], saved: Any, stage: Callable[..., Any]
 ) -> dict[str, LatencyTable]:
-    """Return both sides' latency tables, the saved ones or measured now; none where the settings need none."""
+    """Return both sides' latency tables, the saved ones or measured now; none where the settings need none.
+
+    Raises:
+        UserError: the saved ones are damaged, or a package is missing that the settings' target needs.
+    """
     if not settings.needs_latency:
         return {}
     if saved is not None:
         return from_json(saved, spaces, task.images.size)
-    stage("measuring the latency of every layer")
+    exported, threads = settings.fitness.target == "onnxruntime", settings.fitness.target_threads
+    stage("measuring the latency of every layer" + (f", exported, threads: {threads}" if exported else ""))
     generators = {name: side.generator for name, side in task.cyclegan.items()}
-    return measure_latency(generators, spaces, task.images.size)
+    engine = onnxruntime_engine(threads) if exported else PYTORCH
+    return measure_latency(generators, spaces, task.images.size, engine)
+
+
+def latency_facts(settings: EvolveSettings, configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``latency.json`` says of its measurement, from the settings and the ``config.json`` of its run."""
+    facts = {name: configuration[name] for name in ("torch", "size", "device", "threads")}
+    target = settings.fitness.target
+    if target == "onnxruntime":
+        facts |= {"device": "cpu", "threads": settings.fitness.target_threads, target: version(target)}
+    return {"batch": 1, "target": target, **facts}
 
 
 def make_fitness(

@@ -38,7 +38,7 @@ class BudgetSettings(Settings):
     )
     max_macs: float | None = setting(None, "At most this many MACs per image.", above=0, common=True, searches=True)
     max_latency_ms: float | None = setting(
-        None, "At most this predicted time per image on this machine.", above=0, common=True, searches=True
+        None, "At most this predicted time per image on this machine, by --target.", above=0, common=True, searches=True
     )
     width_slope: float | None = setting(
         None, "Budgets cut layers to n * filters ** this; 0: equal numbers, 1: shares.", low=-2, high=2, searches=True

@@ -32,7 +32,7 @@ class Facts:
         may_grow: whether it may be raised when a run is resumed.
         shared: whether it is the same for all contenders of a comparison.
         searches: whether it says how to search: it means nothing where a criterion chooses the filters.
-        newer: whether files of earlier versions are without it; there it is the default.
+        added: whether there are runs of before it; their files lack it, and mean its default.
     """
 
     help: str | None = None
@@ -45,7 +45,7 @@ class Facts:
     may_grow: bool = False
     shared: bool = False
     searches: bool = False
-    newer: bool = False
+    added: bool = False
 
 
 def setting(default: Any, help: str | None = None, **facts: Any) -> Any:
@@ -129,8 +129,7 @@ def from_json(cls: type[Some], data: Mapping[str, Any]) -> Some:
         UserError: a value can't be.
     """
     names = {each.name: each for each in fields(cls)}  # type: ignore[arg-type]
-    facts = {name: each.metadata["facts"] for name, each in names.items() if "facts" in each.metadata}
-    data = {**{name: names[name].default for name, fact in facts.items() if fact.newer}, **data}
+    data = completed(cls, data)
     if data.keys() != names.keys():
         odd = min(data.keys() - names.keys() or names.keys() - data.keys())
         raise TypeError(f"{'unknown' if odd in data else 'missing'}: {odd}")
@@ -140,6 +139,18 @@ def from_json(cls: type[Some], data: Mapping[str, Any]) -> Some:
             inner: Any = type(each.default)
             values[name] = from_json(inner, dict(data[name]))
     return cls(**values)
+
+
+def completed(cls: Any, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a file holds of settings, those that were added since at their defaults."""
+    values = dict(data)
+    for each in fields(cls):
+        inner = values.get(each.name)
+        if "heading" in each.metadata and isinstance(inner, Mapping):
+            values[each.name] = completed(type(each.default), inner)
+        elif "facts" in each.metadata and each.metadata["facts"].added:
+            values.setdefault(each.name, each.default)
+    return values
 
 
 def flat(settings: Any) -> dict[str, Any]:

@@ -155,7 +155,7 @@ class FinetuneSettings(Settings):
     )
     average: float = setting(
         0.0, "Decay of a running average of the fine-tuned weights, the result then; 0 for none.",
-        option="finetune_average", low=0, high=MOST_AVERAGE, newer=True,
+        option="finetune_average", low=0, high=MOST_AVERAGE, added=True,
     )  # fmt: skip
 
     def __post_init__(self) -> None:

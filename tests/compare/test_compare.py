@@ -165,11 +165,13 @@ def test_a_hand_edited_list_of_contenders_is_refused(task, finished, tmp_path):
         compare(task, CONTENDERS, max_evaluations=BUDGET, seeds=[1, 2], out=edited.directory, resume=True)
 
 
-def test_one_from_before_values_were_recorded_goes_on(task, finished, tmp_path):
+def test_one_from_before_values_and_targets_were_recorded_goes_on(task, finished, tmp_path):
     shutil.copytree(finished.directory.directory, tmp_path / "old")
     old = RunDirectory(tmp_path / "old")
     config = old.read_json("config.json")
     assert config.pop("values") == {} and config.pop("background") == "white"
+    for saved in config["contenders"].values():
+        assert saved["fitness"].pop("target") == "pytorch"
     old.write_json("config.json", config)
     again = compare(task, CONTENDERS, max_evaluations=BUDGET, seeds=[1, 2], out=old.directory, resume=True)
     assert again.summary == finished.summary
@@ -189,6 +191,11 @@ def test_nor_can_one_of_images_that_come_to_their_size_otherwise(finished, check
         (CONTENDERS, [], "seeds"),
         (CONTENDERS, [1, 1], "seeds"),
         ([CONTENDERS[0], contender("other", mate="cxUnifrom")], [1], "cxUniform"),
+        (
+            [contender("one", cost="latency"), contender("other", cost="latency", target="onnxruntime")],
+            [1],
+            "target: got pytorch of 'one' and onnxruntime of 'other'; expected one for all",
+        ),
     ],
 )
 def test_mistakes_are_found_before_anything_is_written(task, tmp_path, contenders, seeds, message):

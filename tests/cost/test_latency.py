@@ -1,9 +1,11 @@
 """Predicted latency: the table and its file, the layers that are timed, and searches that obey. Asserts no timing."""
 
 import copy
+import functools
 import itertools
 import json
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ from toytask import FILES, QUICK, contents, elites, outcome, toy_run
 import ganprune.cost.latency as measure_module
 from ganprune.cli import main
 from ganprune.commands.evolve import resume
-from ganprune.cost.latency import find_segments, least_grid, measure_latency
+from ganprune.cost.latency import IDLE, PYTORCH, Engine, Segment, find_segments, least_grid, measure_latency
 from ganprune.cost.latency_table import LATENCY, Grid, LatencyTable, from_json, grid_axes, to_json
 from ganprune.errors import UserError
 from ganprune.evolution import coevolve, make_toolbox
@@ -25,7 +27,9 @@ from ganprune.filters.space import FilterSpace
 from ganprune.fitness import CycleFitness
 from ganprune.pipeline import search
 from ganprune.pipeline.budgets import hold_to_budgets
+from ganprune.pipeline.checks import check_target
 from ganprune.pipeline.reporter import Reporter
+from ganprune.pipeline.task import Task
 from ganprune.settings.evolve import BudgetSettings, make_settings
 from ganprune.settings.fitness import FitnessSettings
 
@@ -51,7 +55,8 @@ def fake_clock(monkeypatch):
     """Tables that differ from measurement to measurement, as timed ones do."""
     measured = []
 
-    def fake(generators, spaces, size):
+    def fake(generators, spaces, size, engine):
+        assert engine is PYTORCH
         measured.append(size)
         return {side: fake_table(space, len(measured)) for side, space in spaces.items()}
 
@@ -70,6 +75,20 @@ def test_between_grid_points_times_are_bilinear_and_outside_they_stay():
     assert grid(2, 2) == 3 and grid(1, 3) == 1.5 and grid(2, 3) == 4
     assert grid(9, 9) == 8 and grid(0, 0) == 1
     assert Grid((3,), (1, 2), ((1.0, 3.0),))(3, 2) == 3
+
+
+def test_part_of_a_block_takes_as_long_as_the_whole():
+    grid = Grid((1, 4, 8), (1, 4, 8), ((1.0, 4.0, 8.0), (4.0, 16.0, 32.0), (8.0, 32.0, 64.0)), 4)
+    assert grid(5, 5) == grid(7, 6) == grid(8, 8) == 64
+    assert grid(4, 4) == 16 and grid(3, 4) == 12 and grid(2, 3) == 6  # what fits into one block counts as it is
+    assert grid(9, 12) == 64
+
+
+def test_where_channels_come_in_blocks_the_grid_has_one_two_four_of_them():
+    wide = FilterSpace(toy_generator(ngf=24, blocks=1), size=SIZE)
+    axes = grid_axes(wide, 16)
+    assert axes["model.1"] == ((3,), (1, 16, 24)) and axes["model.7"] == ((1, 16, 32, 48), (1, 16, 32, 64, 96))
+    assert grid_axes(wide.with_repair(multiple=8), 16)["model.4"] == ((8, 16, 24), (8, 16, 32, 48))
 
 
 def test_the_grid_goes_from_one_filter_to_all_and_image_channels_stay(space):
@@ -125,9 +144,9 @@ def test_every_grid_point_is_a_layer_of_that_many_channels(options):
     for segment in find_segments(generator.eval(), FilterSpace(generator, size=SIZE), SIZE).values():
         depthwise = any(getattr(module, "groups", 1) > 1 for module in segment.modules)
         for inputs, outputs in itertools.product(*segment.axes):
-            call = segment.narrowed(inputs, outputs, torch.zeros(1, dtype=torch.float64))
-            assert call.args[0].shape == (1, inputs, *segment.shape[2:]) and call.args[0].dtype == torch.float64
-            produced = call.func.float()(call.args[0].float())
+            layer = segment.narrowed(inputs, outputs, torch.zeros(1, dtype=torch.float64))
+            assert layer.image.shape == (1, inputs, *segment.shape[2:]) and layer.image.dtype == torch.float64
+            produced = layer.module.float()(layer.image.float())
             assert produced.shape[1] == (inputs if depthwise else outputs)
 
 
@@ -155,6 +174,35 @@ def test_equal_layers_of_both_sides_are_measured_once(space, monkeypatch):
     assert not any(module._forward_pre_hooks for module in generators["A2B"].modules())
 
 
+class Clock:
+    """Time that passes only while a layer is called: a millisecond for each of its outputs' channels, and one more."""
+
+    def __init__(self):
+        self.now, self.asked = 0.0, []
+
+    def calls(self, layers):
+        def call(channels):
+            self.now += (channels + 1) / 1e3
+
+        self.asked += layers.values()
+        counts = {key: layer.module(layer.image).shape[1] for key, layer in layers.items()}
+        return {key: functools.partial(call, count) for key, count in {**counts, IDLE: 0}.items()}
+
+
+def test_an_engine_runs_the_layers_and_its_idle_time_is_taken_off(space):
+    clock = Clock()
+    engine = Engine(clock.calls, 8, lambda: clock.now)
+    table = measure_latency({"A2B": toy_generator()}, {"A2B": space}, SIZE, engine)["A2B"]
+    first, trunk = table.shapes["A2B/model.1"], table.shapes["A2B/model.10.conv_block.1"]
+    assert first == Grid((3,), (1, 4), (pytest.approx((1.0, 4.0)),), 8)
+    assert trunk.outputs == (1, 8, 16) and trunk.ms[0] == pytest.approx((1.0, 8.0, 16.0))
+    assert table.block == 8 and table.shapes["A2B/model.12"].block == 1  # transposed
+    ends = {(layer.first, layer.last) for layer in clock.asked}
+    assert ends == {(True, False), (False, False), (False, True)}
+    spaces = {"A2B": space}
+    assert from_json(json.loads(json.dumps(to_json({"A2B": table}, size=SIZE))), spaces, SIZE) == {"A2B": table}
+
+
 def test_layers_that_differ_are_measured_for_each_side(space, monkeypatch):
     monkeypatch.setattr(measure_module, "ROUNDS", 1)
     generators = {"A2B": toy_generator(), "B2A": toy_generator(norm="batch")}
@@ -167,8 +215,10 @@ def test_noise_never_lets_fewer_channels_take_longer():
     times = {
         ("x", point): ms for point, ms in zip(itertools.product((1, 2), (1, 2, 3)), (5.0, 2, 9, 3, 4, 6), strict=True)
     }
-    grid = least_grid(((1, 2), (1, 2, 3)), times, "x")
-    assert grid.ms == ((2.0, 2.0, 6.0), (3.0, 4.0, 6.0))
+    layer = Segment((torch.nn.Conv2d(2, 3, 1),), (1, 2, 4, 4), ((1, 2), (1, 2, 3)))
+    assert least_grid(layer, times, "x", 16) == Grid(*layer.axes, ((2.0, 2.0, 6.0), (3.0, 4.0, 6.0)), 16)
+    transposed = replace(layer, modules=(torch.nn.ConvTranspose2d(2, 3, 1),))
+    assert least_grid(transposed, times, "x", 16).block == 1
 
 
 def test_dropping_filters_never_takes_longer_and_repair_drops_no_more_than_needed(space):
@@ -266,6 +316,21 @@ def test_a_run_keeps_its_table_and_shows_the_prediction(checkpoint, image_folder
 
 
 @pytest.mark.slow
+def test_a_run_is_held_to_the_milliseconds_of_its_export(checkpoint, image_folder, tmp_path):
+    pytest.importorskip("onnxruntime")
+    options = {"cost": "latency", "target": "onnxruntime", "max_latency_ms": 1e3, "finetune_steps": 0, "generations": 1}
+    run = toy_run(checkpoint, image_folder, tmp_path / "run", **options)
+    saved, space = run.read_json(LATENCY), FilterSpace(toy_generator(), size=SIZE)
+    facts = {name: saved[name] for name in ("target", "device", "threads", "size")}
+    assert facts == {"target": "onnxruntime", "device": "cpu", "threads": 1, "size": SIZE} and saved["onnxruntime"]
+    tables = from_json(saved, dict.fromkeys(SIDES, space), SIZE)
+    for side, bits in elites(run).items():
+        terms = run.read_json("summary.json")["sides"][side]["search"]
+        assert terms["latency_ms"] == pytest.approx(tables[side](space.widths([int(bit) for bit in bits])))
+        assert terms["size"] == terms["latency"] < 1
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", [1, 4])
 def test_a_resumed_run_goes_on_with_its_own_table(checkpoint, image_folder, tmp_path, fake_clock, moment):
     options = {"cost": "latency", "finetune_steps": 0}
@@ -309,6 +374,9 @@ DAMAGES = {
     "short": ((*SHAPE, 0), [1.0], "shape model.4 without a time for each channel count"),
     "no list": (("shapes", "model.4", "ms"), 3, "expected a latency table as a run writes it"),
     "layers": (("sides", "A2B", "layers"), 5, "expected a latency table as a run writes it"),
+    "block": (("block",), 0, "blocks of 0 channels; expected a whole number of 1 or more"),
+    "text as block": (("block",), "16", "blocks of '16' channels"),
+    "another block": (("shapes", "model.4", "block"), 8, "blocks of 8 channels in shape model.4; expected 1 or 1"),
     "unhashable": (("sides", "A2B", "layers", "model.4"), [1], "expected a latency table as a run writes it"),
 }  # fmt: skip
 
@@ -380,6 +448,40 @@ def test_bad_values_are_refused(tmp_path, monkeypatch, value, message):
     result = CliRunner().invoke(main, ["evolve", "--cost", "latencies"])
     assert result.exit_code == 2 and "cost: got latencies; expected params, macs or latency" in result.stderr
     assert "Did you mean 'latency'?" in result.stderr
+
+
+def test_a_table_of_before_engines_had_blocks_is_read(space):
+    tables = dict.fromkeys(SIDES, fake_table(space))
+    data = to_json(tables, size=SIZE)
+    del data["block"]
+    for shape in data["shapes"].values():
+        del shape["block"]
+    assert from_json(data, dict.fromkeys(SIDES, space), SIZE) == tables
+
+
+def test_a_run_asks_its_targets_engine_and_its_table_says_so(cyclegan, images, space, monkeypatch):
+    asked = []
+    monkeypatch.setattr(search, "onnxruntime_engine", lambda threads: ("onnxruntime", threads))
+    monkeypatch.setattr(search, "measure_latency", lambda generators, spaces, size, engine: asked.append(engine))
+    task = Task(cyclegan, images, None, None)
+    settings = make_settings(cost="latency", target="onnxruntime", target_threads=2)
+    spaces = dict.fromkeys(SIDES, space)
+    for each in (settings, make_settings(cost="latency"), make_settings(target="onnxruntime")):
+        search.latency_tables(task, each, spaces, None, lambda text: None)
+    assert asked == [("onnxruntime", 2), PYTORCH]
+    run = {"torch": "2", "size": SIZE, "device": "cuda", "threads": 4}
+    assert search.latency_facts(make_settings(cost="latency"), run) == {"batch": 1, "target": "pytorch", **run}
+
+
+def test_a_target_without_its_packages_is_refused_at_once(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ganprune.deploy.files.missing_packages", lambda: ["onnxruntime"])
+    asked = ["--target", "onnxruntime", "--max-latency-ms", "3"]
+    result = CliRunner().invoke(main, ["evolve", *asked])
+    assert result.exit_code == 2 and contents(tmp_path) == {}
+    assert "target onnxruntime: got no package onnxruntime" in result.stderr
+    assert "pip install 'ganprune[onnx]'" in result.stderr
+    check_target(make_settings(target="onnxruntime"))  # nothing asks for latencies
 
 
 def test_the_quick_run_asks_for_no_latency():

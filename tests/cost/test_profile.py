@@ -1,11 +1,22 @@
 """What a network costs: parameters, MACs by both conventions, latency."""
 
+import time
+from types import SimpleNamespace
+
 import pytest
 import torch
 from networks import separable, toy_generator, toy_images
 from torch import nn
 
-from ganprune.cost.profile import latency_ms, layer_positions, macs, memory_mb, parameters, weight_counts
+from ganprune.cost.profile import (
+    latency_ms,
+    layer_positions,
+    macs,
+    memory_mb,
+    one_thread_clock,
+    parameters,
+    weight_counts,
+)
 from ganprune.models.generator import ResnetGenerator
 
 
@@ -77,3 +88,9 @@ def test_latency_takes_turns_and_returns_every_name():
     times = latency_ms({"one": Called("one"), "two": Called("two")}, toy_images(1), repeats=3, warm_up=2)
     assert set(times) == {"one", "two"} and all(time > 0 for time in times.values())
     assert calls == ["one", "two"] * 5
+
+
+def test_a_threads_own_clock_is_used_where_it_is_fine_enough(monkeypatch):
+    for resolution, clock in ((1e-9, time.thread_time), (1 / 64, time.perf_counter)):
+        monkeypatch.setattr(time, "get_clock_info", lambda name, of=resolution: SimpleNamespace(resolution=of))
+        assert one_thread_clock() is clock

@@ -93,7 +93,7 @@ def test_the_program_for_onnxruntime_gives_what_translate_gives(run, image_folde
 
 def test_every_option_named_alone_exists_somewhere():
     known = {option for command in main.commands.values() for p in command.params for option in p.opts}
-    script = (ROOT / "scripts" / "speed.py").read_text(encoding="utf-8")
+    scripts = [(ROOT / "scripts" / name).read_text(encoding="utf-8") for name in ("speed.py", "latency_check.py")]
     named = set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", TEXT + read("docs/speed.md")))
     assert {"--native", "--dynamic-size", "--round-to"} <= named
-    assert {option for option in named - known if f'"{option}"' not in script} == set()
+    assert {option for option in named - known if f'"{option}"' not in "".join(scripts)} == set()

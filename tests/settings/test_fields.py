@@ -108,7 +108,7 @@ def test_a_setting_that_earlier_versions_had_not_may_be_missing_in_a_file():
     @dataclass(frozen=True)
     class Later(Settings):
         old: int = setting(1)
-        new: float = setting(0.5, newer=True)
+        new: float = setting(0.5, added=True)
 
     assert from_json(Later, {"old": 2}) == Later(2, 0.5) and from_json(Later, {"old": 2, "new": 0.1}) == Later(2, 0.1)
     with pytest.raises(TypeError, match="missing: old"):
@@ -116,6 +116,15 @@ def test_a_setting_that_earlier_versions_had_not_may_be_missing_in_a_file():
     data = EvolveSettings().to_json()
     del data["finetune"]["average"]
     assert from_json(EvolveSettings, data) == EvolveSettings()
+
+
+def test_files_of_before_a_setting_was_added_mean_its_default():
+    saved = make_settings().to_json()
+    assert saved["fitness"].pop("target") == "pytorch" and saved["fitness"].pop("target_threads") == 1
+    assert from_json(EvolveSettings, saved) == make_settings()
+    del saved["fitness"]["lam"]  # which was always there
+    with pytest.raises(TypeError, match="missing: lam"):
+        from_json(EvolveSettings, saved)
 
 
 def test_a_setting_is_known_by_its_option_wherever_it_is_nested():
