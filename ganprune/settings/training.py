@@ -39,6 +39,9 @@ class TrainingSettings(TermSettings):
         identity: 0 leaves it out.
         adversarial: weight of the adversarial term.
         pool: what discriminators are trained from.
+        cycle_noise: deviation of the normal noise on a translation before it is translated back, in grey levels of 255.
+            Without it generators hide what the cycle needs in patterns too faint to see (C. Chu et al., 2017); noise
+            drowns these (D. Bashkirova et al., NeurIPS 2019).
         augment: 286/256 in the paper. Half of the images are mirrored.
         average: how much of the generators' averaged weights stays with each step; they are the result then.
         precision: "bfloat16" is about twice as fast where it is supported.
@@ -56,6 +59,12 @@ class TrainingSettings(TermSettings):
     pool: int = setting(50, "Size of the image pool.", low=0)
     augment: float = setting(286 / 256, "Enlarge-and-crop factor, 1 for none; CycleGAN's is 286/256.", low=1, high=4)
     shift: int = setting(0, "Pixels by which images are moved each way at most, 0 for none.", low=0)
+    cycle_noise: float = setting(
+        0.0,
+        "Noise between both halves of a cycle, grey levels of 255: no hidden patterns; 0 for none.",
+        low=0,
+        high=255,
+    )
     average: float = setting(
         0.0, "Decay of a running average of the generators' weights, the result then; 0 for none.",
         low=0, high=MOST_AVERAGE,

@@ -72,10 +72,10 @@ class TrainedSide:
         Args:
             real: a batch of each domain.
             parameters: of each optimiser, "generator" and "discriminator".
-            step: decides which earlier images the discriminator is shown.
+            step: decides which earlier images the discriminator is shown, and the noise of the cycle.
         """
         updates = {}
-        updates["generator"], fake = self.generator_update(real, parameters["generator"])
+        updates["generator"], fake = self.generator_update(real, parameters["generator"], step)
         if self.adversary is not None:
             draw = random.Random(f"{self.settings.seed}:{self.side.name}:{step}")
             older = self.pool.query(fake, draw)
@@ -85,10 +85,10 @@ class TrainedSide:
         return updates
 
     def generator_update(
-        self, real: Mapping[str, Batch], parameters: Sequence[nn.Parameter]
+        self, real: Mapping[str, Batch], parameters: Sequence[nn.Parameter], step: int
     ) -> tuple[Update, torch.Tensor]:
         """Return the generator's losses and gradients, and its images, (B, C, H, W)."""
-        terms, fake = self._terms(real)
+        terms, fake = self._terms(real, step)
         weights = self.settings.weights
         objective = sum((weights[term] * value for term, value in terms.items()), torch.zeros((), device=fake.device))
         return self._update(objective, terms, parameters), fake.detach()
@@ -115,7 +115,15 @@ class TrainedSide:
         device = next(self.side.generator.parameters()).device
         return torch.autocast(device.type, torch.bfloat16, enabled=enabled, cache_enabled=False)
 
-    def _terms(self, real: Mapping[str, Batch]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    def _noisy(self, fake: torch.Tensor, step: int) -> torch.Tensor:
+        """Return the images as the reverse generator gets them; drawn on the CPU, so the same on every device."""
+        if not self.settings.cycle_noise:
+            return fake
+        draw = random.Random(f"{self.settings.seed}:{self.side.name}:{step}:noise").getrandbits(62)
+        noise = torch.randn(fake.shape, generator=torch.Generator().manual_seed(draw))
+        return fake + noise.to(fake) * (self.settings.cycle_noise / 127.5)
+
+    def _terms(self, real: Mapping[str, Batch], step: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """Return the terms of the objective, unweighted, and the generator's images."""
         source, settings = real[self.side.source].images, self.settings
         terms: dict[str, torch.Tensor] = {}
@@ -128,7 +136,7 @@ class TrainedSide:
             if self.adversary is not None:
                 terms["adversarial"] = adversarial(judged(self.adversary, fake).float(), True)
             if self.reverse is not None:
-                terms["cycle"] = F.l1_loss(self.reverse(fake).float(), source)
+                terms["cycle"] = F.l1_loss(self.reverse(self._noisy(fake, step)).float(), source)
             if settings.identity:
                 terms["identity"] = F.l1_loss(outputs[len(source) :], real[self.side.target].images)
             if self.taught is not None:

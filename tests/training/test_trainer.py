@@ -207,6 +207,13 @@ def test_the_same_seed_gives_the_same_weights_whatever_else_draws(images):
     assert not same(one, trained(images, settings, seed=1)[0])
 
 
+def test_noise_between_the_halves_of_a_cycle_changes_the_cycle_alone_and_is_the_same_every_time(images):
+    settings = replace(SETTINGS, steps=1, decay_steps=0)
+    (clean,), (noisy,), (again,) = (trained(images, replace(settings, cycle_noise=noise))[1] for noise in (0, 20, 20))
+    assert noisy == again
+    assert {name for name in clean if clean[name] != noisy[name]} == {"cycle_A2B", "cycle_B2A"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("norm", ["instance", "batch"])
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(images, tmp_path, norm):
