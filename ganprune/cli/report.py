@@ -15,8 +15,12 @@ from ganprune.cli.progress import print_report, showing
 @main.command()
 @click.argument("runs", type=FOLDER, nargs=-1, required=True, metavar="RUN...")
 @option("--out", type=FOLDER, help="The HTML file.  [default: report.html in RUN, if there is only one]")
-@option("--with-original", is_flag=True, help="Let the original generators run in the page too, beside the compact ones.")
-@option("--images", type=click.IntRange(1), default=40, show_default=True, help="Test images of each direction at most.")
+@option(
+    "--with-original", is_flag=True, help="Let the original generators run in the page too, beside the compact ones."
+)
+@option(
+    "--images", type=click.IntRange(1), default=40, show_default=True, help="Test images of each direction at most."
+)
 @option(
     "--max-mb", type=click.FloatRange(0, min_open=True), default=16.0, show_default=True,
     help="Leave out generators that would make the file larger.",

@@ -31,8 +31,8 @@ from ganprune.pipeline.task import Task, load_task, load_what_can_be
 from ganprune.report.page.again import command_line, settings_table
 from ganprune.report.page.charts import Silhouette, front_chart, search_curve, silhouette
 from ganprune.report.page.contents import Comparison, Contents, Gallery, Run, Side
-from ganprune.report.page.figures import cost_rows, figures_of, headline, overview, quality_rows, verdict
-from ganprune.report.page.measuring import Measured, gallery, measure, sources_of
+from ganprune.report.page.figures import Samples, cost_rows, figures_of, headline, overview, quality_rows, verdict
+from ganprune.report.page.measuring import PIXELS, Measured, gallery, measure, sources_of
 from ganprune.report.page.networks import as_data
 from ganprune.report.page.render import MARK, render
 from ganprune.runs.directory import LOGBOOK, SEARCHED, SUMMARY, RunDirectory
@@ -40,6 +40,7 @@ from ganprune.runs.files import make_folder, replace
 from ganprune.settings.evolve import EvolveSettings
 
 NAME = "report.html"
+QUICK = 64 * 64 * 64  # pixels that the page which evolve writes itself is content with: 64 shipped images
 IMAGES, PICTURES = 40, 3_000_000  # shown of each direction at most; characters of all their data URIs
 TITLES = {"A2B": "colour to ink", "B2A": "ink to colour"}  # of the shipped task
 FACTS = ("seed", "generations", "evaluations", "rescores", "cost", "seconds", "seconds_search", "device", "threads")
@@ -69,6 +70,7 @@ def write_report(
     with_original: bool = False,
     images: int = IMAGES,
     max_mb: float = 16.0,
+    pixels: int = PIXELS,
     networks: CheckpointOptions | None = None,
     device: str = "auto",
     threads: int | None = None,
@@ -83,6 +85,7 @@ def write_report(
         with_original: whether the original generators run in the page too.
         images: of each direction, at most.
         max_mb: generators that would make the file larger than this many MB (10^6 bytes) are left out.
+        pixels: of each direction's test images that are translated, at most, to know which changed most; but 12 images.
         networks: the factories that the runs were begun with.
         device: "auto", "cpu", "cuda" or "cuda:N".
         threads: CPU threads.
@@ -96,7 +99,7 @@ def write_report(
     set_threads(threads)
     where = resolve_device(device)
     records = [_Record.read(path, networks or CheckpointOptions(), where, reporter) for path in paths]
-    page = _Page(records, images, max_mb, with_original)
+    page = _Page(records, images, max_mb, pixels, with_original)
     contents = page.contents(comparisons, shlex.join(_words(paths, place, with_original)))
     text = render(contents)
     replace(place, text)
@@ -212,18 +215,19 @@ class _Record:
         known = TITLES if data is None or are_default(Path(data)) else {}
         return {name: f"{name}: {known[name]}" if name in known else name for name in self.sides}
 
-    def samples(self, side: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        """Return figures per image of the original and of the compact generator, where they were measured."""
-        found = self.measured.get(side)
-        return (found.figures[0], found.figures[self.place]) if found else ({}, {})
+    @property
+    def samples(self) -> dict[str, Samples]:
+        """Figures per image, of the sides whose images were measured."""
+        evaluated = self.directory.exists(SUMMARY)
+        return {
+            side: Samples(found.figures[0], found.figures[self.place], found.total if evaluated else len(found.names))
+            for side, found in self.measured.items()
+        }
 
     def content(self) -> Run:
         """Return what the page shows of it."""
         figures = self._figures()
-        quality = quality_rows(
-            {name: each for name, each in figures.items() if "metrics" in each},
-            {name: self.samples(name) for name in self.sides},
-        )
+        quality = quality_rows(figures, self.samples) if all("metrics" in each for each in figures.values()) else []
         sides = [
             Side(name, self.titles[name], headline(figures.get(name, {})), verdict(quality, number),
                  self._silhouette(name))
@@ -248,9 +252,8 @@ class _Record:
             if "parameters" not in figures and name in self.compact and self.task:
                 original = self.task.cyclegan[name].generator
                 figures |= size_figures(original, self.compact[name], self.task.images.size)
-            before, after = self.samples(name)
-            if "metrics" not in figures and after:
-                figures["metrics"] = {"original": figures_of(before), "compact": figures_of(after)}
+            if "metrics" not in figures and (sample := self.samples.get(name)):
+                figures["metrics"] = {"original": figures_of(sample.original), "compact": figures_of(sample.compact)}
             found[name] = figures
         return found
 
@@ -258,12 +261,11 @@ class _Record:
         found = next(iter(self.measured.values()), None)
         if found is None:
             return "No intervals: the images could not be measured again."
-        count = len(found.names)
-        of = f"all {count}" if count == found.total else f"{count} of {found.total}"
+        of = "all" if len(found.names) == found.total else f"{len(found.names)} of the"
         return (
-            f"In brackets: 95 % interval of the mean, a bootstrap over {of} test images; of differences it is paired, "
-            "image by image. Better and worse: the interval leaves 0 out; for KID, the difference is above both "
-            "deviations together."
+            f"Small: the 95 % interval of a mean over the test images, a bootstrap of {of} {found.total}; that of a "
+            "difference is paired, image by image. Better and worse: it leaves 0 out; for KID, the difference is above "
+            "both deviations together."
         )
 
     def _silhouette(self, side: str) -> Silhouette | None:
@@ -278,9 +280,7 @@ class _Record:
             elites = [line["elite"] for line in self.log if line.get("side") == side]
             if not elites:
                 return None
-            space = FilterSpace(
-                network.cpu(), encoding=self.settings.scoring.encoding, size=self.task.images.size
-            )
+            space = FilterSpace(network.cpu(), encoding=self.settings.scoring.encoding, size=self.task.images.size)
             kept = {name: outputs for name, (_, outputs) in space.widths(unpack_bits(elites[-1])).items()}
         return silhouette(original, kept) if original.keys() == kept.keys() else None
 
@@ -311,6 +311,7 @@ class _Page:
     records: Sequence[_Record]
     images: int
     max_mb: float
+    pixels: int
     with_original: bool
 
     def contents(self, comparisons: Sequence[Comparison], command: str) -> Contents:
@@ -325,7 +326,8 @@ class _Page:
                 raise UserError(str(record.directory.directory), found, "those of a run", remedy) from error
         notes = [note for record in self.records for note in record.notes]
         networks = self._networks(galleries, notes)
-        names = [Path(each.label).resolve().name for each in (*self.records, *comparisons)]
+        labels = [record.label for record in self.records] + [each.label for each in comparisons]
+        names = [Path(label).resolve().name for label in labels]
         draws = "B2A" if any(record.titles.get("B2A", "").endswith(TITLES["B2A"]) for record in self.records) else ""
         return Contents(
             " and ".join(names[:3]) + " and more" * (len(names) > 3), __version__, command, runs, comparisons,
@@ -338,22 +340,24 @@ class _Page:
         for record in self.records:
             if record.compact and record.task:
                 groups.setdefault((*record.key, *record.sides), []).append(record)
-        galleries = []
+        galleries: list[Gallery] = []
         count = sum(len(group[0].sides) for group in groups.values())
         for group in groups.values():
             first = group[0]
             assert first.task is not None
             first.reporter.stage(f"translating test images of {', '.join(record.label for record in group)}")
             output = first.settings.fitness.discriminator_output
-            found = measure(first.task.cyclegan, [record.compact for record in group], first.task.images, output)
+            compact = [record.compact for record in group]
+            found = measure(first.task.cyclegan, compact, first.task.images, output, pixels=self.pixels)
             for place, record in enumerate(group, 1):
                 record.measured, record.place = found, place
-            compact = ["compact"] if len(self.records) == 1 else [record.label for record in group]
+            variants = ["original"]
+            variants += ["compact"] if len(self.records) == 1 else [record.label for record in group]
             for name, each in found.items():
                 for record in group:
                     record.galleries[name] = len(galleries)
                 galleries.append(
-                    gallery(name, first.titles[name], each, ["original", *compact], most=self.images,
+                    gallery(name, first.titles[name], each, variants, most=self.images,
                             budget=PICTURES // count)
                 )  # fmt: skip
         return galleries

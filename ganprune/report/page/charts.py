@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -154,7 +155,7 @@ def _stairs(places: Sequence[tuple[float, float]], wanted: bool) -> list[tuple[f
     if not wanted:
         return list(places)
     result = list(places[:1])
-    for (_, before), (x, y) in zip(places, places[1:], strict=False):
+    for (_, before), (x, y) in itertools.pairwise(places):
         result += [(x, before), (x, y)]
     return result
 
@@ -252,6 +253,8 @@ def silhouette(original: Mapping[str, int], kept: Mapping[str, int]) -> Silhouet
     for number, (name, whole) in enumerate(original.items()):
         left = round(number * step + gap / 2, 1)
         layers.append(
-            Layer(name, whole, kept[name], left, round(step - gap, 1), height * whole / most, height * kept[name] / most)
+            Layer(
+                name, whole, kept[name], left, round(step - gap, 1), height * whole / most, height * kept[name] / most
+            )
         )
     return Silhouette(layers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from operator import getitem
 from typing import Any
@@ -38,9 +39,27 @@ MEANINGS = {
     "class_accuracy": "The same, as a mean over the classes.",
     "mean_iou": "Overlap of a segmenter's labels with the true ones, as a mean over the classes.",
 }
+NEXT_LINE = "\n"  # in a cell: what follows is small
 VERDICTS = ("better", "worse", "unclear")
 
 Sides = Mapping[str, Mapping[str, Any]]  # direction -> what summary.json says of it
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Figures of single images.
+
+    Attributes:
+        original, compact: each figure's values, of both generators, on the same images.
+        count: images that the figures of the tables are means over; there may be more than those sampled.
+    """
+
+    original: Mapping[str, Sequence[float]]
+    compact: Mapping[str, Sequence[float]]
+    count: int
+
+
+NONE = Samples({}, {}, 0)
 
 
 def cost_rows(sides: Sides) -> list[Row]:
@@ -69,12 +88,12 @@ def times(ratio: float) -> str:
     return f"{ratio:.2f}x"
 
 
-def quality_rows(sides: Sides, samples: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]) -> list[Row]:
+def quality_rows(sides: Sides, samples: Mapping[str, Samples]) -> list[Row]:
     """Return the lines on quality that at least one side has.
 
     Args:
         sides: with "metrics" of "original" and "compact", "measured_on", and perhaps "features".
-        samples: direction -> each figure's values on single images, of the original and of the compact generator.
+        samples: by direction, as far as images were measured.
     """
     first = next(iter(sides.values()), {})
     features = first.get("features", "")
@@ -84,7 +103,7 @@ def quality_rows(sides: Sides, samples: Mapping[str, tuple[Mapping[str, Any], Ma
     }  # fmt: skip
     rows = []
     for metric in METRICS:
-        found = [_quality(metric, each["metrics"], samples.get(name, ({}, {}))) for name, each in sides.items()]
+        found = [_quality(metric, each["metrics"], samples.get(name, NONE)) for name, each in sides.items()]
         if metric.label and any(any(cells) for cells, _ in found):
             cells, verdicts = zip(*found, strict=True)
             arrow = "lower is better" if metric.better == LESS else "higher is better"
@@ -93,30 +112,28 @@ def quality_rows(sides: Sides, samples: Mapping[str, tuple[Mapping[str, Any], Ma
     return rows
 
 
-def _quality(
-    metric: Metric, metrics: Mapping[str, Any], samples: tuple[Mapping[str, Any], Mapping[str, Any]]
-) -> tuple[tuple[str, str, str], str]:
+def _quality(metric: Metric, metrics: Mapping[str, Any], samples: Samples) -> tuple[tuple[str, str, str], str]:
     """Return original, compact and their difference as text, and the verdict on it."""
-    name, values = metric.name, [metrics["original"], metrics["compact"]]
+    name, digits = metric.name, metric.digits
+    before, after = samples.original.get(name, ()), samples.compact.get(name, ())
     shown = []
-    for of, sample in zip(values, samples, strict=True):
-        text = f"{of[name]:.{metric.digits}f}" if name in of else ""
+    for of, values in ((metrics["original"], before), (metrics["compact"], after)):
+        text = f"{of[name]:.{digits}f}" if name in of else ""
         if text and metric.deviation in of:
-            text += f" ± {of[metric.deviation]:.{metric.digits}f}"
-        elif text and len(sample.get(name, ())) >= LEAST:
-            text += " ({:.{d}f} to {:.{d}f})".format(*interval(sample[name]), d=metric.digits)
+            text += f"{NEXT_LINE}± {of[metric.deviation]:.{digits}f}"
+        elif text and len(values) >= LEAST:
+            text += NEXT_LINE + "{:.{d}f} to {:.{d}f}".format(*interval(values, of[name], samples.count), d=digits)
         shown.append(text)
     if not all(shown):
         return (shown[0], shown[1], ""), ""
-    difference = values[1][name] - values[0][name]
-    text, low, high = f"{difference:+.{metric.digits}f}", None, None
-    before, after = (sample.get(name, ()) for sample in samples)
-    if metric.deviation and metric.deviation in values[0]:
-        spread = sum(of[metric.deviation] for of in values)
+    difference = metrics["compact"][name] - metrics["original"][name]
+    text, low, high = f"{difference:+.{digits}f}", None, None
+    if metric.deviation:
+        spread = sum(metrics[of][metric.deviation] for of in ("original", "compact"))
         low, high = difference - spread, difference + spread
     elif len(before) == len(after) >= LEAST:
-        low, high = interval([b - a for a, b in zip(before, after, strict=True)])
-        text += f" ({low:+.{metric.digits}f} to {high:+.{metric.digits}f})"
+        low, high = interval([b - a for a, b in zip(before, after, strict=True)], difference, samples.count)
+        text += f"{NEXT_LINE}{low:+.{digits}f} to {high:+.{digits}f}"
     return (shown[0], shown[1], text), _verdict(low, high, metric.better == LESS)
 
 
@@ -128,12 +145,19 @@ def _verdict(low: float | None, high: float | None, less: bool) -> str:
     return "better" if (high < 0) == less else "worse"
 
 
-def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of the mean over images, from fixed draws."""
+def interval(values: Sequence[float], mean: float, count: int, level: float = 0.95) -> tuple[float, float]:
+    """Return the percentile bootstrap interval around a mean, from fixed draws.
+
+    Args:
+        values: of single images.
+        mean: over all images.
+        count: images that it is a mean over; where only some were sampled, these stand for all.
+        level: of the interval.
+    """
     data = np.asarray(values, dtype=float)
-    drawn = np.random.default_rng(0).integers(0, len(data), (BOOTSTRAPS, len(data)))
-    low, high = np.percentile(data[drawn].mean(1), [50 * (1 - level), 50 * (1 + level)])
-    return float(low), float(high)
+    drawn = np.random.default_rng(0).integers(0, len(data), (BOOTSTRAPS, count))
+    low, high = np.percentile(data[drawn].mean(1) - data.mean(), [50 * (1 - level), 50 * (1 + level)])
+    return mean + float(low), mean + float(high)
 
 
 def headline(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -157,8 +181,8 @@ def verdict(rows: Sequence[Row], side: int) -> str:
     for row in rows:
         if row.verdicts and row.verdicts[side]:
             named[row.verdicts[side]].append(row.label.partition(" (")[0])
-    words = {"better": "better than the original in", "worse": "worse in", "unclear": "no clear difference in"}
-    parts = [f"{words[name]} {', '.join(labels)}" for name, labels in named.items() if labels]
+    words = {"better": "better", "worse": "worse", "unclear": "no clear difference"}
+    parts = [f"{words[name]} in {', '.join(labels)}" for name, labels in named.items() if labels]
     return f"Against the original: {'; '.join(parts)}." if parts else ""
 
 

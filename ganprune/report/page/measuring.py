@@ -18,7 +18,10 @@ from ganprune.models.cyclegan import SOURCE, CycleGAN
 from ganprune.report.page.contents import Case, Gallery
 from ganprune.report.page.pictures import chosen, data_uri, levels_apart
 
-PIXELS, LEAST = 200 * 64 * 64, 12  # that are translated of a domain: all of the shipped test images; and images at least
+PIXELS, LEAST = (
+    200 * 64 * 64,
+    12,
+)  # that are translated of a domain: all of the shipped test images; and images at least
 ALL_AT_ONCE = ("real", "fake", "recovered", "answers", "fake_original", "answers_original")
 PAIRED = ("paired", "truth", "true_ink")
 
@@ -71,7 +74,12 @@ def _spread(values: Sequence[Any], most: int) -> list[Any]:
 
 @torch.inference_mode()
 def measure(
-    original: CycleGAN, compact: Sequence[Mapping[str, nn.Module]], images: UnpairedImages, output: str = "map"
+    original: CycleGAN,
+    compact: Sequence[Mapping[str, nn.Module]],
+    images: UnpairedImages,
+    output: str = "map",
+    *,
+    pixels: int = PIXELS,
 ) -> dict[str, Measured]:
     """Translate test images, and return what is known of them by direction.
 
@@ -80,8 +88,9 @@ def measure(
         compact: of each run, its compact generators by side.
         images: the data.
         output: how L_DisA compares; see ``FitnessSettings``.
+        pixels: see :func:`few`.
     """
-    subset = few(images)
+    subset = few(images, pixels=pixels)
     measures = Measures(subset)
     before = translations(original, {name: side.generator for name, side in original.items()}, measures)
     after = [translations(original, generators, measures) for generators in compact]

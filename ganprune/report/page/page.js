@@ -39,7 +39,7 @@ function describe(card) {
 function arrange() {
   const { sort, show, size, gallery } = view.elements;
   const section = one("#pictures");
-  for (const name of ["slider", "difference", "beside"]) section.classList.toggle(name, show.value === name);
+  for (const name of ["difference", "beside"]) section.classList.toggle(name, show.value === name);
   section.classList.toggle("large", size.value === "large");
   for (const each of all(".gallery")) {
     each.hidden = Boolean(gallery?.value) && each.dataset.gallery !== gallery.value;
@@ -170,12 +170,13 @@ function startTrial() {
   // Show an image, or white, at the size that the generator is given.
   function place(image) {
     const network = DATA.networks[choice.value];
+    const own = { width: image?.naturalWidth ?? image?.width, height: image?.naturalHeight ?? image?.height };
     source = image;
     let [height, wide] = network.size;
     if (image && sizes.value === "own") {
-      const scale = Math.min(1, LONGEST / Math.max(image.width, image.height));
-      height = Math.max(16, Math.round(image.height * scale));
-      wide = Math.max(16, Math.round(image.width * scale));
+      const scale = Math.min(1, LONGEST / Math.max(own.width, own.height));
+      height = Math.max(16, Math.round(own.height * scale));
+      wide = Math.max(16, Math.round(own.width * scale));
     }
     given.width = wide;
     given.height = height;
@@ -183,10 +184,10 @@ function startTrial() {
     brush.fillRect(0, 0, wide, height);
     if (image) {
       // The middle of the image, of the generator's proportions.
-      const scale = Math.min(image.width / wide, image.height / height);
+      const scale = Math.min(own.width / wide, own.height / height);
       const across = wide * scale, down = height * scale;
       brush.imageSmoothingQuality = "high";
-      brush.drawImage(image, (image.width - across) / 2, (image.height - down) / 2, across, down, 0, 0, wide, height);
+      brush.drawImage(image, (own.width - across) / 2, (own.height - down) / 2, across, down, 0, 0, wide, height);
     }
     translate();
   }
