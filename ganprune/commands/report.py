@@ -339,6 +339,12 @@ class _Page:
         groups: dict[tuple[str, ...], list[_Record]] = {}
         for record in self.records:
             if record.compact and record.task:
+                if set(record.compact) != set(record.task.cyclegan):
+                    found, expected = (", ".join(sides) for sides in (record.compact, record.task.cyclegan))
+                    raise UserError(
+                        str(record.directory.path(SUMMARY)), f"sides {found}", f"{expected}, as its checkpoint has",
+                        "Restore the file.",
+                    )  # fmt: skip
                 groups.setdefault((*record.key, *record.sides), []).append(record)
         galleries: list[Gallery] = []
         count = sum(len(group[0].sides) for group in groups.values())
