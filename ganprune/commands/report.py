@@ -22,6 +22,7 @@ from ganprune.evolution.individual import unpack_bits
 from ganprune.filters.layers import convolutions
 from ganprune.filters.space import FilterSpace
 from ganprune.metrics.evaluate import size_figures
+from ganprune.models.copying import copied
 from ganprune.models.options import SIDES, CheckpointOptions
 from ganprune.pipeline.config import open_searched, read_config, read_summary, run_networks
 from ganprune.pipeline.front import FRONT, SIZE_LABELS, read_fronts
@@ -99,8 +100,9 @@ def write_report(
     set_threads(threads)
     where = resolve_device(device)
     records = [_Record.read(path, networks or CheckpointOptions(), where, reporter) for path in paths]
+    shown = [*map(str, paths), *(comparison.label for comparison in comparisons)]
     page = _Page(records, images, max_mb, pixels, with_original)
-    contents = page.contents(comparisons, shlex.join(_words(paths, place, with_original)))
+    contents = page.contents(comparisons, shlex.join(_words(shown, place, with_original)))
     text = render(contents)
     replace(place, text)
     for note in contents.notes:
@@ -130,9 +132,9 @@ def _place(paths: Sequence[str | Path], out: str | Path | None) -> Path:
     return place
 
 
-def _words(paths: Sequence[str | Path], place: Path, with_original: bool) -> list[str]:
+def _words(paths: Sequence[str], place: Path, with_original: bool) -> list[str]:
     original = ["--with-original"] if with_original else []
-    return ["ganprune", "report", *map(str, paths), "--out", str(place), *original]
+    return ["ganprune", "report", *paths, "--out", str(place), *original]
 
 
 @dataclass
@@ -280,7 +282,9 @@ class _Record:
             elites = [line["elite"] for line in self.log if line.get("side") == side]
             if not elites:
                 return None
-            space = FilterSpace(network.cpu(), encoding=self.settings.scoring.encoding, size=self.task.images.size)
+            space = FilterSpace(
+                copied(network).cpu(), encoding=self.settings.scoring.encoding, size=self.task.images.size
+            )
             kept = {name: outputs for name, (_, outputs) in space.widths(unpack_bits(elites[-1])).items()}
         return silhouette(original, kept) if original.keys() == kept.keys() else None
 

@@ -6,12 +6,15 @@ import shutil
 
 import pytest
 from click.testing import CliRunner
-from toytask import contents
+from networks import toy_cyclegan
+from toytask import contents, toy_run
 
 from ganprune.cli import main
 from ganprune.commands.report import write_report
 from ganprune.data.images import UnpairedImages
 from ganprune.errors import UserError
+from ganprune.models.checkpoint import save_cyclegan
+from ganprune.models.options import CheckpointOptions
 from ganprune.pipeline.reporter import Reporter
 from ganprune.report.page import measuring
 from ganprune.runs.directory import RunDirectory
@@ -165,6 +168,19 @@ def test_the_command_says_where_the_page_is(copy, tmp_path):
     assert "no pictures" in result.stderr
     result = CliRunner().invoke(main, ["report", "nowhere"])
     assert result.exit_code == 2 and "run directory: got nowhere" in result.stderr
+
+
+@pytest.mark.slow
+def test_a_run_of_one_side_of_grey_images(image_folder, tmp_path):
+    save_cyclegan(toy_cyclegan(in_channels=1, out_channels=1), tmp_path / "grey")
+    only = CheckpointOptions(only="B2A", discriminator="none")
+    options = {"networks": only, "loss": "gena", "generations": 1, "finetune_steps": 0}
+    run = toy_run(tmp_path / "grey", image_folder, tmp_path / "run", **options)
+    text, data, notes = page(run.directory, out=tmp_path / "page.html")
+    assert notes == [] and kinds(data) == [("compact", "B2A")] and data["networks"][0]["channels"] == 1
+    assert text.count('class="gallery"') == 1 and "--only B2A" in text
+    summary = run.read_json("summary.json")["sides"]["B2A"]["metrics"]["compact"]
+    assert f"{summary['l_gena']:.4f}" in text
 
 
 def test_few_images_are_pairs_in_one_order(image_folder, monkeypatch):

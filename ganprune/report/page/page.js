@@ -21,7 +21,10 @@ const shownRight = () => Number(view?.elements.right?.value ?? 1);
 const shownLeft = () => Number(view?.elements.left?.value ?? 0);
 
 // A figure of the compact generator that is shown; of the original there is none.
-const figure = (card, name) => JSON.parse(card.dataset[name])[Math.max(0, shownRight() - 1)] ?? 0;
+function figure(card, name) {
+  const values = JSON.parse(card.dataset[name]);
+  return values[Math.min(Math.max(0, shownRight() - 1), values.length - 1)] ?? 0;
+}
 
 const ORDERS = {
   change: (a, b) => figure(b, "change") - figure(a, "change"),
@@ -57,13 +60,14 @@ function arrange() {
 
 // Which translations lie left and right of the line.
 function choose(card) {
-  for (const image of all(".pair img", card)) {
-    image.classList.toggle("left", Number(image.dataset.variant) === shownLeft());
-    image.classList.toggle("right", Number(image.dataset.variant) === shownRight());
+  const images = all(".pair img", card); // by variant; other tasks' galleries may have fewer
+  const left = images[Math.min(shownLeft(), images.length - 1)], right = images[Math.min(shownRight(), images.length - 1)];
+  for (const image of images) {
+    image.classList.toggle("left", image === left);
+    image.classList.toggle("right", image === right);
   }
-  if (!view.elements.left) return;
-  one(".tag.from", card).textContent = view.elements.left.selectedOptions[0].text;
-  one(".tag.to", card).textContent = view.elements.right.selectedOptions[0].text;
+  one(".tag.from", card).textContent = left.dataset.maker;
+  one(".tag.to", card).textContent = right.dataset.maker;
 }
 
 if (view) {
@@ -357,8 +361,10 @@ function startTrial() {
   }
 
   // A compact generator of the page that made the pictures of a gallery.
-  const compactIn = (gallery) => DATA.networks.findIndex((network) =>
-    network.kind === "compact" && network.gallery === gallery && (network.variant === shownRight() || shownRight() === 0));
+  function compactIn(gallery) {
+    const there = DATA.networks.filter((network) => network.kind === "compact" && network.gallery === gallery);
+    return DATA.networks.indexOf(there.find((network) => network.variant === shownRight()) ?? there[0]);
+  }
   for (const button of all(".use")) {
     const index = compactIn(Number(button.closest(".gallery").dataset.gallery));
     button.hidden = index < 0;
