@@ -25,6 +25,7 @@ from ganprune.pipeline.config import FORMAT
 from ganprune.report.page.again import command_line
 from ganprune.report.page.charts import Points, draw, search_curve, silhouette, ticks
 from ganprune.report.page.figures import COST_MEANINGS, MEANINGS, Samples, interval, quality_rows, verdict
+from ganprune.report.page.measuring import Measured, gallery
 from ganprune.report.page.networks import as_data
 from ganprune.report.page.pictures import chosen, data_uri, levels_apart, read_uri
 from ganprune.report.page.render import FOLDER, render
@@ -129,6 +130,29 @@ def test_a_data_uri_loses_nothing(channels):
     image = toy_images(1, dtype=torch.float32, channels=channels)[0]
     found = torch.from_numpy(np.array(read_uri(data_uri(image)))).permute(2, 0, 1)
     assert torch.equal(found, to_rgb_bytes(image))
+
+
+def measured(count, paired):
+    images = toy_images(4 * count, dtype=torch.float32).split(count)
+    known = [{"real": images[0], "fake": images[1]}, {"real": images[0], "fake": images[2]}]
+    known = [{**each, "paired": each["fake"], "truth": images[3]} for each in known] if paired else known
+    return Measured([f"{number}.png" for number in range(count)], 99, known, [{}, {}], paired)
+
+
+def test_a_gallery_keeps_to_its_images_and_bytes():
+    found = measured(8, True)
+    shown = gallery("A2B", "title", found, ["original", "compact"], most=6, budget=10**9)
+    assert len(shown.cases) == 6 and (shown.measured, shown.total, shown.size) == (8, 99, (16, 16))
+    change = [case.change[0] for case in shown.cases]
+    assert change == sorted(change, reverse=True)
+    case = shown.cases[0]
+    index = found.names.index(case.name)
+    nearer = [float((each["fake"][index] - each["truth"][index]).abs().mean()) * 127.5 for each in found.known]
+    assert case.gain == [pytest.approx(nearer[0] - nearer[1], abs=1e-3)]
+    size = sum(len(uri) for uri in (case.source, case.truth, *case.variants))
+    assert len(gallery("A2B", "", found, [], most=6, budget=int(3.5 * size)).cases) in (2, 3, 4)
+    assert len(gallery("A2B", "", found, [], most=6, budget=1).cases) == 1
+    assert gallery("A2B", "", measured(3, False), [], most=6, budget=10**9).cases[0].truth is None
 
 
 def test_levels_apart_are_of_255():

@@ -269,7 +269,7 @@ function startTrial() {
     }
     task.canvas.getContext("2d").putImageData(picture, 0, 0);
     const time = milliseconds < 1000 ? `${milliseconds.toFixed(0)} ms` : `${(milliseconds / 1000).toFixed(1)} s`;
-    const apart = task.card ? `; at most ${difference(task, picture)} grey levels from PyTorch's image` : "";
+    const apart = task.card ? `; largest difference from PyTorch's image, of 255: ${difference(task, picture)}` : "";
     task.caption.textContent = `${task.network.kind}: ${time}${apart}`;
     task.canvas.dataset.done = "";
     status.textContent = queue.length ? status.textContent
