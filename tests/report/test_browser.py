@@ -14,8 +14,8 @@ import time
 import numpy as np
 import pytest
 import torch
-from pages import ARCHITECTURES, HOSTILE, contents, networks
 from PIL import Image
+from toypages import ARCHITECTURES, HOSTILE, contents, networks
 
 from ganprune.data.pixels import read_image, to_float, to_rgb_bytes, with_channels
 from ganprune.models.architecture import input_channels

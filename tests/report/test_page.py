@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from networks import toy_generator, toy_images, toy_unet
-from pages import HOSTILE, contents
+from toypages import HOSTILE, contents
 
 import ganprune
 from ganprune.cli import main
