@@ -141,7 +141,7 @@ function startTrial() {
   const loaded = new Set(), speeds = {}; // milliseconds a pixel, by network
   let source = null; // the image that was given, at its own size
   let known = null; // the card of an unchanged test image
-  let job = 0, queue = [], working = false;
+  let job = 0, queue = [], times = [], working = false;
 
   DATA.networks.forEach((network, index) => {
     if (network.kind === "compact" || !compactOf(network)) {
@@ -222,6 +222,7 @@ function startTrial() {
 
   function translate() {
     job += 1;
+    times = [];
     queue = chosen().map((network) => ({ job, network, card: known, height: given.height, width: given.width }));
     const expected = queue.reduce((sum, { network }) => sum + (speeds[network.name] ?? NaN), 0) * given.width * given.height;
     status.textContent = expected > 1500 ? `Translating: about ${Math.round(expected / 1000)} s.` : "Translating ...";
@@ -272,8 +273,10 @@ function startTrial() {
     const apart = task.card ? `; largest difference from PyTorch's image, of 255: ${difference(task, picture)}` : "";
     task.caption.textContent = `${task.network.kind}: ${time}${apart}`;
     task.canvas.dataset.done = "";
-    status.textContent = queue.length ? status.textContent
-      : `Done: ${task.width}x${task.height} pixels in ${time} by the ${task.network.kind} generator, here in your browser.`;
+    times.push(`${time} (${task.network.kind})`);
+    if (!queue.length) {
+      status.textContent = `Done: ${task.width}x${task.height} pixels in ${times.join(", ")}, here in your browser.`;
+    }
   }
 
   // The largest difference, in levels of 255, from the picture of the page that PyTorch made.
