@@ -34,8 +34,8 @@ function product({ weights, rows, depth, bias }, columns, fill, result) {
     fill(panel, first, count);
     for (let row = 0; row < rows; row += BLOCK) {
       for (let column = 0; column < count; column += BLOCK) {
-        const last = Math.min(BLOCK, count - column);
-        multiply(weights, row * depth, panel, column * depth, depth, bias, row, result, columns, first + column, last, rows);
+        const last = Math.min(BLOCK, count - column), place = first + column;
+        multiply(weights, row * depth, panel, column * depth, depth, bias, row, result, columns, place, last, rows);
       }
     }
   }
@@ -100,7 +100,8 @@ function transposed(layer, x) {
   const fill = (panel, first, count) => {
     for (let k = 0; k < depth; k++) {
       for (let column = 0; column < count; column++) {
-        panel[(Math.floor(column / BLOCK) * depth + k) * BLOCK + (column % BLOCK)] = x.data[k * pixels + first + column];
+        const place = (Math.floor(column / BLOCK) * depth + k) * BLOCK + (column % BLOCK);
+        panel[place] = x.data[k * pixels + first + column];
       }
     }
   };

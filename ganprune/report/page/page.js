@@ -61,7 +61,7 @@ function arrange() {
 // Which translations lie left and right of the line.
 function choose(card) {
   const images = all(".pair img", card); // by variant; other tasks' galleries may have fewer
-  const left = images[Math.min(shownLeft(), images.length - 1)], right = images[Math.min(shownRight(), images.length - 1)];
+  const [left, right] = [shownLeft(), shownRight()].map((variant) => images[Math.min(variant, images.length - 1)]);
   for (const image of images) {
     image.classList.toggle("left", image === left);
     image.classList.toggle("right", image === right);
@@ -144,22 +144,21 @@ function startTrial() {
   let job = 0, queue = [], times = [], working = false;
 
   DATA.networks.forEach((network, index) => {
-    if (network.kind === "compact" || !compactOf(network)) {
+    if (network.kind === "compact" || !beside("compact", network)) {
       choice.append(part("option", { value: index, textContent: `${network.title} (${network.run})` }));
     }
   });
   const first = DATA.networks.findIndex((network) => network.direction === DATA.draws);
   if (first >= 0) choice.value = first;
 
-  function compactOf(network) {
-    return DATA.networks.find((each) => each.kind === "compact" && each.key === network.key && each.direction === network.direction);
-  }
+  // The generator of a kind that is a network's own, or stands beside it.
+  const beside = (kind, network) => DATA.networks.find((each) =>
+    each.kind === kind && each.key === network.key && each.direction === network.direction);
 
   // The chosen generator, and the original beside it where the page has it.
   function chosen() {
     const network = DATA.networks[choice.value];
-    const original = DATA.networks.find((each) =>
-      each.kind === "original" && each.key === network.key && each.direction === network.direction);
+    const original = beside("original", network);
     return original && original !== network ? [network, original] : [network];
   }
 
@@ -224,7 +223,8 @@ function startTrial() {
     job += 1;
     times = [];
     queue = chosen().map((network) => ({ job, network, card: known, height: given.height, width: given.width }));
-    const expected = queue.reduce((sum, { network }) => sum + (speeds[network.name] ?? NaN), 0) * given.width * given.height;
+    const pixels = given.width * given.height;
+    const expected = queue.reduce((sum, { network }) => sum + pixels * (speeds[network.name] ?? NaN), 0);
     status.textContent = expected > 1500 ? `Translating: about ${Math.round(expected / 1000)} s.` : "Translating ...";
     results.replaceChildren(...queue.map((each) => {
       each.canvas = part("canvas", { width: each.width, height: each.height });
@@ -328,7 +328,8 @@ function startTrial() {
   let last = null;
   const point = (event) => {
     const box = given.getBoundingClientRect();
-    return [((event.clientX - box.left) / box.width) * given.width, ((event.clientY - box.top) / box.height) * given.height];
+    const across = (event.clientX - box.left) / box.width, down = (event.clientY - box.top) / box.height;
+    return [across * given.width, down * given.height];
   };
   given.addEventListener("pointerdown", (event) => {
     given.setPointerCapture(event.pointerId);
@@ -380,5 +381,5 @@ function startTrial() {
   const small = begin.size[0] * begin.size[1] <= 128 * 128;
   if (card && small) one(".source", card).decode().then(() => use(card, choice.value, false));
   else if (small) place(null);
-  else status.textContent = `An image of ${begin.size[1]}x${begin.size[0]} pixels takes some seconds. Choose one, or draw.`;
+  else status.textContent = `${begin.size[1]}x${begin.size[0]} pixels take some seconds. Choose an image, or draw.`;
 }
