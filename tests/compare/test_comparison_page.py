@@ -1,7 +1,9 @@
 """A comparison as a report shows it."""
 
 import pytest
+from click.testing import CliRunner
 
+from ganprune.cli import main
 from ganprune.compare.page import holds_comparison, read_comparison
 from ganprune.compare.statistics import summarise
 from ganprune.errors import UserError
@@ -39,6 +41,13 @@ def test_a_comparison_has_its_table_tests_and_curves(comparison):
     assert all(series.band and series.path for series in found.curves.series)
     text = render(Contents("title", "0", "ganprune report", comparisons=[found]))
     assert HOSTILE not in text and "&lt;b&gt;ga&lt;/b&gt;" in text and "population: 4" in text
+
+
+def test_the_command_takes_a_comparison(comparison):
+    result = CliRunner().invoke(main, ["report", str(comparison.directory)])
+    assert result.exit_code == 0 and f"Report: {comparison.path('report.html')}" in result.stdout
+    text = comparison.path("report.html").read_text(encoding="utf-8")
+    assert "2.2150" in text and f"ganprune report {comparison.directory} --out" in text
 
 
 def test_an_unfinished_comparison_shows_what_is_finished(comparison):
