@@ -32,6 +32,7 @@ _EXPORTS = {
     "mask": "ganprune.filters.builder",
     "save_cyclegan": "ganprune.models.checkpoint",
     "translate_files": "ganprune.commands.translate",
+    "write_report": "ganprune.commands.report",
 }
 
 __all__ = [*_EXPORTS, "__version__"]

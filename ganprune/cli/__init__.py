@@ -4,7 +4,7 @@ from ganprune.cli.group import main
 
 # Importing a module of commands puts them on ``main``.
 from ganprune.cli import (  # noqa: F401  isort: skip
-    baseline, bench, compare, evaluate, evolve, export, finetune, inspect, pick, pretrain, translate,
+    baseline, bench, compare, evaluate, evolve, export, finetune, inspect, pick, pretrain, report, translate,
 )  # fmt: skip
 
 __all__ = ["main"]

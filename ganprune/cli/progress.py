@@ -43,6 +43,11 @@ def print_run(run: Any, about: str = "") -> None:
     click.echo(f"Look at {run.path('samples.png')}; compact generators and figures: {run.directory}")
 
 
+def print_report(report: Any) -> None:
+    """Print where a page is that was written, and how large."""
+    click.echo(f"Report: {report.path} ({report.size / 1e6:.1f} MB); open it in a browser")
+
+
 @contextmanager
 def showing(again: str = "", where: Path | None = None, interrupted: str = "Nothing was kept.") -> Iterator[Any]:
     """Show progress; on Ctrl-C or SIGTERM say what is kept and how to go on, and exit with status 130 or 143.

@@ -36,6 +36,7 @@ class Measures:
         features: on which distances to the real images of the target domain are measured; None for none.
         cache: folder that keeps features of real images; None keeps none on disk.
         segmentation: what segments one side's translations.
+        sets: whether the patch distance is measured, which only sets of images have.
 
     Raises:
         UserError: too few images for the distances, label maps that don't fit, or a cache that can't be written.
@@ -49,6 +50,7 @@ class Measures:
         features: Features | None = None,
         cache: str | Path | None = None,
         segmentation: Segmentation | None = None,
+        sets: bool = True,
     ):
         if role not in ROLES:
             raise UserError("images", role, " or ".join(ROLES), did_you_mean(role, ROLES))
@@ -64,6 +66,7 @@ class Measures:
             make_folder(self.cache, field=CACHE)
         self.labels = segmentation.truth(self.images_of(SOURCE[segmentation.side])) if segmentation else None
         self._real_features: dict[str, torch.Tensor] = {}
+        self.sets = sets
         self._patches: dict[str, PatchDistance | None] = {}
 
     def images_of(self, domain: str) -> ImageSet:
@@ -83,7 +86,7 @@ class Measures:
             device: where a segmenter runs.
         """
         known: dict[str, Any] = {"picture": fake, "model": fake}
-        if len(fake) >= FEWEST and fake.shape[1] in (1, 3) and (distance := self.patches(TARGET[side])):
+        if self.sets and len(fake) >= FEWEST and fake.shape[1] in (1, 3) and (distance := self.patches(TARGET[side])):
             known["patch_distance"] = distance(fake)
         if truth := self.truth(side):
             known["paired"], known["truth"] = fake[truth[0]], truth[1]

@@ -76,7 +76,8 @@ def worked(result):
 @pytest.mark.slow
 def test_evolve_writes_a_run_and_prints_its_table(task, here):
     result = worked(call("evolve", task, finetune_steps=2, finetune_batch=1))
-    assert {path.name for path in (here / "new").iterdir()} == FILES
+    assert {path.name for path in (here / "new").iterdir()} == FILES | {"report.html"}
+    assert result.stdout.splitlines()[-1].startswith("Report: new/report.html (0.")
     summary = RunDirectory("new").read_json("summary.json")
     for name in ("parameters", "MACs, input size (M)", "L_DisA (test)", "paired L1 (test)"):
         assert name in result.stdout
@@ -87,6 +88,18 @@ def test_evolve_writes_a_run_and_prints_its_table(task, here):
     assert any(line.startswith("A2B  generation 0  best fitness 0.") and "L_cyc" in line for line in lines)
     assert any(line.startswith("step 2/2") for line in lines)
     assert "\x1b" not in result.output  # no terminal, no control codes
+
+
+@pytest.mark.slow
+def test_a_report_that_cannot_be_written_fails_no_run(task, here, monkeypatch):
+    def failing(*arguments, **options):
+        raise ValueError("no room")
+
+    monkeypatch.setattr("ganprune.commands.report.write_report", failing)
+    result = worked(call("evolve", task))
+    assert result.stdout.splitlines()[-1] == "No report: no room; try again: ganprune report new"
+    assert {path.name for path in (here / "new").iterdir()} == FILES
+    assert "report" not in worked(call("evolve", task, "--no-report", out="other")).stdout.lower()
 
 
 @pytest.mark.slow
