@@ -16,9 +16,6 @@ from ganprune.report.summary import COSTS
 
 BOOTSTRAPS, LEAST = 2000, 5  # fewer images give no interval
 COST_MEANINGS = {
-    "picture_error": "How far from good pictures, of the set and of each: 0 is the truth, 1 the truth plainly damaged.",
-    "patch_distance": "How unlike real ones the images are in texture and colour: 0 is as real ones, 0.35 plain damage.",
-    "rms_error": "Root of the mean squared difference from the true image, on [0, 1]; 0.075 is plain damage.",
     "parameters": "Learned values: what a file of the generator holds.",
     "memory_mb": "The same as float32, in 2^20 bytes.",
     "macs.input_size": "Multiply-accumulates for one image; transposed convolutions counted at their input's size.",
@@ -29,6 +26,9 @@ COST_MEANINGS = {
     "speed.onnxruntime.quotient": "How much of the saved work became saved time in onnxruntime: 1 is all of it.",
 }
 MEANINGS = {
+    "picture_error": "How far from good pictures, the set and each of them: 0 is the truth, 1 is plain damage.",
+    "patch_distance": "How unlike real images the set is in texture and colour: 0 is as real ones, 0.35 plain damage.",
+    "rms_error": "Root of the mean squared difference from the true image, on [0, 1]; 0.075 is plain damage.",
     "l_disa": "How differently the original discriminator judges both generators' images: 0 is no difference.",
     "l_gena": "Mean squared difference from the original's images, on [-1, 1]: likeness to the original, not quality.",
     "l_cyc": "How much of the image is lost on the way there and back, on [-1, 1]; low values can also be cheated.",
