@@ -343,7 +343,7 @@ def individual(task: Task, settings: EvolveSettings, name: str, space: FilterSpa
     budget = replace(settings.budget, max_latency_ms=None)  # what that allows takes minutes to find out
     generator, rounded = task.cyclegan[name].generator, space.with_repair(multiple=budget.round_to)
     held = hold_to_budgets(NetworkCost(rounded, positions(generator, task.images.size)), budget, name)
-    bounded = held.repair(held.full())
+    bounded = held.cut(held.full())
     return bounded if bounded != held.full() else held.repair([index % 2 for index in range(len(held))])
 
 

@@ -154,7 +154,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "mate": "cxTwoPoint",
         "mutate": "mutFlipSegment",
         "init": "initUniform:density=0.5",
-        "algorithm": "ga:reproduction=0.2,crossover=0.7,mutation=0.1",
+        "algorithm": "ga:reproduction=0.2,crossover=0.7,mutation=0.1,novel=false",
         "identity": 0.5,
         "target_ratio": None,
         "precision": "float32",

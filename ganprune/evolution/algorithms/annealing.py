@@ -69,9 +69,11 @@ class Annealing(Strategy):
     def generate(self) -> list[Individual]:
         """Return the first points; or every chain's current point, every chain's neighbour of it, and the elite."""
         if not self.chains:
-            return self.toolbox.population(n=self.population)
-        neighbours = [self._neighbour(current) for current in self.chains]
-        return [self._copy(individual) for individual in self.chains] + neighbours + [self._copy(self.get_best())]
+            return self._drawn(self.population)
+        elite, batch = self._copy(self.get_best()), [self._copy(current) for current in self.chains]
+        for current in self.chains:
+            batch += self._novel(lambda current=current: [self._neighbour(current)], [*batch, elite])  # type: ignore[misc]
+        return [*batch, elite]
 
     def update(self, evaluated: list[Individual]) -> None:
         """Move the chains by Metropolis' rule, then cool."""

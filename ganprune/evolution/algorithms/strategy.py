@@ -74,6 +74,16 @@ def choice(*choices: str) -> Any:
     return field(default=choices[0], metadata={"check": check})
 
 
+def switch(default: bool) -> Any:
+    """Return a field for a setting: True or False."""
+
+    def check(name: str, value: Any) -> None:
+        if not isinstance(value, bool):
+            raise UserError(name, value, "true or false", f"Leave it out for {str(default).lower()}.")
+
+    return field(default=default, metadata={"check": check})
+
+
 @dataclass(eq=False)
 class Strategy(ABC):
     """A search algorithm for one side.
