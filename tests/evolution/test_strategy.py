@@ -132,6 +132,23 @@ def test_toolbox_takes_functions_and_binds_what_they_ask_of_the_space():
     assert toolbox.mate(Individual([0, 0]), Individual([1, 1])) == ([1, 1], [0, 0])
 
 
+def test_a_space_may_fill_its_budget_up_and_cut_first_individuals_to_it():
+    class Bounded(ToySpace):
+        def fill(self, bits):
+            return ["filled", *bits]
+
+        def cut(self, bits):
+            return [1] * 11 + [0]
+
+    def mutate(individual, fill):
+        return fill(individual)
+
+    assert make_toolbox(Bounded(), onemax, mutate=mutate).mutate([0, 1]) == ["filled", 0, 1]
+    assert sum(make_toolbox(Bounded(), onemax).individual()) == 11
+    plain = make_toolbox(ToySpace(), onemax, mutate=mutate)
+    assert plain.mutate([0] * sum(SIZES)) == ToySpace().repair([0] * sum(SIZES)), "repair, where there is no more"
+
+
 def test_toolbox_does_not_pickle_a_fitness_object_twice():
     class Heavy:
         def __init__(self):

@@ -34,7 +34,7 @@ from ganprune.errors import UserError, did_you_mean
 from ganprune.evolution.individual import Individual
 from ganprune.runs.directory import refuse_changes
 
-_TRIES = 10  # how often known bits are bred again, and then how often their filters are traded
+_TRIES = 10  # of each way to something new
 
 STEPS = ("generate", "update", "get_best", "reset", "state_dict", "load_state_dict")
 
@@ -215,8 +215,9 @@ class Strategy(ABC):
         """Return those children of one ``breed()`` that are new to the run and to the batch, at least one.
 
         Scoring known bits again tells nothing. Where all children are known it breeds again, a few times; then it
-        trades filters of a child between groups, more from try to try. Where even that finds nothing new, as in a space
-        that has been seen whole, it returns known ones. Without a driver that says what is known, it is one ``breed()``.
+        trades filters of a child between groups, more from try to try; then it draws from the initialiser. Where even
+        that finds nothing new, as in a space that has been seen whole, it returns known ones. Without a driver that
+        says what is known, it is one ``breed()``.
 
         Args:
             breed: returns one or more repaired children.
@@ -226,13 +227,17 @@ class Strategy(ABC):
         if not self._seeks_new:
             return children
         taken = {tuple(individual) for individual in batch}
-        for attempt in range(1, 2 * _TRIES + 1):
+        for attempt in range(3 * _TRIES):
             unique = {tuple(child): child for child in children if tuple(child) not in taken}
             if new := [child for child in unique.values() if not self.toolbox.known(child)]:
                 return new
-            children = breed() if attempt < _TRIES else children[:1]
-            for _ in range(attempt - _TRIES + 1):
-                children = [self._repair(self.toolbox.trade(child)[0]) for child in children]
+            if attempt < _TRIES:
+                children = breed()
+            elif attempt < 2 * _TRIES:
+                for _ in range(attempt - _TRIES + 1):
+                    children = [self._repair(self.toolbox.trade(child)[0]) for child in children[:1]]
+            else:
+                children = self.toolbox.population(n=1)
         return children
 
     @property
