@@ -40,7 +40,11 @@ class BudgetSettings(Settings):
         None, "At most this predicted time per image on this machine.", above=0, common=True, searches=True
     )
     width_slope: float | None = setting(
-        None, "Budgets cut layers to n * filters ** this; 0: equal numbers, 1: shares.", low=-2, high=2, searches=True
+        None,
+        "First individuals are cut to n * filters ** this; 0: equal numbers, 1: shares.",
+        low=-2,
+        high=2,
+        searches=True,
     )
     round_to: int = setting(
         1, "Keep filters in multiples of this many per layer, 1: any number.", low=1, common=True, searches=True

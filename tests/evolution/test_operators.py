@@ -385,7 +385,11 @@ def test_initProfile_gives_groups_widths_by_a_power_of_their_size(monkeypatch):
         filled.append(to_text(bits))
         return list(bits)
 
-    for exponent, expected in ((1.0, "1111" + "1" * 16), (0.0, "1111" + "0" * 12 + "1111"), (-1.0, "1111" + "0" * 15 + "1")):
+    for exponent, expected in (
+        (1.0, "1111" + "1" * 16),
+        (0.0, "1111" + "0" * 12 + "1111"),
+        (-1.0, "1111" + "0" * 15 + "1"),
+    ):
         draws(monkeypatch, "uniform", [exponent, 0.0, 0.0, 1.0])
         assert to_text(initializers.initProfile([4, 16], range(20), fill)) == expected == filled[-1]
     draws(monkeypatch, "uniform", [1.0, 0.0, -0.6931, 0.5])  # half of the second group's filters, then half of all
