@@ -1,5 +1,5 @@
-"""Toy problems on bits for the tests: three groups of filters and fitnesses that depend on the partner; and a space with
-budgets, that of a chain of convolutions."""
+"""Toy problems on bits for the tests: three groups of filters and fitnesses that depend on the partner; and a space
+with budgets, that of a chain of convolutions."""
 
 import numpy as np
 

@@ -425,8 +425,8 @@ def test_evaluate_refuses_what_is_neither(checkpoint, image_folder, tmp_path):
 def test_the_paper_preset_is_the_papers():
     settings = make_settings("paper")
     expected = {
-        "preset": "paper", "population": 32,
-        "algorithm": "ga:reproduction=0.2,crossover=0.7,mutation=0.1,novel=false", "generations": 100, "max_evaluations": None, "max_seconds": None, "select": "selRoulette",
+        "preset": "paper", "algorithm": "ga:reproduction=0.2,crossover=0.7,mutation=0.1,novel=false",
+        "population": 32, "generations": 100, "max_evaluations": None, "max_seconds": None, "select": "selRoulette",
         "mate": "cxTwoPoint", "mutate": "mutFlipSegment", "init": "initUniform:density=0.5", "gamma": 10.0,
         "lam": 10.0, "identity": 0.5, "loss": "disa", "cost": "params", "discriminator_output": "map",
         "cycle_norm": "l2", "target_ratio": None, "max_macs": None, "encoding": "grouped", "schedule": "alternate",

@@ -1,9 +1,9 @@
 """A search of widths: how many filters each group keeps, its most salient ones, within a budget that is always used up.
 
-A (mu + lambda) evolution strategy (H.-G. Beyer and H.-P. Schwefel, "Evolution strategies: a comprehensive introduction",
-2002) on widths. That widths, not single filters, are what to search for is the finding of Y. Li et al., "Revisiting
-random channel pruning for neural network compression", CVPR 2022; trades of levels between layers under a fixed budget
-are the mutation of O. Sieberling et al., "EvoPress", ICML 2025. Per offspring
+A (mu + lambda) evolution strategy (H.-G. Beyer and H.-P. Schwefel, "Evolution strategies: a comprehensive
+introduction", 2002) on widths. That widths, not single filters, are what to search for is the finding of Y. Li et al.,
+"Revisiting random channel pruning for neural network compression", CVPR 2022; trades of levels between layers under a
+fixed budget are the mutation of O. Sieberling et al., "EvoPress", ICML 2025. Per offspring
 
     parent      the better of two random survivors
     child       with probability crossover blended with another survivor, else the parent; then traded
