@@ -120,11 +120,10 @@ class NSGA2(Strategy):
         """Return the first population, or the parents and as many offspring."""
         if not self.parents:
             return self._drawn(self.population)
-        batch = [self._copy(parent) for parent in self.parents]
-        for first, second in itertools.cycle(self._pairs()):
-            batch += self._novel(partial(self._breed, first, second), batch)
-            if len(batch) >= 2 * self.population:
-                return batch[: 2 * self.population]
+        batch, pairs = [self._copy(parent) for parent in self.parents], itertools.cycle(self._pairs())
+        while len(batch) < 2 * self.population:
+            batch += self._novel(partial(self._breed, *next(pairs)), batch)
+        return batch[: 2 * self.population]
 
     def update(self, evaluated: list[Individual]) -> None:
         """Choose the next parents, by front and crowding distance."""
