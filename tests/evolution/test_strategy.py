@@ -13,7 +13,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from deap import algorithms, tools
-from toys import OUTSIDE, SIZES, ToySpace, agreement, make_side, make_strategy, onemax, repaired, score, to_text
+from toys import (
+    OUTSIDE,
+    SIZES,
+    ChainSpace,
+    ToySpace,
+    agreement,
+    make_side,
+    make_strategy,
+    onemax,
+    repaired,
+    score,
+    to_text,
+)
 
 from ganprune import evolution
 from ganprune.errors import UserError
@@ -182,6 +194,16 @@ def test_a_plain_deap_loop_can_use_the_toolbox():
     toolbox = make_toolbox(ToySpace(), onemax)
     population, _ = algorithms.eaSimple(toolbox.population(n=20), toolbox, 0.6, 0.5, 20, verbose=False)
     assert max(individual.fitness.values[0] for individual in population) >= 0.9
+
+
+def test_operators_of_widths_leave_nothing_to_repair_in_a_plain_deap_loop():
+    random.seed(3)
+    space = ChainSpace((4, 12, 24, 6), "both")
+    toolbox = make_toolbox(space, onemax, mate="cxBlendWidths", mutate="mutTradeWidths", init="initProfile")
+    first = toolbox.population(n=8)
+    last, _ = algorithms.eaSimple(first, toolbox, 0.6, 0.5, 5, verbose=False)
+    assert all(space.repair(individual) == individual == space.fill(individual) for individual in last)
+    assert {tuple(space.widths(individual)) for individual in last} != {tuple(space.widths(one)) for one in first}
 
 
 def test_a_plain_ask_and_tell_loop_can_use_the_strategy():
