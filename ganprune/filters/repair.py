@@ -71,7 +71,8 @@ class Repair:
         repaired = self._filled(bits)
         if self.fits is None or self.fits(repaired):
             return repaired
-        return self._narrowed(np.asarray(repaired), self.fits, self._widths(repaired))
+        array = np.asarray(repaired)
+        return self._narrowed(array, self.fits, self._widths(array))
 
     def fill(self, bits: Sequence[int]) -> list[int]:
         """Return bits of the same proportions that use the budget up: no group can get its next filters.
@@ -128,11 +129,11 @@ class Repair:
                 part[saliency.argmax()] = 1
         return self._rounded(array)
 
-    def _widths(self, bits: Sequence[int]) -> np.ndarray:
+    def _widths(self, array: np.ndarray) -> np.ndarray:
         """Return how many filters each group keeps."""
-        return np.add.reduceat(bits, np.cumsum((0, *self.group_sizes))[:-1])
+        return np.add.reduceat(array, np.cumsum((0, *self.group_sizes))[:-1])
 
-    def _steps(self, scale: np.ndarray, most: Sequence[int]) -> np.ndarray:
+    def _steps(self, scale: np.ndarray, most: np.ndarray) -> np.ndarray:
         """Return (steps, 2): group and its next width, in the order in which they are reached as the width of all
         groups rises in proportion to ``scale``, from the fewest filters to ``most``."""
         steps = [
@@ -167,7 +168,7 @@ class Repair:
         """Return an individual, fitting or not, scaled to what fits, and then step by step as wide as fits."""
         if fits(full := [1] * len(array)):
             return full
-        steps = self._steps(self._widths(array), self.group_sizes)
+        steps = self._steps(self._widths(array), np.asarray(self.group_sizes))
         count = self._most(array, fits, steps)
         widths, best = self._reached(steps, count), self.least()
         if count:
@@ -192,7 +193,7 @@ class Repair:
         sizes = zip(self._widths(array).tolist(), self.group_sizes, strict=True)
         return self._resized(array, [nearest(width, size, self.multiple) for width, size in sizes])
 
-    def _resized(self, array: np.ndarray, widths: Sequence[int]) -> list[int]:
+    def _resized(self, array: np.ndarray, widths: np.ndarray | Sequence[int]) -> list[int]:
         """Give every group that many filters: those that it keeps first, by their places, then the others."""
         result = array.copy()
         parts = zip(self._split(result), self._split(self._places), widths, strict=True)

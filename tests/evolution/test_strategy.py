@@ -198,12 +198,13 @@ def test_a_plain_deap_loop_can_use_the_toolbox():
 
 def test_operators_of_widths_leave_nothing_to_repair_in_a_plain_deap_loop():
     random.seed(3)
-    space = ChainSpace((4, 12, 24, 6), "both")
+    space = ChainSpace((8, 32, 64, 32, 8), "both")
     toolbox = make_toolbox(space, onemax, mate="cxBlendWidths", mutate="mutTradeWidths", init="initProfile")
-    first = toolbox.population(n=8)
-    last, _ = algorithms.eaSimple(first, toolbox, 0.6, 0.5, 5, verbose=False)
-    assert all(space.repair(individual) == individual == space.fill(individual) for individual in last)
-    assert {tuple(space.widths(individual)) for individual in last} != {tuple(space.widths(one)) for one in first}
+    population = toolbox.population(n=8)
+    before = {tuple(individual) for individual in population}
+    algorithms.eaSimple(population, toolbox, 0.6, 0.5, 5, verbose=False)  # in place
+    assert all(space.repair(individual) == individual == space.fill(individual) for individual in population)
+    assert {tuple(individual) for individual in population} - before
 
 
 def test_a_plain_ask_and_tell_loop_can_use_the_strategy():
