@@ -19,7 +19,7 @@ from ganprune import (
     load_cyclegan,
     make_toolbox,
 )
-from ganprune.evolution import NSGA2, UMDA, Annealing, BinarySwarm, Genetic, RandomSearch
+from ganprune.evolution import NSGA2, UMDA, Annealing, BinarySwarm, Genetic, RandomSearch, WidthSearch
 
 ALGORITHMS = {
     "ga": Genetic,
@@ -27,6 +27,7 @@ ALGORITHMS = {
     "swarm": BinarySwarm,
     "nsga2": NSGA2,
     "umda": UMDA,
+    "widths": WidthSearch,
     "random": RandomSearch,
 }
 

@@ -67,7 +67,7 @@ class Trials:
         most = MAC_SHARE * self.cost.macs(self.fitness.space.full())
         self.space = self.fitness.space.with_repair(fits=Budget(self.cost, {"macs": most}))
         random.seed(0)
-        self.bits = self.space.repair(initDensity(self.space.group_sizes, 0.8, 0.9))
+        self.bits = self.space.cut(initDensity(self.space.group_sizes, 0.8, 0.9))
         self.network = self.builders["A2B"].fresh(self.bits)
 
     def run(self, network: nn.Module, images: torch.Tensor, batch: int = IMAGES, mixed: bool = False) -> None:

@@ -260,7 +260,7 @@ def forms(network: str, ratio: float, repeats: int, threads: int) -> None:
     space = FilterSpace(original, size=size)
     cost = NetworkCost.of(original, space, size)
     space = space.with_repair(fits=Budget(cost, {"macs": full_macs(task) / ratio}))
-    pair = {"original": original, "compact": compact(original, space, space.repair(space.full()))}
+    pair = {"original": original, "compact": compact(original, space, space.cut(space.full()))}
     example = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)).mul(2).sub(1)
     print(f"{ratio:g}x fewer MACs, threads: {threads}\n")
     print("| exported | original, ms | compact, ms | times as fast | / MACs |\n| --- | --- | --- | --- | --- |")

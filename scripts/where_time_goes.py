@@ -143,7 +143,7 @@ def make_trainer(task: Task, search: Search, settings: EvolveSettings) -> CycleG
     compact = {}
     for name, one in search.builders.items():
         space = search.fitness[name].space
-        compact[name] = one.final(space.repair(space.full())).requires_grad_(True)
+        compact[name] = one.final(space.cut(space.full())).requires_grad_(True)
     pair = task.cyclegan.with_generators(compact)
     return CycleGANTrainer(pair, task.images.whole_training(), settings.training, teacher=task.cyclegan)
 

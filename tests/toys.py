@@ -1,6 +1,10 @@
-"""Toy problems on bits for the tests: three groups of filters and fitnesses that depend on the partner."""
+"""Toy problems on bits for the tests: three groups of filters and fitnesses that depend on the partner; and a space
+with budgets, that of a chain of convolutions."""
+
+import numpy as np
 
 from ganprune.evolution import Individual, Score, make_toolbox, registry
+from ganprune.filters.repair import Repair
 from ganprune.specs import Range
 
 SIZES = (5, 3, 4)
@@ -19,6 +23,41 @@ class ToySpace:
             if not any(bits[end - size : end]):
                 bits[end - 1] = 1
         return bits
+
+
+BUDGETS = {"none": {}, "parameters": {"parameters": 8}, "work": {"work": 5}, "both": {"parameters": 8, "work": 6}}
+
+
+class ChainSpace:
+    """The groups of a chain of 3x3 convolutions whose first and last ones work at a higher resolution.
+
+    Args:
+        sizes: filters of each layer.
+        budget: a name of ``BUDGETS``, which says how many times less than the full chain is allowed.
+        multiple: what widths are multiples of.
+    """
+
+    def __init__(self, sizes, budget="none", multiple=1):
+        self.group_sizes, self.starts = tuple(sizes), np.cumsum((0, *sizes))[:-1]
+        order = [place for size in sizes for place in np.random.default_rng(1).permutation(size).tolist()]
+        self.pixels = 4.0 ** abs(np.arange(len(sizes) + 1) - len(sizes) / 2)
+        self.limits = {name: self.cost([1] * sum(sizes))[name] / less for name, less in BUDGETS[budget].items()}
+        self.repair = Repair(self.group_sizes, (), order, multiple, self.fits if self.limits else None)
+        self.saliency, self.fill, self.cut = self.repair.saliency, self.repair.fill, self.repair.cut
+
+    def widths(self, bits):
+        """Filters of each group."""
+        return np.add.reduceat(np.asarray(bits), self.starts).tolist()
+
+    def cost(self, bits):
+        """Parameters, and multiply-accumulates."""
+        channels = np.array([3, *self.widths(bits), 3])
+        parameters = 9 * channels[:-1] * channels[1:]
+        return {"parameters": int(parameters.sum()), "work": float((parameters * self.pixels).sum())}
+
+    def fits(self, bits):
+        cost = self.cost(bits)
+        return all(cost[name] <= most for name, most in self.limits.items())
 
 
 def repaired(bits):

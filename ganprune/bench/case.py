@@ -53,5 +53,5 @@ def make_subject(cyclegan: CycleGAN, folder: Path, images: UnpairedImages, *, sc
     }
     random.seed(0)
     order = (PARTNER, *[SIDE] * individuals)
-    drawn = [spaces[side].repair(initDensity(spaces[side].group_sizes, 0.8, 0.9)) for side in order]
+    drawn = [spaces[side].cut(initDensity(spaces[side].group_sizes, 0.8, 0.9)) for side in order]
     return Subject(cyclegan, folder, images, fitness, drawn[1:], drawn[0])

@@ -37,9 +37,9 @@ from ganprune.models.scores import judged
 from ganprune.models.sizing import shapes_only, small_size, takes
 from ganprune.pipeline.budgets import hold_to_budgets
 from ganprune.pipeline.checks import check_objectives
-from ganprune.pipeline.search import algorithms, make_strategy
+from ganprune.pipeline.search import make_strategy
 from ganprune.pipeline.task import Task
-from ganprune.settings.evolve import EvolveSettings, SearchSettings
+from ganprune.settings.evolve import EvolveSettings
 from ganprune.training.tuning import TunedBuilder
 
 PART, TUNED_PART = 160, 64  # side lengths of the most that is measured of an image, and of one that tuning is shown
@@ -49,9 +49,9 @@ REPEATS, ENOUGH = 5, 0.3  # what is timed is done twice, or more often as long a
 TRACED_PASSES, COST_PASSES = 2.5, 2  # passes in float32 that tracing a generator takes, and counting its costs
 GAIN, FLOAT32 = 1.6, 2.0  # a pass with twice the threads is so much faster, one in float32 so much slower
 LEAST_WORK = 0.1  # of the most laborious layer's, in the layer that the importance order is timed with
-# Found in searches of the shipped task. A genetic search scores so many of its later generations' individuals (a known
-# one that meets a new partner counts half), and so much of the time to build one is left: most layers are solved.
-SCORED_LATER, BUILT_LATER = 0.55, 0.5
+# Found in searches of the shipped task: so much of the time to build an individual is left in later generations, where
+# most of its layers are solved.
+BUILT_LATER = 0.5
 # Found as the peaks of searches at three sizes: what a pass holds, in the largest layer's input and output, where
 # patches are taken beside it and where not; and how many blocks of patches there are at the same time.
 SAMPLED_LAYERS, PASSED_LAYERS, PATCH_BLOCKS = 2.5, 1.0, 3
@@ -175,11 +175,10 @@ def predict(
     for name in names:
         strategy = make_strategy(settings.search, name)
         later = strategy.population * strategy.later * settings.search.generations
-        most += strategy.population + later
-        new = later * scored_later(settings.search, name)
         first_seconds, later_seconds = evaluation_seconds(settings, amount, times, name)
-        scored[name] = strategy.population + new
-        each[name] = (strategy.population * first_seconds + new * later_seconds) / scored[name]
+        scored[name] = strategy.population + later
+        most += scored[name]
+        each[name] = (strategy.population * first_seconds + later * later_seconds) / scored[name]
     return {
         "evaluations": most,
         "seconds_prepare": prepare,
@@ -189,12 +188,6 @@ def predict(
         "images_bytes": sum(round(kept_bytes(task, amount, scored[name], name)) for name in names),
         "images_scored": dict(amount.validation),
     }
-
-
-def scored_later(settings: SearchSettings, name: str) -> float:
-    """Return how many of a later generation's individuals are scored, as far as that is known; else all of them."""
-    usual = algorithms(settings)[name].partition(":")[0] == "ga" and settings.mate == SearchSettings().mate
-    return SCORED_LATER if usual else 1.0
 
 
 def evaluation_seconds(
@@ -343,7 +336,7 @@ def individual(task: Task, settings: EvolveSettings, name: str, space: FilterSpa
     budget = replace(settings.budget, max_latency_ms=None)  # what that allows takes minutes to find out
     generator, rounded = task.cyclegan[name].generator, space.with_repair(multiple=budget.round_to)
     held = hold_to_budgets(NetworkCost(rounded, positions(generator, task.images.size)), budget, name)
-    bounded = held.repair(held.full())
+    bounded = held.cut(held.full())
     return bounded if bounded != held.full() else held.repair([index % 2 for index in range(len(held))])
 
 

@@ -11,6 +11,7 @@ number of generations. After that, by schedule:
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import time
@@ -28,6 +29,9 @@ from ganprune.evolution.state import FORMAT, SearchState, opened
 from ganprune.runs.directory import RunDirectory
 from ganprune.runs.interruption import Interruption
 
+_log = logging.getLogger(__name__)
+
+EXHAUSTED = "nothing new was found: every individual had been scored before"
 SCHEDULES = ("alternate", "simultaneous", "separate")
 _NEEDED = ("evaluate", "map", "clone", *STEPS)
 
@@ -40,6 +44,8 @@ class Progress:
         side: whose step it was.
         generation: 0 for the one that meets the original partners.
         population: the evaluated batch.
+        new: the share of it that had not been scored on this side before, in [0, 1]; the rest are known individuals,
+            measured again.
         elite: its best, by the strategy's account.
         evaluations: (side, bits) scored so far in the run, both sides together.
         rescores: scores of known bits against a further partner so far.
@@ -51,6 +57,7 @@ class Progress:
     side: str
     generation: int
     population: Sequence[Individual]
+    new: float
     elite: Individual
     evaluations: int
     rescores: int
@@ -110,6 +117,7 @@ def coevolve(
         **limits,
     }
     step_seconds = 0.0
+    exhausted: set[str] = set()
 
     with opened(run, None if resume else config) as directory, Interruption() as interruption:
         state = SearchState(toolboxes, directory, schedule=schedule, seed=seed, resume=resume)
@@ -126,14 +134,18 @@ def coevolve(
                 batch = toolbox.generate()
             if _exceeds(state, batch, partner, max_evaluations):
                 break  # what generate has drawn is in no saved state
+            known = state.ledger.evaluations
             hits = score_batch(state, batch, partner, interruption, on_evaluation)
             with state.randomness.installed():
                 toolbox.update(batch)
 
             elapsed = time.perf_counter() - started
             step_seconds, state.seconds = elapsed - state.seconds, elapsed
-            progress = _progress(state, batch, partner)
+            progress = _progress(state, batch, partner, (state.ledger.evaluations - known) / len(batch))
             state.advance(_log_line(progress, step_seconds, hits, state.notes))
+            if not progress.new and side not in exhausted:
+                exhausted.add(side)
+                _log.warning("%s, generation %d: %s", side, generation, EXHAUSTED)
             if callback:
                 callback(progress)
             interruption.check()
@@ -164,11 +176,12 @@ def _exceeds(
     return True
 
 
-def _progress(state: SearchState, batch: Sequence[Individual], partner: Individual | None) -> Progress:
+def _progress(state: SearchState, batch: Sequence[Individual], partner: Individual | None, new: float) -> Progress:
     return Progress(
         side=state.side,
         generation=state.generation,
         population=tuple(batch),
+        new=new,
         elite=state.toolboxes[state.side].get_best(),
         evaluations=state.ledger.evaluations,
         rescores=state.ledger.rescores,
@@ -186,6 +199,7 @@ def _log_line(progress: Progress, step_seconds: float, hits: int, notes: Sequenc
         "side": progress.side,
         "generation": progress.generation,
         "population": len(values),
+        "new": progress.new,
         "best": progress.elite.scalar_fitness,
         "mean": math.fsum(values) / len(values),
         "density": sum(progress.elite) / len(progress.elite),
@@ -196,8 +210,13 @@ def _log_line(progress: Progress, step_seconds: float, hits: int, notes: Sequenc
         "cost": progress.cost,
         "timing": {"seconds": progress.seconds, "step_seconds": step_seconds, "cache_hits": hits},
     }
+    happened = []
     if broken:
-        line["note"] = f"{broken} of {len(values)} gave images that are not finite; they have the worst fitness"
+        happened.append(f"{broken} of {len(values)} gave images that are not finite; they have the worst fitness")
+    if not progress.new:
+        happened.append(EXHAUSTED)
+    if happened:
+        line["note"] = "; ".join(happened)
     if notes:
         line["timing"]["notes"] = list(notes)
     return line

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ganprune.errors import UserError
-from ganprune.evolution.individual import Score
+from ganprune.evolution.individual import Score, pack_bits
 from ganprune.runs.directory import EVALUATIONS, RunDirectory
 
 Key = tuple[str, str, "str | None"]
@@ -55,6 +55,10 @@ class Ledger:
     def lines(self) -> int:
         """How many scores are counted, one record each."""
         return len(self._scores)
+
+    def knows(self, side: str, bits: Iterable[int]) -> bool:
+        """Return whether these bits, unpacked, have been scored on that side, against whomever."""
+        return (side, pack_bits(bits)) in self._seen
 
     def price(self, side: str, batch: Iterable[str], partner: str | None) -> float:
         """Return what scoring the batch would add to the cost."""

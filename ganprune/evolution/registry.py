@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from ganprune.errors import UserError, did_you_mean
 from ganprune.specs import Range, given_parameters, load_function
 
-SPACE_DATA = ("group_sizes", "saliency")
+SPACE_DATA = ("group_sizes", "saliency", "fill")
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 SHARE = Range(0.0, 1.0)
@@ -71,6 +71,7 @@ KINDS = {
 _DEAP = "deap.tools"
 _SELECTION = "ganprune.evolution.operators.selection"
 _VARIATION = "ganprune.evolution.operators.variation"
+_WIDTHS = "ganprune.evolution.operators.widths"
 _INITIALIZATION = "ganprune.evolution.operators.initialization"
 _ALGORITHMS = "ganprune.evolution.algorithms"
 
@@ -86,6 +87,7 @@ REGISTRY: dict[str, dict[str, Entry]] = {
     },
     "mate": {
         "cxGroup": Entry(_VARIATION, "swap whole groups of filters"),
+        "cxBlendWidths": Entry(_WIDTHS, "blend the widths of the groups; filters by saliency"),
         "cxTwoPoint": Entry(_DEAP, "swap the bits between two points (--preset paper)"),
         "cxOnePoint": Entry(_DEAP, "swap the bits after one point"),
         "cxUniform": Entry(_DEAP, "swap each bit with probability indpb", {"indpb": 0.5}, {"indpb": SHARE}),
@@ -93,6 +95,7 @@ REGISTRY: dict[str, dict[str, Entry]] = {
     "mutate": {
         "mutGroupOrFlip": Entry(_VARIATION, "widen or narrow one group, or flip a few bits"),
         "mutGroup": Entry(_VARIATION, "widen or narrow one group"),
+        "mutTradeWidths": Entry(_WIDTHS, "trade filters between groups, the budget used up; by saliency"),
         "mutDensity": Entry(_VARIATION, "redraw the density of one group"),
         "mutFlipSegment": Entry(_VARIATION, "invert a random segment (--preset paper)"),
         "mutFlipBit": Entry(_DEAP, "flip each bit with probability indpb", {"indpb": 0.01}, {"indpb": SHARE}),
@@ -105,6 +108,7 @@ REGISTRY: dict[str, dict[str, Entry]] = {
         "initMixed": Entry(_INITIALIZATION, "initGuided or initDensity, by chance"),
         "initDensity": Entry(_INITIALIZATION, "random filters, own density per group"),
         "initGuided": Entry(_INITIALIZATION, "the strongest filters, own density"),
+        "initProfile": Entry(_INITIALIZATION, "the strongest filters, widths by a power of the group's size"),
         "initUniform": Entry(_INITIALIZATION, "every bit with one probability (--preset paper)"),
     },
     "algorithm": {
@@ -122,6 +126,11 @@ REGISTRY: dict[str, dict[str, Entry]] = {
         ),
         "random": Entry(f"{_ALGORITHMS}.random_search:RandomSearch", "random search, as a control"),
         "umda": Entry(f"{_ALGORITHMS}.umda:UMDA", "estimates a probability for each filter"),
+        "widths": Entry(
+            f"{_ALGORITHMS}.width_search:WidthSearch",
+            "how wide each group is: trades between groups within the budget",
+            aliases=("width-search",),
+        ),
     },
 }
 

@@ -28,7 +28,8 @@ FORMAT = 1
 class SearchState:
     """All that the steps to come depend on.
 
-    Making one resets the strategies of the toolboxes. A run that was interrupted before its first step begins anew,
+    Making one resets the strategies of the toolboxes, and gives each toolbox ``known(bits)``, by which strategies tell
+    whether bits have been scored in the run. A run that was interrupted before its first step begins anew,
     with its evaluations replayed.
 
     Args:
@@ -66,6 +67,8 @@ class SearchState:
             toolbox.reset()
         lines = self._load(run) if run and resume and run.exists(STATE) else 0
         self.ledger = Ledger(run, lines)
+        for side, toolbox in toolboxes.items():
+            toolbox.register("known", self.ledger.knows, side)
         if run and len(log := run.read_jsonl(LOGBOOK, least=self.step)) > self.step:
             run.write_jsonl(LOGBOOK, log[: self.step])
 

@@ -14,7 +14,11 @@ from ganprune.evolution.individual import Individual
 
 
 class Space(Protocol):
-    """What the search needs to know of a filter space."""
+    """What the search needs to know of a filter space.
+
+    Where there is a budget, a space may also have ``fill(bits)``, which uses it up in the same proportions, and
+    ``cut(bits)``, which holds first individuals to it. Without them ``repair`` does for both.
+    """
 
     @property
     def group_sizes(self) -> Sequence[int]:
@@ -38,16 +42,19 @@ def make_toolbox(
     init: str | Callable[..., Any] = "initMixed",
 ) -> Toolbox:
     """Return a toolbox with ``attributes``, ``individual``, ``population``, ``evaluate``, ``select``, ``mate``,
-    ``mutate``, ``repair``, ``map`` and ``clone``.
+    ``mutate``, ``repair``, ``map`` and ``clone``, and with ``profile``, ``trade`` and ``blend``, which vary widths.
 
-    ``toolbox.individual()`` is repaired already; children of ``mate`` and ``mutate`` are not.
+    ``toolbox.individual()`` is repaired already; children of ``mate`` and ``mutate`` are not. ``profile``, ``trade``
+    and ``blend`` are ``initProfile``, ``mutTradeWidths`` and ``cxBlendWidths``, for strategies that search widths, or
+    that find nothing new otherwise.
 
     Args:
         space: group sizes, saliency and repair; a ``FilterSpace``, or anything with these three.
         evaluate: ``evaluate(individual, partner=None) -> Score``, higher is better; ``partner`` is None for the
             original, unpruned network. A plain tuple of numbers serves too.
         select: a specification (see :mod:`ganprune.evolution.registry`), or a function by DEAP's conventions. A
-            function with an argument ``group_sizes`` or ``saliency`` gets that of the space; so for the next three.
+            function with an argument ``group_sizes``, ``saliency`` or ``fill`` gets that of the space; so for the next
+            three.
         mate: a crossover.
         mutate: a mutation.
         init: a function that returns a list of 0/1.
@@ -57,14 +64,20 @@ def make_toolbox(
     """
     _check_space(space)
     toolbox = Toolbox()
-    for kind, operator in {"init": init, "select": select, "mate": mate, "mutate": mutate}.items():
+    operators = {
+        "attributes": ("init", init), "select": ("select", select), "mate": ("mate", mate),
+        "mutate": ("mutate", mutate), "profile": ("init", "initProfile"), "trade": ("mutate", "mutTradeWidths"),
+        "blend": ("mate", "cxBlendWidths"),
+    }  # fmt: skip
+    fill = getattr(space, "fill", space.repair)
+    for alias, (kind, operator) in operators.items():
         resolved = registry.resolve(kind, operator)
-        alias = "attributes" if kind == "init" else kind
-        of_space = {name: getattr(space, name) for name in resolved.needs}
+        of_space = {name: fill if name == "fill" else getattr(space, name) for name in resolved.needs}
         toolbox.register(alias, resolved.function, **resolved.parameters, **of_space)
     toolbox.register("individual", _individual, toolbox)
     toolbox.register("population", _population, toolbox)
     toolbox.register("repair", space.repair)
+    toolbox.register("cut", getattr(space, "cut", space.repair))
     # Not by register, which copies an object's attributes next to it: pickled for a worker they would travel twice.
     toolbox.evaluate = partial(evaluate)
     return toolbox
@@ -90,8 +103,8 @@ def _described(operator: Any) -> str | None:
 
 
 def _individual(toolbox: Toolbox) -> Individual:
-    """Return a new random individual, repaired."""
-    return Individual(toolbox.repair(toolbox.attributes()))
+    """Return a new random individual, held to the budget."""
+    return Individual(toolbox.cut(toolbox.attributes()))
 
 
 def _population(toolbox: Toolbox, n: int) -> list[Individual]:

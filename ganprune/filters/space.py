@@ -104,6 +104,14 @@ class FilterSpace:
         """Per bit, how much it matters within its group: higher matters more."""
         return self.repair.saliency
 
+    def fill(self, bits: Sequence[int]) -> list[int]:
+        """Return bits of the same proportions that use the budget up; see :meth:`Repair.fill`."""
+        return self.repair.fill(bits)
+
+    def cut(self, bits: Sequence[int]) -> list[int]:
+        """Return bits that fit, the widest groups narrowed first; see :meth:`Repair.cut`."""
+        return self.repair.cut(bits)
+
     def __len__(self) -> int:
         """Number of bits."""
         return int(self.offsets[-1])

@@ -47,7 +47,7 @@ def hold_to_budgets(cost: NetworkCost, settings: BudgetSettings, side: str) -> F
 
 
 def find_slope(cost: NetworkCost, limits: Mapping[str, float]) -> float:
-    """Return how repair cuts groups to these budgets where the settings do not say it: ``Repair.slope``.
+    """Return how first individuals are cut to these budgets where the settings do not say it: ``Repair.slope``.
 
     Equal numbers of filters, 0, unless both parameters and work are bounded: parameters are in the large groups, work
     is in the narrow ones at full resolution, which equal numbers leave nearly whole. Then it is the least slope at
@@ -57,7 +57,7 @@ def find_slope(cost: NetworkCost, limits: Mapping[str, float]) -> float:
         return 0.0
     repair = replace(cost.space.repair, fits=Budget(cost, limits))
     for slope in SLOPES:
-        largest = replace(repair, slope=slope)(cost.space.full())
+        largest = replace(repair, slope=slope).cut(cost.space.full())
         if cost.parameters(largest) >= USED_UP * limits["parameters"]:
             return slope
     return 0.0

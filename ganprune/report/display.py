@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ganprune.evolution.coevolution import Progress as SearchProgress
 
 PLAIN_SECONDS = 10.0
-SEARCHED = ("generation", "best fitness", "N", "L_DisA", "L_cyc", "cost")
+SEARCHED = ("generation", "best fitness", "N", "L_DisA", "L_cyc", "new", "cost")
 
 
 class Display:
@@ -65,10 +65,11 @@ class Display:
         self._advance(self.count + 1, self.count + 1, self.total, "evaluations")
 
     def search(self, progress: SearchProgress) -> None:
-        """Show a finished step of the search: best fitness, N, L_DisA and L_cyc of its side."""
+        """Show a finished step of the search: best fitness, N, L_DisA and L_cyc of its side, and how much was new."""
         terms = progress.elite.terms or {}
         values = [f"{terms[name]:.4f}" if name in terms else "-" for name in ("n", "l_disa", "l_cyc")]
-        row = [str(progress.generation), f"{progress.elite.scalar_fitness:.4f}", *values, f"{progress.cost:g}"]
+        row = [str(progress.generation), f"{progress.elite.scalar_fitness:.4f}", *values]
+        row += [f"{progress.new:.0%}", f"{progress.cost:g}"]
         self.rows[progress.side] = row
         self._draw()
         if self._is_due(progress.generation == 0):

@@ -41,7 +41,11 @@ class BudgetSettings(Settings):
         None, "At most this predicted time per image on this machine, by --target.", above=0, common=True, searches=True
     )
     width_slope: float | None = setting(
-        None, "Budgets cut layers to n * filters ** this; 0: equal numbers, 1: shares.", low=-2, high=2, searches=True
+        None,
+        "First individuals are cut to n * filters ** this; 0: equal numbers, 1: shares.",
+        low=-2,
+        high=2,
+        searches=True,
     )
     round_to: int = setting(
         1, "Keep filters in multiples of this many per layer, 1: any number.", low=1, common=True, searches=True
@@ -151,7 +155,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "mate": "cxTwoPoint",
         "mutate": "mutFlipSegment",
         "init": "initUniform:density=0.5",
-        "algorithm": "ga:reproduction=0.2,crossover=0.7,mutation=0.1",
+        "algorithm": "ga:reproduction=0.2,crossover=0.7,mutation=0.1,novel=false",
         "identity": 0.5,
         "target_ratio": None,
         "precision": "float32",

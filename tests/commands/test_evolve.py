@@ -442,8 +442,8 @@ def test_evaluate_refuses_what_is_neither(checkpoint, image_folder, tmp_path):
 def test_the_paper_preset_is_the_papers():
     settings = make_settings("paper")
     expected = {
-        "preset": "paper", "algorithm": "ga:reproduction=0.2,crossover=0.7,mutation=0.1", "population": 32,
-        "generations": 100, "max_evaluations": None, "max_seconds": None, "select": "selRoulette",
+        "preset": "paper", "algorithm": "ga:reproduction=0.2,crossover=0.7,mutation=0.1,novel=false",
+        "population": 32, "generations": 100, "max_evaluations": None, "max_seconds": None, "select": "selRoulette",
         "mate": "cxTwoPoint", "mutate": "mutFlipSegment", "init": "initUniform:density=0.5", "gamma": 10.0,
         "lam": 10.0, "identity": 0.5, "loss": "disa", "cost": "params", "discriminator_output": "map",
         "cycle_norm": "l2", "target_ratio": None, "max_macs": None, "encoding": "grouped", "schedule": "alternate",
@@ -453,7 +453,7 @@ def test_the_paper_preset_is_the_papers():
     assert {name: values[name] for name in expected} == expected
     strategy = search.make_strategy(settings.search, "A2B")
     assert strategy.population == 32
-    assert (strategy.reproduction, strategy.crossover, strategy.mutation) == (0.2, 0.7, 0.1)
+    assert (strategy.reproduction, strategy.crossover, strategy.mutation, strategy.novel) == (0.2, 0.7, 0.1, False)
     training = settings.training
     assert (training.lam, training.identity, training.adversarial, training.distil) == (10, 0.5, 1, 0)
     assert (training.total, training.batch, training.learning_rate) == (2000, 1, 2e-4)

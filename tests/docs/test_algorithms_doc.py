@@ -66,7 +66,7 @@ def test_the_table_of_baselines_names_those_registered_with_their_widths():
 
 def test_every_algorithm_has_a_section():
     assert re.findall(r"^### (\w+): ", section("## The search algorithms"), re.MULTILINE) == [
-        "ga", "annealing", "swarm", "nsga2", "umda", "random",
+        "ga", "annealing", "swarm", "nsga2", "umda", "widths", "random",
     ]  # fmt: skip
     assert set(re.findall(r"^### (\w+): ", TEXT, re.MULTILINE)) == set(registry.REGISTRY["algorithm"])
 

@@ -7,7 +7,7 @@ import random
 
 import numpy as np
 import pytest
-from toys import SIZES, ToySpace, agreement, from_text, make_side, onemax, score, shortfalls, to_text
+from toys import SIZES, ChainSpace, ToySpace, agreement, from_text, make_side, onemax, score, shortfalls, to_text
 
 from ganprune.errors import UserError
 from ganprune.evolution import (
@@ -15,10 +15,13 @@ from ganprune.evolution import (
     UMDA,
     Annealing,
     BinarySwarm,
+    Genetic,
     Individual,
     RandomSearch,
     Score,
+    WidthSearch,
     coevolve,
+    make_toolbox,
     registry,
 )
 from ganprune.evolution.algorithms.annealing import initial_temperature
@@ -394,6 +397,57 @@ def test_umda_freezes_no_bit():
     assert min(probabilities) >= 1 / BITS
 
 
+# --- widths
+
+
+def test_width_search_keeps_the_best_and_breeds_the_rest_from_them():
+    random.seed(10)
+    toolbox = make_side(WidthSearch(24, survivors=1 / 12, crossover=0.0))
+    first = evaluated(toolbox, toolbox.generate(), [*range(24)])
+    assert toolbox.get_best() is first[23]
+    toolbox.register("trade", lambda individual: (Individual(1 - bit for bit in individual),))
+    batch = toolbox.generate()
+    assert batch[:2] == [first[23], first[22]] and len(batch) == 24
+    repair = ToySpace().repair
+    assert {to_text(child) for child in batch[2:]} == {
+        to_text(repair([1 - bit for bit in parent])) for parent in first[22:]
+    }
+    second = evaluated(toolbox, batch, [1, 2, 3, 4, 9, 8, *range(-18, 0)])
+    assert toolbox.get_best() is second[4]
+    assert toolbox.generate()[:2] == second[4:6]
+
+
+def test_width_search_blends_two_survivors_and_trades_what_comes_out():
+    toolbox = make_side(WidthSearch(4, survivors=0.5, crossover=1.0))
+    evaluated(toolbox, toolbox.generate(), [4, 3, 2, 1])
+    toolbox.register("blend", lambda first, second: (Individual([0] * BITS), second))
+
+    def trade(individual):
+        individual[0] = 1
+        return (individual,)
+
+    toolbox.register("trade", trade)
+    assert toolbox.generate()[2:] == [ToySpace().repair([1] + [0] * (BITS - 1))] * 2
+
+
+def test_width_search_varies_how_many_filters_a_group_keeps_not_which():
+    space, seen = ChainSpace((8, 32, 64, 32, 8), "both"), set()
+    sides = {side: make_toolbox(space, onemax) for side in "ab"}
+    for toolbox in sides.values():
+        WidthSearch(8).register(toolbox)
+
+    def check(step):
+        for individual in step.population:
+            seen.add(tuple(space.widths(individual)))
+            for start, size in zip(space.starts, space.group_sizes, strict=True):
+                kept = [space.saliency[index] for index in range(start, start + size) if individual[index]]
+                assert sorted(kept) == sorted(space.saliency[start : start + size])[-len(kept) :]
+            assert space.fill(individual) == individual
+
+    coevolve(sides, generations=3, seed=1, callback=check)
+    assert len(seen) > 20
+
+
 # --- parameters
 
 
@@ -415,6 +469,8 @@ def test_umda_freezes_no_bit():
         (lambda: NSGA2(elite="knees"), "elite: got knees; .*Did you mean 'knee'"),
         (lambda: NSGA2(objectives=3), "objectives: got 3; expected a function"),
         (lambda: RandomSearch(1), "population: got 1"),
+        (lambda: Genetic(novel=1), "novel: got 1; expected true or false"),
+        (lambda: WidthSearch(survivors=0), "survivors: got 0; expected a number above 0 and at most 0.9"),
         (lambda: UMDA(truncation=0), "truncation: got 0"),
         (lambda: UMDA(learning_rate=2), "learning_rate: got 2"),
         (lambda: UMDA(margin=0.6), "margin: got 0.6; expected a number of at least 0 and at most 0.5"),
@@ -435,6 +491,7 @@ def test_parameters_can_be_written_after_the_name():
         "temperature": 0.2,
     }
     assert registry.resolve("algorithm", "nsga2:elite=knee").parameters == {"elite": "knee"}
+    assert registry.resolve("algorithm", "ga:novel=false").parameters == {"novel": False}
     with pytest.raises(UserError, match=r"parameter of umda: got learnin_rate.*Did you mean 'learning_rate'"):
         registry.resolve("algorithm", "umda:learnin_rate=0.1")
     with pytest.raises(UserError, match="parameter of nsga2: got objectives"):

@@ -8,12 +8,12 @@ from collections import Counter
 
 import pytest
 from deap import tools
-from toys import from_text, to_text
+from toys import ChainSpace, from_text, to_text
 
 from ganprune.errors import UserError
 from ganprune.evolution import registry
 from ganprune.evolution.operators import initialization as initializers
-from ganprune.evolution.operators import selection
+from ganprune.evolution.operators import selection, widths
 from ganprune.evolution.operators import variation as operators
 
 GROUPS = [3, 2, 4]
@@ -373,3 +373,82 @@ def test_mutDensity_leaves_the_other_groups_and_never_empties_one():
         assert all("1" in group for group in groups)
         widths[groups[2].count("1")] += 1
     assert set(widths) == {1, 2, 3, 4}
+
+
+SALIENCY = [1, 2, 3, 4, 5, 6, 7, 8, 9]
+
+
+def test_initProfile_gives_groups_widths_by_a_power_of_their_size(monkeypatch):
+    filled = []
+
+    def fill(bits):
+        filled.append(to_text(bits))
+        return list(bits)
+
+    for exponent, expected in (
+        (1.0, "1111" + "1" * 16),
+        (0.0, "1111" + "0" * 12 + "1111"),
+        (-1.0, "1111" + "0" * 15 + "1"),
+    ):
+        draws(monkeypatch, "uniform", [exponent, 0.0, 0.0, 1.0])
+        assert to_text(initializers.initProfile([4, 16], range(20), fill)) == expected == filled[-1]
+    draws(monkeypatch, "uniform", [1.0, 0.0, -0.6931, 0.5])  # half of the second group's filters, then half of all
+    assert to_text(initializers.initProfile([4, 16], range(20), fill)) == "0011" + "0" * 12 + "1111"
+
+
+@pytest.mark.parametrize(
+    ("drawn", "expected"),
+    [
+        ([0.0, 0.4], "111" + "10" + "1111"),  # 2.7 times as wide, as far as there are filters
+        ([0.0, 0.6], "111" + "10" + "0100"),  # 2.7 times narrower: one is left, the most salient
+        ([1.0, 0.4], "111" + "10" + "1101"),  # the least step: one more, the most salient missing one
+        ([1.0, 0.6], "111" + "10" + "0100"),
+    ],
+)
+def test_mutTradeWidths_widens_or_narrows_a_group_by_saliency(monkeypatch, drawn, expected):
+    draws(monkeypatch, "choices", [[1]])
+    draws(monkeypatch, "sample", [[slice(5, 9)]])
+    draws(monkeypatch, "random", drawn)
+    subject = individual("111" + "10" + "1100")
+    assert widths.mutTradeWidths(subject, GROUPS, SALIENCY, list)[0] is subject
+    assert to_text(subject) == expected
+
+
+@pytest.mark.parametrize(("key", "expected"), [("100", "101"), ("111", "011")])
+def test_mutTradeWidths_turns_round_at_the_ends(monkeypatch, key, expected):
+    draws(monkeypatch, "choices", [[1]])
+    draws(monkeypatch, "sample", [[slice(0, 3)]])
+    draws(monkeypatch, "random", [1.0, 0.6 if key == "100" else 0.4])
+    assert to_text(widths.mutTradeWidths(individual(key), [3], [1, 2, 3], list)[0]) == expected
+
+
+def test_trades_and_blends_use_the_budget_up():
+    random.seed(11)
+    space = ChainSpace((4, 12, 24, 16, 6), "both")
+    parents = [from_text(space.fill([1] * 62)), from_text(space.fill(space.repair([0] * 62)))]
+    seen = {tuple(space.widths(parent)) for parent in parents}
+    for _ in range(30):
+        mutant = widths.mutTradeWidths(from_text(parents[0]), space.group_sizes, space.saliency, space.fill)[0]
+        children = widths.cxBlendWidths(*map(from_text, parents), space.group_sizes, space.saliency, space.fill)
+        for child in (mutant, *children):
+            assert space.repair(child) == child == space.fill(child)
+            seen.add(tuple(space.widths(child)))
+    assert len(seen) > 15
+
+
+def test_cxBlendWidths_moves_widths_between_and_beyond_the_parents_on_a_log_scale(monkeypatch):
+    saliency = [1, 2, 3, 4, 5, 6, 7, 8] * 3
+    first, second = "00000001" + "00001111" + "11111111", "00001111" + "00001111" + "00000011"
+    draws(monkeypatch, "random", [0.5, 0.9, 0.75])  # gamma: halfway, beyond, and all the way
+    children = widths.cxBlendWidths(individual(first), individual(second), [8, 8, 8], saliency, list)
+    assert to_text(children[0]) == "00000011" + "00001111" + "00000011"
+    assert to_text(children[1]) == "00000011" + "00001111" + "11111111"
+    draws(monkeypatch, "random", [1.0])  # gamma 1.5: as far beyond the other parent again
+    children = widths.cxBlendWidths(individual("00000011"), individual("00001111"), [8], saliency, list)
+    assert [sum(child) for child in children] == [6, 1]
+
+
+def test_cxBlendWidths_leaves_each_child_its_own_filters(monkeypatch):
+    draws(monkeypatch, "random", [0.75])
+    children = widths.cxBlendWidths(individual("1100"), individual("0001"), [4], [1, 2, 3, 4], list)
+    assert [to_text(child) for child in children] == ["0100", "0011"]

@@ -13,7 +13,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from deap import algorithms, tools
-from toys import OUTSIDE, SIZES, ToySpace, agreement, make_side, make_strategy, onemax, repaired, score, to_text
+from toys import (
+    OUTSIDE,
+    SIZES,
+    ChainSpace,
+    ToySpace,
+    agreement,
+    make_side,
+    make_strategy,
+    onemax,
+    repaired,
+    score,
+    to_text,
+)
 
 from ganprune import evolution
 from ganprune.errors import UserError
@@ -132,6 +144,23 @@ def test_toolbox_takes_functions_and_binds_what_they_ask_of_the_space():
     assert toolbox.mate(Individual([0, 0]), Individual([1, 1])) == ([1, 1], [0, 0])
 
 
+def test_a_space_may_fill_its_budget_up_and_cut_first_individuals_to_it():
+    class Bounded(ToySpace):
+        def fill(self, bits):
+            return ["filled", *bits]
+
+        def cut(self, bits):
+            return [1] * 11 + [0]
+
+    def mutate(individual, fill):
+        return fill(individual)
+
+    assert make_toolbox(Bounded(), onemax, mutate=mutate).mutate([0, 1]) == ["filled", 0, 1]
+    assert sum(make_toolbox(Bounded(), onemax).individual()) == 11
+    plain = make_toolbox(ToySpace(), onemax, mutate=mutate)
+    assert plain.mutate([0] * sum(SIZES)) == ToySpace().repair([0] * sum(SIZES)), "repair, where there is no more"
+
+
 def test_toolbox_does_not_pickle_a_fitness_object_twice():
     class Heavy:
         def __init__(self):
@@ -165,6 +194,17 @@ def test_a_plain_deap_loop_can_use_the_toolbox():
     toolbox = make_toolbox(ToySpace(), onemax)
     population, _ = algorithms.eaSimple(toolbox.population(n=20), toolbox, 0.6, 0.5, 20, verbose=False)
     assert max(individual.fitness.values[0] for individual in population) >= 0.9
+
+
+def test_operators_of_widths_leave_nothing_to_repair_in_a_plain_deap_loop():
+    random.seed(3)
+    space = ChainSpace((8, 32, 64, 32, 8), "both")
+    toolbox = make_toolbox(space, onemax, mate="cxBlendWidths", mutate="mutTradeWidths", init="initProfile")
+    population = toolbox.population(n=8)
+    before = {tuple(individual) for individual in population}
+    algorithms.eaSimple(population, toolbox, 0.6, 0.5, 5, verbose=False)  # in place
+    assert all(space.repair(individual) == individual == space.fill(individual) for individual in population)
+    assert {tuple(individual) for individual in population} - before
 
 
 def test_a_plain_ask_and_tell_loop_can_use_the_strategy():

@@ -168,7 +168,15 @@ def test_own_operator_can_be_named_on_the_command_line(checkpoint, image_folder,
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("algorithm", "first", "later"),
-    [("ga", 4, 4), ("annealing", 4, 9), ("swarm", 4, 8), ("nsga2", 4, 8), ("umda", 4, 4), ("random", 4, 4)],
+    [
+        ("ga", 4, 4),
+        ("annealing", 4, 9),
+        ("swarm", 4, 8),
+        ("nsga2", 4, 8),
+        ("umda", 4, 4),
+        ("widths", 4, 4),
+        ("random", 4, 4),
+    ],
 )
 def test_swap_algorithm_stays_within_its_cost(printed, algorithm, first, later):
     lines = printed("swap_algorithm", "--algorithm", algorithm)

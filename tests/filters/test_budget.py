@@ -39,9 +39,10 @@ def test_parameter_count_is_that_of_the_compact_network(generator, space, seed):
 
 
 @pytest.mark.parametrize("ratio", [1.5, 4, 8])
-def test_repair_meets_the_budget_with_as_few_filters_dropped_as_needed(space, ratio):
+@pytest.mark.parametrize("way", ["repair", "cut"])
+def test_the_budget_is_met_with_as_few_filters_dropped_as_needed(space, ratio, way):
     space, most = hold_to(space, ratio)
-    repaired = space.repair(space.full())
+    repaired = getattr(space, way)(space.full())
     assert space.parameter_count(repaired) <= most
     assert all(any(part) for part in space.split(repaired))
     missing = [index for index, bit in enumerate(repaired) if not bit]
@@ -56,9 +57,9 @@ def test_what_fits_already_is_left_alone(space):
     assert space.repair(small) == small
 
 
-def test_the_widest_groups_give_filters_first(space):
+def test_first_individuals_lose_filters_of_the_widest_groups(space):
     space, _ = hold_to(space, 2)
-    before, after = (list(map(sum, space.split(bits))) for bits in (space.full(), space.repair(space.full())))
+    before, after = (list(map(sum, space.split(bits))) for bits in (space.full(), space.cut(space.full())))
     narrowed = [kept for kept, size in zip(after, before, strict=True) if kept < size]
     assert max(narrowed) - min(narrowed) <= 1  # down to one width
     assert all(kept <= max(narrowed) for kept in after)
@@ -68,7 +69,7 @@ def test_the_widest_groups_give_filters_first(space):
 @pytest.mark.parametrize("slope", [-1, -0.5, 0.5, 1])
 def test_the_slope_says_how_groups_are_cut(space, slope):
     space, most = hold_to(space, 6, slope=slope)
-    repaired = space.repair(space.full())
+    repaired = space.cut(space.full())
     kept = list(map(sum, space.split(repaired)))
     assert most * 0.8 <= space.parameter_count(repaired) <= most
     cut = [(count, size) for count, size in zip(kept, space.group_sizes, strict=True) if count < size]
@@ -101,7 +102,7 @@ def test_two_budgets_are_both_used_up_where_that_is_possible(space, cost, most, 
 
     def used(slope):
         repair = replace(space.repair, fits=Budget(cost, limits), slope=slope)
-        return space.parameter_count(repair(full)) / limits["parameters"]
+        return space.parameter_count(repair.cut(full)) / limits["parameters"]
 
     if expected is None:
         assert used(slope) >= 0.9 > used(0)

@@ -14,28 +14,25 @@ from ganprune.errors import UserError
 from ganprune.evolution import coevolve, make_toolbox
 from ganprune.evolution.individual import Score
 from ganprune.evolution.registry import REGISTRY, resolve
-from ganprune.filters.repair import below, nearest
+from ganprune.filters.repair import allowed, nearest
 from ganprune.filters.space import FilterSpace
 from ganprune.pipeline.reporter import Reporter
 
 MULTIPLE = 4
 
 
-def allowed(size, multiple):
-    """By hand: what a group of that size may keep."""
-    if size < 2 * multiple:
-        return list(range(1, size + 1))
-    return sorted({*range(multiple, size + 1, multiple), size})
-
-
-@pytest.mark.parametrize(("size", "multiple"), [(16, 4), (18, 4), (8, 4), (7, 4), (1, 4), (5, 1), (64, 16), (30, 8)])
-def test_numbers_by_hand(size, multiple):
-    choices = allowed(size, multiple)
-    assert below(1, size, multiple) == choices[0]
+@pytest.mark.parametrize(
+    ("size", "multiple", "numbers"),
+    [
+        (16, 4, [4, 8, 12, 16]), (18, 4, [4, 8, 12, 16, 18]), (8, 4, [4, 8]), (7, 4, [1, 2, 3, 4, 5, 6, 7]),
+        (1, 4, [1]), (3, 1, [1, 2, 3]), (64, 16, [16, 32, 48, 64]),
+    ],
+)  # fmt: skip
+def test_numbers_by_hand(size, multiple, numbers):
+    assert allowed(size, multiple) == numbers
     for count in range(1, size + 1):
         found = nearest(count, size, multiple)
-        assert found in choices and abs(found - count) == min(abs(choice - count) for choice in choices)
-        assert below(count, size, multiple) == max([c for c in choices if c <= count], default=choices[0])
+        assert found in numbers and abs(found - count) == min(abs(number - count) for number in numbers)
     assert nearest(6, 16, 4) == 4, "of two the smaller"
 
 
@@ -103,7 +100,7 @@ def test_a_budget_holds_and_takes_no_more_than_it_must(space, ratio):
 def test_what_fits_goes_on_to_fit_as_a_budget_shrinks(space):
     full, kept = space.parameter_count(space.full()), None
     for ratio in (1.2, 1.5, 2, 3, 5, 8, 12):
-        smaller = held_to(space, full / ratio).repair(space.full())
+        smaller = held_to(space, full / ratio).cut(space.full())
         assert kept is None or all(new <= old for new, old in zip(smaller, kept, strict=True))
         kept = smaller
 

@@ -12,7 +12,7 @@ from ganprune.report.display import Display
 def finished_step(generation=0):
     elite = Individual([1, 0, 1])
     elite.fitness.values, elite.terms = (0.25,), {"n": 0.5, "l_disa": 0.0125, "l_cyc": 0.034}
-    return Progress("A2B", generation, (elite,), elite, 3, 1, 3.5, 1.0, None)
+    return Progress("A2B", generation, (elite,), 0.75, elite, 3, 1, 3.5, 1.0, None)
 
 
 @pytest.mark.parametrize("terminal", [False, True])
@@ -25,7 +25,7 @@ def test_a_search_shows_its_figures_its_rate_and_what_is_left(terminal):
             display.evaluation("A2B", Individual([1]))
         display.search(finished_step())
     shown = text.getvalue()
-    for part in ("co-evolving", "A2B", "0.2500", "0.5000", "0.0125", "0.0340", "3.5", "evaluations/s"):
+    for part in ("co-evolving", "A2B", "0.2500", "0.5000", "0.0125", "0.0340", "75%", "3.5", "evaluations/s"):
         assert part in shown
     assert "4/10" in shown if terminal else " s left" in shown
 

@@ -26,6 +26,7 @@ import random
 import statistics
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
 
 from ganprune.errors import UserError
 from ganprune.evolution.algorithms.strategy import Strategy, best_of, choice, number
@@ -69,9 +70,11 @@ class Annealing(Strategy):
     def generate(self) -> list[Individual]:
         """Return the first points; or every chain's current point, every chain's neighbour of it, and the elite."""
         if not self.chains:
-            return self.toolbox.population(n=self.population)
-        neighbours = [self._neighbour(current) for current in self.chains]
-        return [self._copy(individual) for individual in self.chains] + neighbours + [self._copy(self.get_best())]
+            return self._drawn(self.population)
+        elite, batch = self._copy(self.get_best()), [self._copy(current) for current in self.chains]
+        for current in self.chains:
+            batch += self._novel(partial(self._neighbour, current), [*batch, elite])
+        return [*batch, elite]
 
     def update(self, evaluated: list[Individual]) -> None:
         """Move the chains by Metropolis' rule, then cool."""
@@ -92,12 +95,12 @@ class Annealing(Strategy):
             slowed = math.exp(-_HUANG * self.temperature / spread) if self.cooling == "adaptive" and spread else 0
             self.temperature *= max(self.rate, slowed)
 
-    def _neighbour(self, current: Individual) -> Individual:
+    def _neighbour(self, current: Individual) -> list[Individual]:
         for _ in range(_TRIES):
             neighbour = self._repair(self.toolbox.mutate(self._copy(current))[0])
             if neighbour != current:
                 break
-        return neighbour
+        return [neighbour]
 
     def _accepts(self, move: float) -> bool:
         """Metropolis' rule; while there is no temperature no move has been a worsening one."""

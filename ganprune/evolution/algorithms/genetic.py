@@ -15,9 +15,10 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
 
 from ganprune.errors import UserError
-from ganprune.evolution.algorithms.strategy import Strategy, number
+from ganprune.evolution.algorithms.strategy import Strategy, number, switch
 from ganprune.evolution.individual import Individual
 
 
@@ -30,6 +31,8 @@ class Genetic(Strategy):
         reproduction: the share of slots filled by copying a parent.
         crossover: the share of draws that cross two parents.
         mutation: the share of slots filled by mutating a parent.
+        novel: whether a child whose bits have been scored in the run is bred again. Reproduction alone then gives none,
+            so that its draws go to the others. False is Algorithm 1 to the letter.
 
     Attributes:
         parents: the last batch, evaluated.
@@ -45,6 +48,7 @@ class Genetic(Strategy):
     reproduction: float = number(0.2, 0, 1)
     crossover: float = number(0.7, 0, 1)
     mutation: float = number(0.1, 0, 1)
+    novel: bool = switch(True)  # type: ignore[misc]
     parents: list[Individual] = field(init=False, repr=False, default_factory=list)
 
     def __post_init__(self) -> None:
@@ -58,10 +62,10 @@ class Genetic(Strategy):
     def generate(self) -> list[Individual]:
         """Return the first population, or the elite and its generation's offspring; none has a fitness."""
         if not self.parents:
-            return self.toolbox.population(n=self.population)
+            return self._drawn(self.population)
         batch = [self._copy(self.get_best())]
         while len(batch) < self.population:
-            batch += self._breed(room=self.population - len(batch))
+            batch += self._novel(partial(self._breed, self.population - len(batch)), batch)
         return batch
 
     def update(self, evaluated: list[Individual]) -> None:

@@ -11,6 +11,7 @@ meets is chosen, unless the knee of the front is asked for.
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Callable, Sequence
@@ -118,8 +119,11 @@ class NSGA2(Strategy):
     def generate(self) -> list[Individual]:
         """Return the first population, or the parents and as many offspring."""
         if not self.parents:
-            return self.toolbox.population(n=self.population)
-        return [self._copy(parent) for parent in self.parents] + self._offspring()
+            return self._drawn(self.population)
+        batch, pairs = [self._copy(parent) for parent in self.parents], itertools.cycle(self._pairs())
+        while len(batch) < 2 * self.population:
+            batch += self._novel(partial(self._breed, *next(pairs)), batch)
+        return batch[: 2 * self.population]
 
     def update(self, evaluated: list[Individual]) -> None:
         """Choose the next parents, by front and crowding distance."""
@@ -148,18 +152,19 @@ class NSGA2(Strategy):
         # Crowding distances are in no record: choosing the parents once more, which draws nothing, assigns them.
         self.update(self.batch)
 
-    def _offspring(self) -> list[Individual]:
+    def _pairs(self) -> list[tuple[Individual, Individual]]:
         # DEAP holds four crowded tournaments at a time: a population that is no multiple of 4 gets another four.
         rest = self.population % 4
         pool = tools.selTournamentDCD(self.parents, self.population - rest)
         pool += tools.selTournamentDCD(self.parents, 4) if rest else []
-        children: list[Individual] = []
-        for first, second in zip(pool[::2], pool[1::2], strict=True):
-            pair = self._copy(first), self._copy(second)
-            if random.random() < self.crossover:
-                pair = self.toolbox.mate(*pair)
-            children += [self.toolbox.mutate(child)[0] if random.random() < self.mutation else child for child in pair]
-        return [self._repair(child) for child in children[: self.population]]
+        return list(zip(pool[::2], pool[1::2], strict=True))
+
+    def _breed(self, first: Individual, second: Individual) -> list[Individual]:
+        pair = self._copy(first), self._copy(second)
+        if random.random() < self.crossover:
+            pair = self.toolbox.mate(*pair)
+        children = [self.toolbox.mutate(child)[0] if random.random() < self.mutation else child for child in pair]
+        return [self._repair(child) for child in children]
 
 
 class _Evaluate:

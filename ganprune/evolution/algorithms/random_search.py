@@ -29,7 +29,7 @@ class RandomSearch(Strategy):
     def generate(self) -> list[Individual]:
         """Return the first population, or the elite and fresh individuals."""
         kept = [self._copy(elite) for elite in self.elite]
-        return kept + self.toolbox.population(n=self.population - len(kept))
+        return kept + self._drawn(self.population - len(kept), kept)
 
     def update(self, evaluated: list[Individual]) -> None:
         """Keep the best."""

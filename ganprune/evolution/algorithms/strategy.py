@@ -23,7 +23,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -33,6 +33,8 @@ from deap.base import Toolbox
 from ganprune.errors import UserError, did_you_mean
 from ganprune.evolution.individual import Individual
 from ganprune.runs.directory import refuse_changes
+
+_TRIES = 10  # of each way to something new
 
 STEPS = ("generate", "update", "get_best", "reset", "state_dict", "load_state_dict")
 
@@ -72,6 +74,16 @@ def choice(*choices: str) -> Any:
     return field(default=choices[0], metadata={"check": check})
 
 
+def switch(default: bool) -> Any:
+    """Return a field for a setting: True or False."""
+
+    def check(name: str, value: Any) -> None:
+        if not isinstance(value, bool):
+            raise UserError(name, value, "true or false", f"Leave it out for {str(default).lower()}.")
+
+    return field(default=default, metadata={"check": check})
+
+
 @dataclass(eq=False)
 class Strategy(ABC):
     """A search algorithm for one side.
@@ -88,6 +100,7 @@ class Strategy(ABC):
         later: about how many times the population is in each further batch; tells how long a search will take.
         holds_best: the field with the individuals whose best is the elite.
         individual_type: of the individuals.
+        novel: whether bits that were scored in the run are bred again until they are new; see :meth:`_novel`.
         settings: the arguments as they were given, but for functions; a saved state of others is refused.
         toolbox: what the strategy is registered on, once it is.
 
@@ -100,6 +113,7 @@ class Strategy(ABC):
     later: ClassVar[int] = 1
     holds_best: ClassVar[str] = "elite"
     individual_type: ClassVar[type[Individual]] = Individual
+    novel: ClassVar[bool] = True
 
     population: int = 32
 
@@ -187,6 +201,48 @@ class Strategy(ABC):
     def reset(self) -> None:
         """Forget all steps: the state is again that of the moment of :meth:`register`."""
         self.load_state_dict(copy.deepcopy(self._pristine))
+
+    def _drawn(self, count: int, batch: Sequence[Individual] = ()) -> list[Individual]:
+        """Return so many individuals from the initialiser, new where that can be; ``batch`` is what they go with."""
+        if not self._seeks_new:
+            return self.toolbox.population(n=count)
+        drawn: list[Individual] = []
+        while len(drawn) < count:
+            drawn += self._novel(lambda: self.toolbox.population(n=1), [*batch, *drawn])
+        return drawn
+
+    def _novel(self, breed: Callable[[], list[Individual]], batch: Sequence[Individual]) -> list[Individual]:
+        """Return those children of one ``breed()`` that are new to the run and to the batch, at least one.
+
+        Scoring known bits again tells nothing. Where all children are known it breeds again, a few times; then it
+        trades filters of a child between groups, more from try to try; then it draws from the initialiser. Where even
+        that finds nothing new, as in a space that has been seen whole, it returns known ones. Without a driver that
+        says what is known, it is one ``breed()``.
+
+        Args:
+            breed: returns one or more repaired children.
+            batch: what goes with them.
+        """
+        children = breed()
+        if not self._seeks_new:
+            return children
+        taken = {tuple(individual) for individual in batch}
+        for attempt in range(3 * _TRIES):
+            unique = {tuple(child): child for child in children if tuple(child) not in taken}
+            if new := [child for child in unique.values() if not self.toolbox.known(child)]:
+                return new
+            if attempt < _TRIES:
+                children = breed()
+            elif attempt < 2 * _TRIES:
+                for _ in range(attempt - _TRIES + 1):
+                    children = [self._repair(self.toolbox.trade(child)[0]) for child in children[:1]]
+            else:
+                children = self.toolbox.population(n=1)
+        return children
+
+    @property
+    def _seeks_new(self) -> bool:
+        return self.novel and hasattr(self.toolbox, "known") and hasattr(self.toolbox, "trade")
 
     def _state(self) -> list[str]:
         return [f.name for f in fields(self) if (f.compare and not f.init) or f.metadata.get("changes")]

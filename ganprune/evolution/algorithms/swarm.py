@@ -17,6 +17,7 @@ away what the initialiser chose in the first flight.
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -60,11 +61,12 @@ class BinarySwarm(Strategy):
     def generate(self) -> list[Individual]:
         """Return the first particles, or the particles where their velocities take them and all personal bests."""
         if self.velocities is None:
-            return self.toolbox.population(n=self.population)
-        chances = 1 / (1 + np.exp(-self.velocities))
-        ones = (np.random.random(chances.shape) < chances).astype(int)
-        particles = [Individual(self.toolbox.repair(row)) for row in ones.tolist()]
-        return particles + [self._copy(best) for best in self.bests]
+            return self._drawn(self.population)
+        bests = [self._copy(best) for best in self.bests]
+        particles: list[Individual] = []
+        for chances in 1 / (1 + np.exp(-self.velocities)):  # (bits,) of each particle
+            particles += self._novel(partial(self._fly, chances), particles + bests)
+        return particles + bests
 
     def update(self, evaluated: list[Individual]) -> None:
         """Renew personal bests and velocities."""
@@ -83,3 +85,7 @@ class BinarySwarm(Strategy):
         r1, r2 = np.random.random(x.shape), np.random.random(x.shape)
         moved = self.inertia * v + self.cognitive * r1 * (p - x) + self.social * r2 * (g - x)
         self.velocities = np.round(np.clip(moved, -self.clamp, self.clamp), _DECIMALS)
+
+    def _fly(self, chances: np.ndarray) -> list[Individual]:
+        ones = (np.random.random(len(chances)) < chances).astype(int)
+        return [Individual(self.toolbox.repair(ones.tolist()))]

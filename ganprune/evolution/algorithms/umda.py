@@ -50,11 +50,11 @@ class UMDA(Strategy):
     def generate(self) -> list[Individual]:
         """Return the first population, or the elite and samples of the distribution."""
         if self.probabilities is None:
-            return self.toolbox.population(n=self.population)
+            return self._drawn(self.population)
         batch = [self._copy(elite) for elite in self.elite]
-        drawn = np.random.random((self.population - len(batch), len(self.probabilities)))
-        ones = (drawn < self.probabilities).astype(int)  # (samples, bits)
-        return batch + [Individual(self.toolbox.repair(row)) for row in ones.tolist()]
+        while len(batch) < self.population:
+            batch += self._novel(self._sample, batch)
+        return batch
 
     def update(self, evaluated: list[Individual]) -> None:
         """Move the probabilities towards the best of the batch."""
@@ -65,6 +65,11 @@ class UMDA(Strategy):
         margin = 1 / len(moved) if self.margin is None else self.margin
         self.probabilities = np.clip(np.round(moved, _DECIMALS), min(margin, 0.5), max(1 - margin, 0.5))
         self.elite = [best_of(evaluated)]
+
+    def _sample(self) -> list[Individual]:
+        assert self.probabilities is not None
+        ones = (np.random.random(len(self.probabilities)) < self.probabilities).astype(int)  # (bits,)
+        return [Individual(self.toolbox.repair(ones.tolist()))]
 
 
 def _marginals(individuals: list[Individual]) -> np.ndarray:

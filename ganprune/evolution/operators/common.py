@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Annotated
 
@@ -12,6 +12,12 @@ from ganprune.specs import Range
 
 Share = Annotated[float, Range(0.0, 1.0)]
 """A probability, a density or a share: what a specification gives is held to [0, 1]."""
+
+Extent = Annotated[float, Range(0.0, 8.0)]
+"""How far something may go, on a scale of its own: an exponent, the logarithm of a factor."""
+
+Fill = Callable[[Sequence[int]], list[int]]
+"""The space's ``fill``: bits -> bits of the same proportions that use the budget up."""
 
 
 def slices(group_sizes: Sequence[int]) -> list[slice]:

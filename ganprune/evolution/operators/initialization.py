@@ -7,11 +7,12 @@ spans small and large networks and uneven widths. All draw from the global ``ran
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Sequence
 
 from ganprune.errors import UserError
-from ganprune.evolution.operators.common import Share, slices
+from ganprune.evolution.operators.common import Extent, Fill, Share, slices
 
 
 def initUniform(group_sizes: Sequence[int], density: Share = 0.5) -> list[int]:
@@ -69,6 +70,37 @@ def initMixed(
     if random.random() < guided:
         return initGuided(group_sizes, saliency, low, high)
     return initDensity(group_sizes, low, high)
+
+
+def initProfile(
+    group_sizes: Sequence[int], saliency: Sequence[float], fill: Fill, slope: Extent = 1.0, jitter: Extent = 0.5
+) -> list[int]:
+    """Draw widths in proportion to size ** s, s uniform in [-``slope``, ``slope``], and use the budget up.
+
+    1 is the same share of every group, 0 the same number, -1 most filters in the narrowest groups. Each group's width
+    is then scaled by exp(u), u uniform in [-``jitter``, ``jitter``], and all so that the group which keeps most of its
+    filters keeps a share uniform in [1/4, 1]: this is the size where no budget says it. Groups keep their most salient
+    filters.
+
+    Args:
+        group_sizes: filters per group, each at least 1.
+        saliency: one number per bit, larger = more worth keeping.
+        fill: bits -> bits of the same proportions that use the budget up.
+        slope: the largest exponent.
+        jitter: the logarithm of the largest factor.
+
+    Returns:
+        A list of 0/1 with at least one 1 in every group.
+    """
+    exponent = random.uniform(-slope, slope)
+    widths = [size**exponent * math.exp(random.uniform(-jitter, jitter)) for size in group_sizes]
+    level = random.uniform(0.25, 1) / max(width / size for width, size in zip(widths, group_sizes, strict=True))
+    bits = [0] * sum(group_sizes)
+    for group, width in zip(slices(group_sizes), widths, strict=True):
+        positions = sorted(range(group.start, group.stop), key=saliency.__getitem__, reverse=True)
+        for index in positions[: max(1, round(level * width))]:
+            bits[index] = 1
+    return fill(bits)
 
 
 def _draw(group_sizes: Sequence[int], low: float, high: float, choose: Callable[[range, int], list[int]]) -> list[int]:
