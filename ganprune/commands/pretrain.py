@@ -103,7 +103,8 @@ def _check_same(run: RunDirectory, config: dict[str, Any]) -> None:
     if command != "pretrain":
         raise UserError("resume", f"{run.directory} ({command})", "a run of ganprune pretrain", "Check the path.")
     check_format(saved, FORMAT, run.path(CONFIG))
-    saved["settings"] = {**TrainingSettings().to_json(), **saved.get("settings", {})}  # earlier versions had fewer
+    if isinstance(saved.get("settings"), dict):
+        saved["settings"] = {**TrainingSettings().to_json(), **saved["settings"]}  # earlier versions had fewer
     fixed = ("data_sha256", "generator", "discriminator", "settings")
     asked = {name: config[name] for name in fixed if name in saved}  # a folder may have moved
     refuse_changes(saved, asked, "the interrupted run", "Resume with equal settings.")

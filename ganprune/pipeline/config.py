@@ -52,16 +52,16 @@ def read_config(directory: RunDirectory, *commands: str) -> tuple[dict[str, Any]
             raise UserError(f"{name} in {path}", shown, "what the run began with", "Restore the file.")
     try:
         return config, from_json(EvolveSettings, _of_today(config["settings"]))
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise UserError(f"settings in {path}", str(error), "the settings of a run", "Restore the file.") from error
 
 
 def _of_today(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return saved settings without what earlier versions had: features of a classifier, which ranked damage wrong."""
-    measures = dict(settings["measures"])
-    if measures.get("features") in ("auto", "shipped"):
-        measures["features"] = NONE
-    return {**settings, "measures": measures}
+    measures = settings.get("measures")
+    if isinstance(measures, dict) and measures.get("features") in ("auto", "shipped"):
+        return {**settings, "measures": {**measures, "features": NONE}}
+    return dict(settings)
 
 
 def configured_task(config: Mapping[str, Any], device: str, factories: Mapping[str, str | None] | None = None) -> Task:

@@ -43,6 +43,7 @@ class Genetic(Strategy):
 
     requires = (*Strategy.requires, "select", "mate", "mutate")
     holds_best = "parents"
+    added = ("novel",)
 
     _: KW_ONLY
     reproduction: float = number(0.2, 0, 1)

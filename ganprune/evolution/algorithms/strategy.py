@@ -101,6 +101,7 @@ class Strategy(ABC):
         holds_best: the field with the individuals whose best is the elite.
         individual_type: of the individuals.
         novel: whether bits that were scored in the run are bred again until they are new; see :meth:`_novel`.
+        added: arguments that states of earlier versions lack; such a search goes on with what is asked for now.
         settings: the arguments as they were given, but for functions; a saved state of others is refused.
         toolbox: what the strategy is registered on, once it is.
 
@@ -114,6 +115,7 @@ class Strategy(ABC):
     holds_best: ClassVar[str] = "elite"
     individual_type: ClassVar[type[Individual]] = Individual
     novel: ClassVar[bool] = True
+    added: ClassVar[tuple[str, ...]] = ()
 
     population: int = 32
 
@@ -187,7 +189,7 @@ class Strategy(ABC):
             UserError: it comes from a strategy with other settings.
             KeyError, TypeError, ValueError: it is none.
         """
-        saved = state["settings"]
+        saved = {**{name: self.settings[name] for name in self.added}, **state["settings"]}
         asked = {name: self.settings.get(name) for name in {**self.settings, **saved}}
         refuse_changes(saved, asked, "saved", "Resume with the saved settings, or start a new run.")
         for name in self._state():
