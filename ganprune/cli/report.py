@@ -32,13 +32,13 @@ def report(runs: tuple[Path, ...], **options: Any) -> None:
 
     A run may still be going: the page has what there is so far. docs/report.md says what is in it.
     """
-    from ganprune.commands.report import write_report
+    from ganprune.commands.report import NAME, write_report
     from ganprune.compare.page import holds_comparison, read_comparison
     from ganprune.models.options import CheckpointOptions
 
     compared = [path for path in runs if holds_comparison(path)]
     if compared and len(runs) == 1 and options["out"] is None:
-        options["out"] = runs[0] / "report.html"
+        options["out"] = runs[0] / NAME
     networks = CheckpointOptions(**take_factories(options))
     with showing() as reporter:
         result = write_report(

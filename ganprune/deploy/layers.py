@@ -57,7 +57,7 @@ def channel_block() -> int:
 
 
 def _calls(layers: Mapping[Any, Layer], threads: int) -> dict[Any, Callable[[], Any]]:
-    """Return calls that run each layer in a session of its own, and one of a session that does next to nothing."""
+    """Return calls that run each layer by itself in onnxruntime, and one of a model that does next to nothing."""
     from onnx.utils import Extractor
 
     parts = [(_form(layer), layer.image.cpu()) for layer in layers.values()]

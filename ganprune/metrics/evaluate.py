@@ -116,7 +116,7 @@ def translations(
 def against(known: Mapping[str, Any], original: Mapping[str, Any], output: str = "map") -> dict[str, Any]:
     """Return what is known of a side's translation, with the original generator's translation of the same images."""
     known = {**known, "fake_original": original["fake"], "answers_original": original.get("answers"), "output": output}
-    return known if "truth" in known else {**known, "model": original["fake"]}
+    return known if "truth" in known else {**known, "aim": original["fake"]}
 
 
 def run(network: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor, device: torch.device) -> torch.Tensor:

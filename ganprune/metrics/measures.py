@@ -85,12 +85,12 @@ class Measures:
             fake: its translations of all its images, (N, C, H, W) in [-1, 1], on the CPU.
             device: where a segmenter runs.
         """
-        known: dict[str, Any] = {"picture": fake, "model": fake}
+        known: dict[str, Any] = {"picture": fake, "aim": fake}
         if self.sets and len(fake) >= FEWEST and fake.shape[1] in (1, 3) and (distance := self.patches(TARGET[side])):
             known["patch_distance"] = distance(fake)
         if truth := self.truth(side):
             known["paired"], known["truth"] = fake[truth[0]], truth[1]
-            known["picture"], known["model"] = known["paired"], truth[1]
+            known["picture"], known["aim"] = known["paired"], known["truth"]
             if self.inked and TARGET[side] == "B":
                 known["true_ink"] = truth[1]
         if self.features:

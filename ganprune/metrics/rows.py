@@ -7,7 +7,7 @@ A figure is computed from what is known of one side's translation. All images ar
 - ``fake_original``, ``answers_original``, ``output``: the same of the original generator's translations, and how L_DisA
   compares; only where a generator is compared with the original;
 - ``paired``, ``truth``: the translations whose truth is known, and it; ``true_ink``: the same, where it is shipped ink;
-- ``picture``, ``model``: the same two where there is a truth; else all translations and the original generator's;
+- ``picture``, ``aim``: the same two where there is a truth; else all translations and the original generator's;
 - ``patch_distance``: of the translations to the target domain's training images;
 - ``features``, ``real_features``: (N, width) and (M, width), of the translations and of the target domain's images;
 - ``kernel_distance``: between these, with its deviation;
@@ -56,7 +56,7 @@ class Metric:
 
 
 METRICS = [
-    Metric("picture_error", "picture error ({images})", 3, LESS, ("patch_distance", "picture", "model"), picture_error),
+    Metric("picture_error", "picture error ({images})", 3, LESS, ("patch_distance", "picture", "aim"), picture_error),
     Metric("patch_distance", "patch distance ({images})", 3, LESS, ("patch_distance",), float),
     Metric("l_disa", "L_DisA ({images})", 4, LESS, ("answers", "answers_original", "output"), discriminator_aware),
     Metric("l_gena", "L_GenA ({images})", 4, LESS, ("fake", "fake_original"), generator_aware),

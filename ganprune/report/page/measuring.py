@@ -18,10 +18,8 @@ from ganprune.models.cyclegan import SOURCE, CycleGAN
 from ganprune.report.page.contents import Case, Gallery
 from ganprune.report.page.pictures import chosen, data_uri, levels_apart
 
-PIXELS, LEAST = (
-    200 * 64 * 64,
-    12,
-)  # that are translated of a domain: all of the shipped test images; and images at least
+PIXELS = 200 * 64 * 64  # of a domain's test images that are translated at most: all of the shipped ones
+LEAST = 12  # images that are translated, however large
 ALL_AT_ONCE = ("real", "fake", "recovered", "answers", "fake_original", "answers_original")
 PAIRED = ("paired", "truth", "true_ink")
 
