@@ -186,7 +186,7 @@ class Record:
         return (
             f"Small: the 95 % interval of a mean over the test images, a bootstrap of {of} {found.total}; that of a "
             "difference is paired, image by image. Better and worse: it leaves 0 out; for KID, the difference is above "
-            "both deviations together. Frechet's distance has no interval: it is one number of all images."
+            "both deviations together. Picture error, patch and Frechet's distance have none: they are of sets."
         )
 
     def _silhouette(self, side: str) -> Silhouette | None:

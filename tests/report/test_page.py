@@ -80,6 +80,13 @@ def test_a_figure_that_only_the_compact_one_has_gets_no_verdict():
     assert row.cells[0] == ("", "0.5000\n0.5000 to 0.5000", "") and row.verdicts == ("",)
 
 
+def test_the_verdict_begins_with_the_picture_error_whatever_else_got_better():
+    metrics = {"original": {"picture_error": 2.22, "ssim": 0.37}, "compact": {"picture_error": 2.31, "ssim": 0.41}}
+    rows = quality_rows({"A2B": {"metrics": metrics}}, {"A2B": Samples({"ssim": [0.37] * 6}, {"ssim": [0.41] * 6}, 6)})
+    wanted = "Picture error 2.220 -> 2.310; lower is better. Against the original: better in SSIM."
+    assert verdict(rows, 0) == wanted
+
+
 # --- charts
 
 

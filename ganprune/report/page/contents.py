@@ -76,7 +76,7 @@ class Side:
         direction: "A2B" or "B2A".
         title: the same in words.
         headline: pairs of a number and what it counts: "8.1x", "fewer parameters".
-        verdict: a sentence: in what the compact generator is better, worse, or not clearly either.
+        verdict: the picture error, and in what the compact generator is better, worse, or neither clearly.
         silhouette: the widths of its layers, if they are known.
     """
 

@@ -179,14 +179,19 @@ def headline(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def verdict(rows: Sequence[Row], side: int) -> str:
-    """Return in a sentence in what a side's compact generator is better, worse, or not clearly either."""
+    """Return in words the picture error, and in what a side's compact generator is better, worse, or neither clearly.
+
+    The picture error comes first: it is what to go by, and figures of sets have no interval that would give a verdict.
+    """
     named: dict[str, list[str]] = {name: [] for name in VERDICTS}
     for row in rows:
         if row.verdicts and row.verdicts[side]:
             named[row.verdicts[side]].append(row.label.partition(" (")[0])
     words = {"better": "better", "worse": "worse", "unclear": "no clear difference"}
     parts = [f"{words[name]} in {', '.join(labels)}" for name, labels in named.items() if labels]
-    return f"Against the original: {'; '.join(parts)}." if parts else ""
+    judged = [row.cells[side] for row in rows if row.label.startswith("picture error")]
+    lines = [f"Picture error {before} -> {after}; lower is better." for before, after, change in judged if change]
+    return " ".join([*lines, *([f"Against the original: {'; '.join(parts)}."] if parts else [])])
 
 
 def figures_of(samples: Mapping[str, Sequence[float]]) -> dict[str, float]:
